@@ -1,0 +1,303 @@
+//! The ledger: what became of every packet.
+//!
+//! Each worker owns one [`Counters`] block and is its only writer, so that counting is a plain load
+//! and store on a line nobody else writes; readers sum the blocks. Two columns keep packets that
+//! came in apart from those the router made itself, and each balances on its own:
+//!
+//! ```text
+//! entered = sent + delivered + (parked − unparked) + Σ dropped[reason]
+//! ```
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use super::{DropReason, LinkId};
+
+/// Which side of the ledger a packet stands on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[repr(u8)]
+pub enum Column {
+    /// It came in through a link.
+    #[default]
+    Received,
+    /// The router made it: ICMP, ARP, NDP, the local stack, further fragments and segments.
+    Originated,
+}
+
+impl Column {
+    /// Both columns.
+    pub const ALL: [Column; 2] = [Column::Received, Column::Originated];
+}
+
+/// What can happen to a packet, other than a drop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Event {
+    /// It entered the ledger.
+    Entered,
+    /// A link took it.
+    Sent,
+    /// This router was where it was going, and used it up.
+    Delivered,
+    /// It began to wait: for a neighbor, or for its other fragments.
+    Parked,
+    /// It went on after waiting.
+    Unparked,
+}
+
+impl Event {
+    /// Every event.
+    pub const ALL: [Event; 5] =
+        [Event::Entered, Event::Sent, Event::Delivered, Event::Parked, Event::Unparked];
+}
+
+macro_rules! tallies {
+    ($($variant:ident $name:literal $text:literal;)+) => {
+        /// Things worth counting that are not the end of a packet.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[repr(u8)]
+        pub enum Tally { $(#[doc = $text] $variant),+ }
+
+        impl Tally {
+            /// Every tally, in the order shown.
+            pub const ALL: &[Tally] = &[$(Tally::$variant),+];
+            /// The name in `sekisho stats`.
+            pub const fn name(self) -> &'static str {
+                match self { $(Tally::$variant => $name),+ }
+            }
+            /// What it counts, in a few words.
+            pub const fn text(self) -> &'static str {
+                match self { $(Tally::$variant => $text),+ }
+            }
+        }
+    };
+}
+
+tallies! {
+    Forwarded "forwarded" "packets forwarded from one link to another or back";
+    Fragmented "fragmented" "packets cut into fragments on the way out";
+    Fragments "fragments_made" "fragments made of them";
+    Segmented "segmented" "super-frames cut into segments in software";
+    Segments "segments_made" "segments made of them";
+    Checksummed "checksums_finished" "partial checksums finished in software";
+    Reassembled "reassembled" "datagrams put together from fragments";
+    Redirects "redirects_sent" "ICMP redirects sent";
+    IcmpErrors "icmp_errors_sent" "ICMP errors sent";
+    IcmpSuppressed "icmp_errors_suppressed" "ICMP errors not sent, by rule";
+    IcmpLimited "icmp_errors_limited" "ICMP errors not sent, by rate limit";
+    EchoReplies "echo_replies_sent" "echo requests answered";
+    ArpReplies "arp_replies_sent" "ARP requests answered";
+    Solicitations "solicitations_sent" "ARP requests and neighbor solicitations sent";
+    Advertisements "advertisements_sent" "neighbor advertisements sent";
+    NeighborFailures "neighbor_failures" "neighbors that did not answer";
+    NeighborEvictions "neighbor_evictions" "neighbors forgotten to make room";
+    DuplicateAddresses "duplicate_addresses" "addresses of ours that another station has";
+    NextHopMemo "next_hop_memo_hits" "next hops found without looking into the table";
+}
+
+const EVENTS: usize = Event::ALL.len();
+
+/// One link's traffic as one worker saw it. Packets and bytes as on the wire, with the L2 header.
+#[derive(Debug, Default)]
+pub struct LinkCounters {
+    /// Frames received.
+    pub rx_packets: Cell,
+    /// Bytes received.
+    pub rx_bytes: Cell,
+    /// Frames received and dropped before they were forwarded or delivered.
+    pub rx_dropped: Cell,
+    /// Frames sent.
+    pub tx_packets: Cell,
+    /// Bytes sent.
+    pub tx_bytes: Cell,
+    /// Frames this link should have sent and did not.
+    pub tx_dropped: Cell,
+}
+
+/// A counter with one writer. Padding it to a line would not help: its neighbors have the same writer.
+#[derive(Debug, Default)]
+pub struct Cell(AtomicU64);
+
+impl Cell {
+    /// Adds `n`. Only the owner calls this.
+    #[inline]
+    pub fn add(&self, n: u64) {
+        self.0.store(self.0.load(Relaxed).wrapping_add(n), Relaxed);
+    }
+
+    /// The value; may be read from any thread.
+    pub fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// One worker's counters. Aligned so that two workers' blocks share no line, prefetch pairs included.
+#[derive(Debug)]
+#[repr(align(128))]
+pub struct Counters {
+    events: [[Cell; EVENTS]; 2],
+    drops: [[Cell; DropReason::COUNT]; 2],
+    tallies: [Cell; Tally::ALL.len()],
+    links: Vec<LinkCounters>,
+}
+
+impl Counters {
+    /// A block for a router with `links` links, the loopback included.
+    pub fn new(links: usize) -> Self {
+        let cells = |_| Cell::default();
+        Counters {
+            events: std::array::from_fn(|_| std::array::from_fn(cells)),
+            drops: std::array::from_fn(|_| std::array::from_fn(cells)),
+            tallies: std::array::from_fn(cells),
+            links: (0..links).map(|_| LinkCounters::default()).collect(),
+        }
+    }
+
+    /// Counts an event.
+    #[inline]
+    pub fn event(&self, column: Column, event: Event) {
+        self.events[column as usize][event as usize].add(1);
+    }
+
+    /// Counts a drop.
+    #[inline]
+    pub fn dropped(&self, column: Column, reason: DropReason) {
+        self.drops[column as usize][reason as usize].add(1);
+    }
+
+    /// Counts something that is not the end of a packet.
+    #[inline]
+    pub fn tally(&self, what: Tally, n: u64) {
+        self.tallies[what as usize].add(n);
+    }
+
+    /// A link's counters; `None` for a link made after this block.
+    #[inline]
+    pub fn link(&self, link: LinkId) -> Option<&LinkCounters> {
+        self.links.get(link.index())
+    }
+}
+
+/// The sum of all workers' blocks at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Totals {
+    events: [[u64; EVENTS]; 2],
+    drops: [[u64; DropReason::COUNT]; 2],
+    tallies: [u64; Tally::ALL.len()],
+    /// By link: rx packets, bytes, dropped; tx packets, bytes, dropped.
+    pub links: Vec<LinkTotals>,
+}
+
+/// One link's sums; the fields of [`LinkCounters`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct LinkTotals {
+    pub rx_packets: u64,
+    pub rx_bytes: u64,
+    pub rx_dropped: u64,
+    pub tx_packets: u64,
+    pub tx_bytes: u64,
+    pub tx_dropped: u64,
+}
+
+impl Totals {
+    /// Sums blocks.
+    pub fn sum<'a>(blocks: impl IntoIterator<Item = &'a Counters>) -> Self {
+        let mut t = Totals {
+            events: [[0; EVENTS]; 2],
+            drops: [[0; DropReason::COUNT]; 2],
+            tallies: [0; Tally::ALL.len()],
+            links: Vec::new(),
+        };
+        for b in blocks {
+            for c in 0..2 {
+                add_all(&mut t.events[c], &b.events[c]);
+                add_all(&mut t.drops[c], &b.drops[c]);
+            }
+            add_all(&mut t.tallies, &b.tallies);
+            if t.links.len() < b.links.len() {
+                t.links.resize(b.links.len(), LinkTotals::default());
+            }
+            for (sum, l) in t.links.iter_mut().zip(&b.links) {
+                sum.rx_packets += l.rx_packets.get();
+                sum.rx_bytes += l.rx_bytes.get();
+                sum.rx_dropped += l.rx_dropped.get();
+                sum.tx_packets += l.tx_packets.get();
+                sum.tx_bytes += l.tx_bytes.get();
+                sum.tx_dropped += l.tx_dropped.get();
+            }
+        }
+        t
+    }
+
+    /// How often an event happened in a column.
+    pub fn event(&self, column: Column, event: Event) -> u64 {
+        self.events[column as usize][event as usize]
+    }
+
+    /// How many packets of a column a reason ended.
+    pub fn dropped(&self, column: Column, reason: DropReason) -> u64 {
+        self.drops[column as usize][reason as usize]
+    }
+
+    /// How many packets a reason ended, in both columns.
+    pub fn drops(&self, reason: DropReason) -> u64 {
+        Column::ALL.iter().map(|c| self.dropped(*c, reason)).sum()
+    }
+
+    /// The value of a tally.
+    pub fn tally(&self, what: Tally) -> u64 {
+        self.tallies[what as usize]
+    }
+
+    /// Packets of a column that wait now. Exact when the workers are idle.
+    pub fn parked(&self, column: Column) -> u64 {
+        self.event(column, Event::Parked).saturating_sub(self.event(column, Event::Unparked))
+    }
+
+    /// All drops of a column.
+    pub fn all_drops(&self, column: Column) -> u64 {
+        self.drops[column as usize].iter().sum()
+    }
+
+    /// What entered a column less what became of it: zero whenever the workers are idle.
+    pub fn imbalance(&self, column: Column) -> i64 {
+        let out = self.event(column, Event::Sent)
+            + self.event(column, Event::Delivered)
+            + self.parked(column)
+            + self.all_drops(column);
+        self.event(column, Event::Entered).wrapping_sub(out) as i64
+    }
+}
+
+fn add_all(sums: &mut [u64], cells: &[Cell]) {
+    for (s, c) in sums.iter_mut().zip(cells) {
+        *s += c.get();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_balance_on_their_own() {
+        let (a, b) = (Counters::new(2), Counters::new(3));
+        for c in [&a, &b] {
+            c.event(Column::Received, Event::Entered);
+            c.event(Column::Received, Event::Entered);
+            c.event(Column::Originated, Event::Entered);
+        }
+        a.event(Column::Received, Event::Sent);
+        a.event(Column::Received, Event::Parked);
+        b.event(Column::Received, Event::Unparked);
+        b.event(Column::Received, Event::Sent);
+        b.event(Column::Received, Event::Delivered);
+        b.dropped(Column::Received, DropReason::NoRoute);
+        let t = Totals::sum([&a, &b]);
+        assert_eq!(t.imbalance(Column::Received), 0);
+        assert_eq!(t.imbalance(Column::Originated), 2);
+        assert_eq!(t.drops(DropReason::NoRoute), 1);
+        assert_eq!(t.parked(Column::Received), 0);
+        assert_eq!(t.links.len(), 3);
+    }
+}

@@ -1,0 +1,15 @@
+//! What everything else is built of: addresses, ids, time, drop reasons, counters.
+//!
+//! Knows nothing of packets, tables or threads, and imports nothing from the crate.
+
+pub mod counters;
+pub mod drop;
+pub mod ids;
+pub mod mac;
+pub mod time;
+
+pub use counters::{Column, Counters, Event};
+pub use drop::DropReason;
+pub use ids::LinkId;
+pub use mac::Mac;
+pub use time::Instant;

@@ -1,0 +1,7 @@
+//! Devices: how frames come in and go out, and every syscall that takes.
+//!
+//! Knows nothing of routes, neighbors or rules.
+
+pub mod port;
+
+pub use port::{Port, Sent, Status};

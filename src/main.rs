@@ -1,0 +1,2 @@
+//! The thin binary: exit codes only.
+fn main() {}

@@ -1,0 +1,74 @@
+//! Storage that is used again, so that the established path allocates nothing.
+
+use super::{HEADROOM, LARGE, Packet, SMALL};
+
+/// One worker's free storage, in two sizes. Bounded: what is more is freed.
+#[derive(Debug)]
+pub struct Pool {
+    small: Vec<Box<[u8]>>,
+    large: Vec<Box<[u8]>>,
+    keep: usize,
+}
+
+impl Pool {
+    /// A pool that keeps at most `keep` pieces of each size.
+    pub fn new(keep: usize) -> Self {
+        Pool { small: Vec::with_capacity(keep), large: Vec::with_capacity(keep), keep }
+    }
+
+    /// An empty packet for an ordinary frame: room for 1,920 bytes.
+    pub fn small(&mut self) -> Packet {
+        let storage = self.small.pop().unwrap_or_else(|| vec![0; SMALL].into_boxed_slice());
+        Packet::over(storage, HEADROOM)
+    }
+
+    /// An empty packet for the longest super-frame.
+    pub fn large(&mut self) -> Packet {
+        let storage = self.large.pop().unwrap_or_else(|| vec![0; LARGE].into_boxed_slice());
+        Packet::over(storage, HEADROOM)
+    }
+
+    /// An empty packet with room for at least `len` bytes.
+    pub fn sized(&mut self, len: usize) -> Packet {
+        if len + HEADROOM <= SMALL {
+            self.small()
+        } else if len + HEADROOM <= LARGE {
+            self.large()
+        } else {
+            Packet::over(vec![0; len + HEADROOM].into_boxed_slice(), HEADROOM)
+        }
+    }
+
+    /// Takes a packet's storage back.
+    pub fn put(&mut self, packet: Packet) {
+        let storage = packet.into_storage();
+        let shelf = match storage.len() {
+            SMALL => &mut self.small,
+            LARGE => &mut self.large,
+            _ => return,
+        };
+        if shelf.len() < self.keep {
+            shelf.push(storage);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn storage_comes_back_and_the_pool_is_bounded() {
+        let mut pool = Pool::new(2);
+        let packets: Vec<_> = (0..3).map(|_| pool.small()).collect();
+        let first = packets[1].data().as_ptr();
+        for p in packets {
+            pool.put(p);
+        }
+        assert_eq!(pool.small.len(), 2);
+        assert_eq!(pool.small().data().as_ptr(), first);
+        assert!(pool.sized(1_920).tailroom() >= 1_920);
+        assert!(pool.sized(1_921).tailroom() >= 65_535);
+        assert!(pool.sized(70_000).tailroom() >= 70_000);
+    }
+}

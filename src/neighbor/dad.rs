@@ -251,3 +251,103 @@ impl Dad {
         self.wake.store(wake.unwrap_or(Instant::FAR_FUTURE).as_nanos(), Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LAN: LinkId = LinkId(1);
+    const WAN: LinkId = LinkId(2);
+    const ADDR: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
+
+    fn start(dad: &Dad, secs: u64) -> [u8; 6] {
+        let mut out = Vec::new();
+        dad.start(LAN, ADDR, Instant::from_secs(secs), &mut out);
+        match out[..] {
+            [DadAction::Probe { link: LAN, addr: ADDR, nonce }] => nonce,
+            ref other => panic!("{other:?}"),
+        }
+    }
+
+    fn timeout(dad: &Dad, millis: u64) -> Vec<DadAction> {
+        let mut out = Vec::new();
+        dad.timeout(Instant::from_millis(millis), &mut out);
+        out
+    }
+
+    #[test]
+    fn an_address_nobody_else_has_becomes_valid() {
+        let dad = Dad::new(Config::default(), 1);
+        assert_eq!(dad.poll_timeout(), Instant::FAR_FUTURE);
+        start(&dad, 5);
+        assert_eq!((dad.state(LAN, ADDR), dad.state(WAN, ADDR)), (DadState::Tentative, DadState::Valid));
+        assert_eq!(dad.poll_timeout(), Instant::from_secs(6));
+        assert!(timeout(&dad, 5999).is_empty());
+        assert_eq!(timeout(&dad, 6000), [DadAction::Valid { link: LAN, addr: ADDR }]);
+        assert_eq!(dad.state(LAN, ADDR), DadState::Valid);
+        assert_eq!(dad.poll_timeout(), Instant::FAR_FUTURE);
+        // Valid it is, and stays, whatever is claimed.
+        let mut out = Vec::new();
+        dad.solicited(LAN, ADDR, None, &mut out);
+        dad.advertised(LAN, ADDR, &mut out);
+        assert!(out.is_empty() && dad.state(LAN, ADDR) == DadState::Valid);
+    }
+
+    #[test]
+    fn probes_are_counted() {
+        let dad = Dad::new(Config { transmits: 3, ..Config::default() }, 1);
+        let nonce = start(&dad, 0);
+        let probe = [DadAction::Probe { link: LAN, addr: ADDR, nonce }];
+        assert_eq!((timeout(&dad, 1000), timeout(&dad, 2000)), (probe.to_vec(), probe.to_vec()));
+        assert_eq!(timeout(&dad, 3000), [DadAction::Valid { link: LAN, addr: ADDR }]);
+        let dad = Dad::new(Config { transmits: 0, ..Config::default() }, 1);
+        let mut out = Vec::new();
+        dad.start(LAN, ADDR, Instant::ZERO, &mut out);
+        assert_eq!(out, [DadAction::Valid { link: LAN, addr: ADDR }]);
+    }
+
+    #[test]
+    fn others_claims_make_it_a_duplicate() {
+        for by_advert in [false, true] {
+            let dad = Dad::new(Config::default(), 1);
+            let nonce = start(&dad, 0);
+            let mut out = Vec::new();
+            // Not about it, not on this link, or our own probe come back.
+            dad.solicited(WAN, ADDR, None, &mut out);
+            dad.advertised(LAN, Ipv6Addr::LOCALHOST, &mut out);
+            dad.solicited(LAN, ADDR, Some(nonce), &mut out);
+            assert!(out.is_empty() && dad.state(LAN, ADDR) == DadState::Tentative);
+            if by_advert {
+                dad.advertised(LAN, ADDR, &mut out);
+            } else {
+                dad.solicited(LAN, ADDR, Some([0; 6]), &mut out);
+            }
+            assert_eq!(out, [DadAction::Duplicate { link: LAN, addr: ADDR }]);
+            assert_eq!(dad.state(LAN, ADDR), DadState::Duplicate);
+            assert!(timeout(&dad, 100_000).is_empty(), "it stays one");
+            dad.advertised(LAN, ADDR, &mut out);
+            assert_eq!(out.len(), 1, "said once");
+            assert_eq!(dad.addresses(), [(LAN, ADDR, DadState::Duplicate)]);
+        }
+    }
+
+    #[test]
+    fn a_link_that_comes_back_starts_over() {
+        let dad = Dad::new(Config::default(), 1);
+        let first = start(&dad, 0);
+        timeout(&dad, 1000);
+        dad.link_down(LAN);
+        assert_eq!(dad.state(LAN, ADDR), DadState::Tentative);
+        assert_eq!(dad.poll_timeout(), Instant::FAR_FUTURE, "nothing is sent on a link that is down");
+        let mut out = Vec::new();
+        dad.link_up(WAN, Instant::from_secs(9), &mut out);
+        assert!(out.is_empty());
+        dad.link_up(LAN, Instant::from_secs(9), &mut out);
+        assert!(matches!(out[..], [DadAction::Probe { nonce, .. }] if nonce != first));
+        dad.advertised(LAN, ADDR, &mut out);
+        dad.link_up(LAN, Instant::from_secs(20), &mut out);
+        assert_eq!(dad.state(LAN, ADDR), DadState::Tentative, "a duplicate has another chance");
+        dad.stop(LAN, ADDR);
+        assert_eq!((dad.state(LAN, ADDR), dad.poll_timeout()), (DadState::Valid, Instant::FAR_FUTURE));
+    }
+}

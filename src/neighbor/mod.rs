@@ -211,3 +211,8 @@ pub struct Info {
     /// Whether it says it is a router.
     pub router: bool,
 }
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;

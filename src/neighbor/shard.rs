@@ -67,6 +67,11 @@ impl Shard {
         self.alarms.peek().map_or(Instant::FAR_FUTURE, |Reverse((at, _))| *at)
     }
 
+    #[cfg(test)]
+    pub(super) fn alarms(&self) -> usize {
+        self.alarms.len()
+    }
+
     /// Forgets the alarms of entries that are gone.
     fn rebuild(&mut self) {
         let set = self.entries.iter().filter_map(|(key, e)| e.alarm.map(|at| Reverse((at, *key))));

@@ -14,6 +14,7 @@ use crate::config::{self, LinkConfig, Problem};
 /// with what would be right. Nothing is started, opened or changed, and no rights are needed.
 ///
 /// Exit code 0: the file is good; one line says what it holds, warnings may precede it.
+///
 /// Exit code 1: it isn't; the problems are on stderr, in the form `FILE:LINE: WHAT IS WRONG`, which
 /// editors understand.
 #[derive(Debug, clap::Args)]

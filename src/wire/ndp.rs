@@ -241,8 +241,7 @@ impl NeighborSolicit {
     /// Writes the message with its checksum to the front of `buf`; gives its length, at most 32, or `None` if it
     /// does not fit.
     pub fn emit(&self, src: Ipv6Addr, dst: Ipv6Addr, buf: &mut [u8]) -> Option<usize> {
-        let body =
-            Body { flags: 0, addresses: &[self.target], six: self.options(), quote: &[] };
+        let body = Body { flags: 0, addresses: &[self.target], six: self.options(), quote: &[] };
         body.emit(icmpv6::NEIGHBOR_SOLICIT, src, dst, buf)
     }
 }
@@ -254,7 +253,12 @@ impl NeighborAdvert {
         let flag = |set, flag| if set { flag } else { 0 };
         let flags =
             flag(self.router, ROUTER) | flag(self.solicited, SOLICITED) | flag(self.override_, OVERRIDE);
-        let body = Body { flags, addresses: &[self.target], six: (TARGET_MAC, self.target_mac.map(|m| m.0)), quote: &[] };
+        let body = Body {
+            flags,
+            addresses: &[self.target],
+            six: (TARGET_MAC, self.target_mac.map(|m| m.0)),
+            quote: &[],
+        };
         body.emit(icmpv6::NEIGHBOR_ADVERT, src, dst, buf)
     }
 }

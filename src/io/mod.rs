@@ -2,6 +2,8 @@
 //!
 //! Knows nothing of routes, neighbors or rules.
 
+pub mod netlink;
 pub mod port;
+pub mod sys;
 
 pub use port::{Port, Sent, Status};

@@ -6,5 +6,8 @@
 
 pub mod isolate;
 pub mod netns;
+pub mod probes;
+pub mod topology;
 
 pub use netns::Netns;
+pub use topology::{End, LabError, Plan, Topology};

@@ -1,25 +1,30 @@
-//! Network namespaces that live as long as somebody holds them, and the few system calls that takes.
+//! Network namespaces that live as long as somebody holds them, and the few system calls that the
+//! lab needs and the standard library has no words for.
 //!
 //! A [`Netns`] is a file descriptor and nothing else: no name under /run, no process of its own. When
 //! the last descriptor and the last thread inside are gone the kernel takes the namespace apart with
 //! all its devices, also after `kill -9`.
 //!
 //! Knows nothing of what is in a namespace.
-#![allow(unsafe_code)] // one of the two rooms for it: unshare, setns and what runs between fork and exec
+#![allow(unsafe_code)] // one of the two rooms for it: unshare, setns, what runs between fork and exec, raw sockets
 
+use std::ffi::CString;
 use std::fs::File;
 use std::io;
 use std::marker::PhantomData;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 use std::sync::Arc;
-use std::{fmt, panic, thread};
+use std::time::Duration;
+use std::{fmt, mem, panic, thread};
+
+use crate::io::netlink::{Netlink, NetlinkError};
 
 /// A namespace could not be made or entered.
 #[derive(Debug, thiserror::Error)]
 pub enum NetnsError {
-    /// unshare(2) refused.
+    /// unshare(2) refused, or the loopback device did.
     #[error("can't make the network namespace '{0}': {1}")]
     Make(String, #[source] io::Error),
     /// setns(2) refused.
@@ -35,7 +40,7 @@ pub struct Netns {
 }
 
 impl Netns {
-    /// Makes a namespace of its own, empty but for a loopback device that is down.
+    /// Makes a namespace of its own, empty but for a loopback device that is up.
     ///
     /// The name is for messages only. Needs CAP_SYS_ADMIN in this process's user namespace: see
     /// [`super::isolate`] for how an ordinary user gets it.
@@ -43,6 +48,7 @@ impl Netns {
         let fd = on_thread(|| {
             // SAFETY: unshare takes no pointers; it moves this short-lived thread only.
             check(unsafe { libc::unshare(libc::CLONE_NEWNET) })?;
+            loopback_up().map_err(io::Error::other)?;
             own_namespace()
         })
         .map_err(|e| NetnsError::Make(name.to_owned(), e))?;
@@ -195,9 +201,123 @@ fn write_whole(path: &std::ffi::CStr, text: &[u8]) -> io::Result<()> {
     result
 }
 
+/// A socket that the standard library does not make; closed on exec.
+pub(super) fn socket(domain: libc::c_int, kind: libc::c_int, protocol: libc::c_int) -> io::Result<OwnedFd> {
+    // SAFETY: socket takes integers only.
+    let fd = check(unsafe { libc::socket(domain, kind | libc::SOCK_CLOEXEC, protocol) })?;
+    // SAFETY: the descriptor is new and has no other owner.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// setsockopt(2) with the bytes of the value.
+pub(super) fn set_option(
+    socket: impl AsFd,
+    level: libc::c_int,
+    option: libc::c_int,
+    value: &[u8],
+) -> io::Result<()> {
+    let fd = socket.as_fd().as_raw_fd();
+    let len = value.len() as libc::socklen_t;
+    // SAFETY: pointer and length are those of one slice, which outlives the call.
+    check(unsafe { libc::setsockopt(fd, level, option, value.as_ptr().cast(), len) }).map(drop)
+}
+
+/// getsockopt(2) of an integer.
+pub(super) fn get_option(
+    socket: impl AsFd,
+    level: libc::c_int,
+    option: libc::c_int,
+) -> io::Result<libc::c_int> {
+    let fd = socket.as_fd().as_raw_fd();
+    let (mut value, mut len): (libc::c_int, _) = (0, size_of::<libc::c_int>() as libc::socklen_t);
+    // SAFETY: the kernel writes at most `len` bytes, which is the size of `value`.
+    check(unsafe { libc::getsockopt(fd, level, option, (&raw mut value).cast(), &mut len) })?;
+    Ok(value)
+}
+
+/// bind(2) to the address whose bytes these are.
+pub(super) fn bind(socket: impl AsFd, address: &[u8]) -> io::Result<()> {
+    let len = address.len() as libc::socklen_t;
+    // SAFETY: pointer and length are those of one slice, which outlives the call; the kernel checks what it holds.
+    check(unsafe { libc::bind(socket.as_fd().as_raw_fd(), address.as_ptr().cast(), len) }).map(drop)
+}
+
+/// The number of a device in the calling thread's namespace.
+pub(super) fn device_index(name: &str) -> io::Result<u32> {
+    let name = CString::new(name)?;
+    // SAFETY: the name ends with a zero byte and outlives the call.
+    match unsafe { libc::if_nametoindex(name.as_ptr()) } {
+        0 => Err(io::Error::last_os_error()),
+        index => Ok(index),
+    }
+}
+
+/// Waits until the socket can be read or has an error, at most `timeout`; `false` if neither.
+pub(super) fn readable(socket: impl AsFd, timeout: Duration) -> io::Result<bool> {
+    let mut wait = libc::pollfd { fd: socket.as_fd().as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    // Rounded up: a wait that ends a little early would turn into a busy one.
+    let millis = timeout.as_nanos().div_ceil(1_000_000).min(i32::MAX as u128) as libc::c_int;
+    // SAFETY: one pollfd, which outlives the call.
+    match check(unsafe { libc::poll(&mut wait, 1, millis) }) {
+        Err(e) if e.kind() == io::ErrorKind::Interrupted => Ok(false),
+        result => result.map(|n| n > 0),
+    }
+}
+
+/// One message with its control data: the lengths of both. Never blocks.
+pub(super) fn receive_message(
+    socket: impl AsFd,
+    flags: libc::c_int,
+    data: &mut [u8],
+    control: &mut [u64],
+) -> io::Result<(usize, usize)> {
+    let mut part = libc::iovec { iov_base: data.as_mut_ptr().cast(), iov_len: data.len() };
+    // SAFETY: all zeros is a valid msghdr.
+    let mut message: libc::msghdr = unsafe { mem::zeroed() };
+    message.msg_iov = &mut part;
+    message.msg_iovlen = 1;
+    message.msg_control = control.as_mut_ptr().cast();
+    message.msg_controllen = size_of_val(control);
+    // SAFETY: the two buffers are exclusively ours, with their true lengths, and outlive the call.
+    let n = unsafe { libc::recvmsg(socket.as_fd().as_raw_fd(), &mut message, flags | libc::MSG_DONTWAIT) };
+    match usize::try_from(n) {
+        Ok(n) => Ok((n, message.msg_controllen)),
+        Err(_) => Err(io::Error::last_os_error()),
+    }
+}
+
+/// One `ethtool -K` switch of a device in the calling thread's namespace.
+pub(super) fn ethtool_set(device: &str, command: u32, value: u32) -> io::Result<()> {
+    #[repr(C)]
+    struct EthtoolValue {
+        command: u32,
+        data: u32,
+    }
+    let any = socket(libc::AF_INET, libc::SOCK_DGRAM, 0)?;
+    let mut value = EthtoolValue { command, data: value };
+    // SAFETY: all zeros is a valid ifreq.
+    let mut request: libc::ifreq = unsafe { mem::zeroed() };
+    if device.len() >= request.ifr_name.len() {
+        return Err(io::Error::from_raw_os_error(libc::ENODEV));
+    }
+    for (to, from) in request.ifr_name.iter_mut().zip(device.bytes()) {
+        *to = from as libc::c_char;
+    }
+    request.ifr_ifru.ifru_data = (&raw mut value).cast();
+    // SAFETY: for these commands the kernel reads and writes one ethtool_value through the pointer; both
+    // structures outlive the call.
+    check(unsafe { libc::ioctl(any.as_raw_fd(), libc::SIOCETHTOOL as _, &mut request) }).map(drop)
+}
+
 fn set_netns(fd: RawFd) -> io::Result<()> {
     // SAFETY: setns takes no pointers; a descriptor of another kind is refused by the kernel.
     check(unsafe { libc::setns(fd, libc::CLONE_NEWNET) }).map(drop)
+}
+
+fn loopback_up() -> Result<(), NetlinkError> {
+    let mut netlink = Netlink::open()?;
+    let index = netlink.link_index("lo")?;
+    netlink.set_up(index)
 }
 
 fn own_namespace() -> io::Result<OwnedFd> {

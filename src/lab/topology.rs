@@ -89,6 +89,7 @@ struct Route {
     space: String,
     to: IpNet,
     via: IpAddr,
+    device: Option<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -164,7 +165,13 @@ impl Plan {
 
     /// One more route of a namespace's kernel.
     pub fn route(mut self, space: &str, to: IpNet, via: IpAddr) -> Self {
-        self.routes.push(Route { space: space.into(), to, via });
+        self.routes.push(Route { space: space.into(), to, via, device: None });
+        self
+    }
+
+    /// The same by way of a device, which a link-local next hop needs.
+    pub fn route_on(mut self, space: &str, to: IpNet, via: IpAddr, device: &str) -> Self {
+        self.routes.push(Route { space: space.into(), to, via, device: Some(device.into()) });
         self
     }
 
@@ -336,7 +343,10 @@ impl Topology {
 
     fn apply_routes(&self, wanted: impl Fn(&str) -> bool) -> Result<(), LabError> {
         for r in self.plan.routes.iter().filter(|r| wanted(&r.space)) {
-            self.with(&r.space, |netlink| netlink.route_add(r.to, Some(r.via), None))?;
+            self.with(&r.space, |netlink| {
+                let device = r.device.as_deref().map(|d| netlink.link_index(d)).transpose()?;
+                netlink.route_add(r.to, Some(r.via), device)
+            })?;
         }
         Ok(())
     }

@@ -10,7 +10,9 @@
 //! segmentation and checksums need; knows nothing of links, tables or the path.
 
 mod meta;
+pub mod offload;
 mod pool;
+pub mod segment;
 
 pub use meta::{Caps, Csum, Frag, Gso, GsoKind, L2Kind, Meta, Net, Offload};
 pub use pool::Pool;

@@ -6,7 +6,8 @@
 use crate::base::{DropReason, LinkId, Mac};
 use crate::packet::{Frag, L2Kind, Net, Packet, offload};
 use crate::wire::ipv6_ext::{self, OptionError, OptionsOf};
-use crate::wire::{ethernet, ipv4::Ipv4, ipv6, ipv6::Ipv6, vlan};
+use crate::wire::icmpv6::problem;
+use crate::wire::{ethernet, ipv4::Ipv4, ipv6, ipv6::Ipv6, proto, transport, vlan};
 
 use super::{Cx, reply};
 
@@ -93,7 +94,7 @@ pub(super) fn own(cx: &mut Cx<'_>, p: &mut Packet) -> Result<(), DropReason> {
     };
     match p.meta.net {
         Net::Ipv4 => ipv4(p)?,
-        _ => chain(cx, p)?,
+        _ => chain(p),
     }
     if p.meta.traced {
         cx.note(p, || format!("made here: {}", crate::wire::describe(p.l3(), false)));
@@ -159,26 +160,20 @@ fn ipv6(cx: &mut Cx<'_>, p: &mut Packet) -> Result<(), DropReason> {
             return Err(DropReason::MartianDestination);
         }
     }
+    let hop_by_hop = ip.next_header() == proto::HOP_BY_HOP;
     p.truncate(usize::from(p.meta.l3) + total);
-    chain(cx, p)?;
-    if p.meta.options {
-        hop_by_hop(cx, p)?;
+    chain(p);
+    if hop_by_hop {
+        self::hop_by_hop(cx, p)?;
     }
     Ok(())
 }
 
-/// Walks the IPv6 extension headers.
-pub(super) fn chain(cx: &mut Cx<'_>, p: &mut Packet) -> Result<(), DropReason> {
-    let found = match ipv6_ext::walk(p.l3()) {
-        Ok(found) => found,
-        Err(ipv6_ext::ChainError::TooLong) => return Err(DropReason::Ip6ExtensionChain),
-        Err(ipv6_ext::ChainError::Truncated) => return Err(DropReason::Ip6BadExtension),
-        Err(ipv6_ext::ChainError::Misplaced { pointer }) => {
-            // RFC 8200 §4.1: hop-by-hop options only right behind the IPv6 header, else 4/1.
-            reply::parameter_problem6(cx, p, 1, pointer as u32);
-            return Err(DropReason::Ip6BadExtension);
-        }
-    };
+/// Walks the IPv6 extension headers. Those that make no sense are for the destination to refuse: a router on
+/// the way does not look at them (RFC 8200 §4), so that nothing is then known of what follows.
+pub(super) fn chain(p: &mut Packet) {
+    let hidden = ipv6_ext::Chain { proto: proto::NONE, ..ipv6_ext::Chain::default() };
+    let found = ipv6_ext::walk(p.l3()).unwrap_or(hidden);
     p.meta.proto = found.proto;
     p.meta.options = found.hop_by_hop;
     p.meta.l4 = found.l4 as u16;
@@ -188,7 +183,23 @@ pub(super) fn chain(cx: &mut Cx<'_>, p: &mut Packet) -> Result<(), DropReason> {
         Some(f) if f.offset == 0 => Frag::First,
         Some(_) => Frag::Later,
     };
-    if p.meta.frag == Frag::First && found.l4 == 0 {
+}
+
+/// Whether the extension headers of a packet for this router make sense.
+pub(super) fn chain_is_whole(cx: &mut Cx<'_>, p: &Packet) -> Result<(), DropReason> {
+    match ipv6_ext::walk(p.l3()) {
+        Ok(_) => {}
+        Err(ipv6_ext::ChainError::TooLong) => return Err(DropReason::Ip6ExtensionChain),
+        Err(ipv6_ext::ChainError::Truncated) => return Err(DropReason::Ip6BadExtension),
+        Err(ipv6_ext::ChainError::Misplaced { pointer }) => {
+            // RFC 8200 §4.1: hop-by-hop options only right behind the IPv6 header, else 4/1.
+            reply::parameter_problem6(cx, p, problem::NEXT_HEADER, pointer as u32);
+            return Err(DropReason::Ip6BadExtension);
+        }
+    }
+    // RFC 8200 §4.5: the pointer is zero.
+    if p.meta.frag == Frag::First && !transport::header_visible(p.meta.proto, p.l4()) {
+        reply::parameter_problem6(cx, p, problem::INCOMPLETE_CHAIN, 0);
         return Err(DropReason::Ip6IncompleteFirstFragment);
     }
     Ok(())
@@ -196,6 +207,12 @@ pub(super) fn chain(cx: &mut Cx<'_>, p: &mut Packet) -> Result<(), DropReason> {
 
 /// Options that every router on the way looks at (RFC 8200 §4.3).
 fn hop_by_hop(cx: &mut Cx<'_>, p: &mut Packet) -> Result<(), DropReason> {
+    let whole = p.l3().get(ipv6::HEADER_LEN + 1).is_some_and(|n| {
+        p.l3_len() >= ipv6::HEADER_LEN + (usize::from(*n) + 1) * 8
+    });
+    if !whole {
+        return Err(DropReason::Ip6BadExtension);
+    }
     let verdict = ipv6_ext::options(p.l3(), ipv6::HEADER_LEN, OptionsOf::HopByHop);
     refuse_options(cx, p, verdict.err())
 }

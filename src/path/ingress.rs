@@ -5,8 +5,8 @@
 
 use crate::base::{DropReason, LinkId, Mac};
 use crate::packet::{Frag, L2Kind, Net, Packet, offload};
-use crate::wire::ipv6_ext::{self, OptionError, OptionsOf};
 use crate::wire::icmpv6::problem;
+use crate::wire::ipv6_ext::{self, OptionError, OptionsOf};
 use crate::wire::{ethernet, ipv4::Ipv4, ipv6, ipv6::Ipv6, proto, transport, vlan};
 
 use super::{Cx, reply};
@@ -148,7 +148,8 @@ fn ipv6(cx: &mut Cx<'_>, p: &mut Packet) -> Result<(), DropReason> {
         return Err(DropReason::Ip6Truncated);
     }
     let (src, dst) = (ip.src(), ip.dst());
-    if src.is_multicast() {
+    // IPv4 in IPv6's clothes comes from no host (draft-itojun-v6ops-v4mapped-harmful; as `ip6_rcv_core`).
+    if src.is_multicast() || src.to_ipv4_mapped().is_some() {
         return Err(DropReason::MartianSource);
     }
     if p.meta.ingress != LinkId::LO {
@@ -207,9 +208,10 @@ pub(super) fn chain_is_whole(cx: &mut Cx<'_>, p: &Packet) -> Result<(), DropReas
 
 /// Options that every router on the way looks at (RFC 8200 §4.3).
 fn hop_by_hop(cx: &mut Cx<'_>, p: &mut Packet) -> Result<(), DropReason> {
-    let whole = p.l3().get(ipv6::HEADER_LEN + 1).is_some_and(|n| {
-        p.l3_len() >= ipv6::HEADER_LEN + (usize::from(*n) + 1) * 8
-    });
+    let whole = p
+        .l3()
+        .get(ipv6::HEADER_LEN + 1)
+        .is_some_and(|n| p.l3_len() >= ipv6::HEADER_LEN + (usize::from(*n) + 1) * 8);
     if !whole {
         return Err(DropReason::Ip6BadExtension);
     }

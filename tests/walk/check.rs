@@ -6,7 +6,8 @@ use sekisho::base::{Column, LinkId};
 use sekisho::packet::{Csum, Frag, Net, Packet, offload};
 use sekisho::path::Snapshot;
 use sekisho::wire::{
-    arp::Arp, ethernet, ethernet::Ethernet, icmpv4, icmpv6, ipv4::Ipv4, ipv6::Ipv6, ipv6_ext, proto, transport,
+    arp::Arp, ethernet, ethernet::Ethernet, icmpv4, icmpv6, ipv4::Ipv4, ipv6::Ipv6, ipv6_ext, proto,
+    transport,
 };
 
 /// Holds a frame against the formats: addresses, lengths, checksums. Made here, its upper layer is

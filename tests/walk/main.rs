@@ -8,4 +8,6 @@ mod basics;
 mod check;
 mod ingress;
 mod make;
+mod martians;
 mod net;
+mod routes;

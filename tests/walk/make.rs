@@ -15,7 +15,12 @@ pub(crate) fn ip(src: IpAddr, dst: IpAddr, proto: u8, payload: &[u8]) -> Vec<u8>
     }
 }
 
-pub(crate) fn udp(src: impl Into<IpAddr>, dst: impl Into<IpAddr>, ports: (u16, u16), payload: &[u8]) -> Vec<u8> {
+pub(crate) fn udp(
+    src: impl Into<IpAddr>,
+    dst: impl Into<IpAddr>,
+    ports: (u16, u16),
+    payload: &[u8],
+) -> Vec<u8> {
     let (src, dst) = (src.into(), dst.into());
     ip(src, dst, proto::UDP, &udp_part(src, dst, ports, payload))
 }

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::check;
 use sekisho::base::counters::{Tally, Totals};
 use sekisho::base::{Column, DropReason, Instant, LinkId, Mac};
 use sekisho::fib::{NextHop, Rib, Route, RouteKind};
@@ -12,7 +13,6 @@ use sekisho::packet::{Caps, Offload, Packet};
 use sekisho::path::{Listeners, LiveConfig, Snapshot};
 use sekisho::router::{Router, Worker};
 use sekisho::wire::arp::{Arp, Op};
-use crate::check;
 use sekisho::wire::{ethernet, ipv4::Ipv4Header, ipv6::Ipv6Header};
 
 pub(crate) const LAN: LinkId = LinkId(1);

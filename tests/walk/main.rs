@@ -6,8 +6,10 @@
 
 mod basics;
 mod check;
+mod forwarding;
 mod ingress;
 mod make;
 mod martians;
 mod net;
+mod offloads;
 mod routes;

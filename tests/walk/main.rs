@@ -6,10 +6,12 @@
 
 mod basics;
 mod check;
+mod errors;
 mod forwarding;
 mod ingress;
 mod make;
 mod martians;
 mod net;
 mod offloads;
+mod redirects;
 mod routes;

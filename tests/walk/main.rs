@@ -11,6 +11,7 @@ mod forwarding;
 mod ingress;
 mod make;
 mod martians;
+mod neighbors;
 mod net;
 mod offloads;
 mod redirects;

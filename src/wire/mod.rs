@@ -18,6 +18,7 @@ pub mod ipv6;
 pub mod ipv6_ext;
 pub mod ndp;
 pub mod proto;
+pub mod sctp;
 pub mod tcp;
 pub mod transport;
 pub mod udp;

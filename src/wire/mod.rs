@@ -9,6 +9,7 @@
 pub mod arp;
 mod bytes;
 pub mod checksum;
+pub mod describe;
 pub mod ethernet;
 pub mod icmpv4;
 pub mod icmpv6;

@@ -12,9 +12,9 @@
 //! Who writes the header may lie: [`VnetHdr::parse`] takes nothing that reaches beyond the frame, and
 //! [`validate`] nothing that does not fit the headers once they are parsed. Knows nothing of devices.
 
-use super::{Csum, Frag, Gso, GsoKind, Net, Offload, Packet};
+use super::{Csum, Frag, Gso, GsoKind, MAX_L3, Net, Offload, Packet};
 use crate::wire::tcp::Tcp;
-use crate::wire::{checksum, ethernet, proto, sctp, tcp, udp, vlan};
+use crate::wire::{checksum, ethernet, ipv6, proto, sctp, tcp, udp, vlan};
 
 /// The checksum is to be finished (`VIRTIO_NET_HDR_F_NEEDS_CSUM`).
 const NEEDS_CSUM: u8 = 1;
@@ -104,14 +104,11 @@ impl VnetHdr {
     pub fn of(packet: &Packet) -> [u8; VnetHdr::LEN] {
         let mut hdr = [0; VnetHdr::LEN];
         let offload = &packet.meta.offload;
-        match offload.csum {
-            Csum::Wire => {}
-            Csum::Verified => hdr[0] = DATA_VALID,
-            Csum::Partial { start, field } => {
-                hdr[0] = NEEDS_CSUM;
-                hdr[6..8].copy_from_slice(&packet.meta.l3.saturating_add(start).to_ne_bytes());
-                hdr[8..].copy_from_slice(&field.to_ne_bytes());
-            }
+        // A sender must not say that a checksum is verified (virtio 1.3 §5.1.6.2.1).
+        if let Csum::Partial { start, field } = offload.csum {
+            hdr[0] = NEEDS_CSUM;
+            hdr[6..8].copy_from_slice(&packet.meta.l3.saturating_add(start).to_ne_bytes());
+            hdr[8..].copy_from_slice(&field.to_ne_bytes());
         }
         if let Some(gso) = offload.gso {
             let kind = match gso.kind {
@@ -205,8 +202,10 @@ fn super_frame_fits(packet: &Packet, gso: Gso, csum: Csum) -> bool {
                 && matches!(csum, Csum::Partial { .. })
         }
     };
+    // What the length fields of IP can say.
+    let longest = if meta.net == Net::Ipv6 { ipv6::HEADER_LEN + MAX_L3 } else { MAX_L3 };
     // The segments' checksums are those of the upper layer itself.
-    kind && !matches!(csum, Csum::Partial { start, .. } if start != meta.l4)
+    kind && packet.l3_len() <= longest && !matches!(csum, Csum::Partial { start, .. } if start != meta.l4)
 }
 
 /// Bytes from the L3 header to the end of a TCP or UDP header; `None` if that is not all there.

@@ -11,7 +11,7 @@
 //! Headers, options and extension headers are copied; lengths, idents, sequence numbers, flags and
 //! checksums are each segment's own. As Linux does it (`inet_gso_segment`, `tcp_gso_segment`).
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
 use super::offload::{headers_len, validate};
 use super::{Csum, Gso, GsoKind, Net, Offload, Packet, Pool};
@@ -91,8 +91,7 @@ impl Template {
             }
             Net::Ipv6 => {
                 let ip = Ipv6::new(l3)?;
-                let addr = |a: Ipv6Addr| IpAddr::V6(a);
-                (0, addr(ip.src()), addr(ip.dst()), 0)
+                (0, IpAddr::V6(ip.src()), IpAddr::V6(ip.dst()), 0)
             }
             Net::None | Net::Arp => return None,
         };
@@ -131,11 +130,11 @@ impl Template {
     /// Makes segment `index` of `count` of a copy of the headers and its payload, whose sum is given.
     fn write(&self, piece: &mut Packet, index: usize, count: usize, payload_sum: u64) {
         let l3 = piece.l3_mut();
-        // Not longer than the super-frame, whose lengths fit.
-        let l3_len = l3.len() as u16;
-        let l4_len = l3_len - self.l4 as u16;
+        // No casts cut anything off: the lengths of the super-frame fit, and its segments are no longer.
+        let l4_len = l3.len().saturating_sub(self.l4) as u16;
         match self.net {
             Net::Ipv4 => {
+                let l3_len = l3.len() as u16;
                 let ident = self.ident.wrapping_add(index as u16);
                 let sum = self.l3_sum + checksum::word(l3_len) + checksum::word(ident);
                 if let Some(mut ip) = Ipv4::new(&mut *l3) {
@@ -145,8 +144,9 @@ impl Template {
                 }
             }
             _ => {
+                let l3_len = l3.len();
                 if let Some(mut ip) = Ipv6::new(&mut *l3) {
-                    ip.set_payload_len(l3_len - ipv6::HEADER_LEN as u16);
+                    ip.set_payload_len(l3_len.saturating_sub(ipv6::HEADER_LEN) as u16);
                 }
             }
         }

@@ -199,7 +199,7 @@ fn to_host(cx: &mut Cx<'_>, p: Packet) {
     remember_peer(cx, &p);
     if p.meta.offload.gso.is_some_and(|g| g.kind == GsoKind::Udp) {
         let mut cut = Vec::new();
-        match segment::segment(p, &mut cx.me.pool, &mut cut) {
+        match segment(p, &mut cx.me.pool, &mut cut) {
             Ok(n) => cx.multiplied(n.saturating_sub(1)),
             Err(p) => return cx.drop(p, DropReason::OffloadInvalid),
         }

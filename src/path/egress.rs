@@ -34,7 +34,7 @@ pub(super) fn leave(cx: &mut Cx<'_>, p: Packet, hop: Hop) {
 fn cut(cx: &mut Cx<'_>, p: Packet, hop: Hop, mtu: usize) {
     let mut pieces = std::mem::take(&mut cx.me.pieces);
     if p.meta.offload.gso.is_some() {
-        match segment::segment(p, &mut cx.me.pool, &mut pieces) {
+        match segment(p, &mut cx.me.pool, &mut pieces) {
             Ok(n) => segmented(cx, n),
             Err(p) => cx.drop(p, DropReason::OffloadInvalid),
         }
@@ -83,7 +83,7 @@ pub(super) fn frame(cx: &mut Cx<'_>, mut p: Packet, link: LinkId, dst: Option<Ma
     }
     if p.meta.offload.gso.is_some() {
         let mut pieces = Vec::new();
-        match segment::segment(p, &mut cx.me.pool, &mut pieces) {
+        match segment(p, &mut cx.me.pool, &mut pieces) {
             Ok(n) => segmented(cx, n),
             Err(p) => return cx.drop(p, DropReason::OffloadInvalid),
         }

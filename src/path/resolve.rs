@@ -72,6 +72,8 @@ pub(super) fn resolve(cx: &mut Cx<'_>, p: Packet, hop: &Hop) -> Option<(Packet, 
     }
     let column = p.meta.column;
     cx.note(&p, || format!("neighbor: looking up {} on {}", hop.next, cx.link_name(hop.link)));
+    // It may have to wait there, and what waits is accounted by the memory it holds.
+    let p = p.compact(&mut cx.me.pool);
     let mut actions = std::mem::take(&mut cx.me.actions);
     let ready = cx.live.neighbors.resolve(hop.link, hop.next, p, cx.now, &mut actions);
     if ready.is_none() {

@@ -9,6 +9,7 @@
 pub mod arp;
 mod bytes;
 pub mod checksum;
+pub mod describe;
 pub mod ethernet;
 pub mod icmpv4;
 pub mod icmpv6;
@@ -18,6 +19,7 @@ pub mod ipv6;
 pub mod ipv6_ext;
 pub mod ndp;
 pub mod proto;
+pub mod sctp;
 pub mod tcp;
 pub mod transport;
 pub mod udp;

@@ -79,7 +79,9 @@ pub(super) fn network(cx: &mut Cx<'_>, p: &mut Packet) -> Result<(), DropReason>
         return Err(DropReason::FrameTooLong);
     }
     cx.live.tracer.look(p);
-    cx.note(p, || format!("in {}: {}", cx.link_name(p.meta.ingress), crate::wire::describe::describe(p.l3(), false)));
+    cx.note(p, || {
+        format!("in {}: {}", cx.link_name(p.meta.ingress), crate::wire::describe::describe(p.l3(), false))
+    });
     Ok(())
 }
 

@@ -34,6 +34,8 @@ pub struct Chain {
     pub hop_by_hop: bool,
     /// The first routing header.
     pub routing: Option<RoutingHeader>,
+    /// Where the first two destination options headers are.
+    pub destination: [Option<usize>; 2],
     /// Where the next-header byte is that names `proto`.
     pub proto_field: usize,
 }
@@ -136,6 +138,12 @@ pub fn walk(packet: &[u8]) -> Result<Chain, ChainError> {
                     chain.proto = u8_at(header, 0);
                     chain.proto_field = at;
                     return Ok(chain);
+                }
+            }
+            proto::DEST_OPTIONS => {
+                // RFC 8200 §4.1: at most one before a routing header and one behind.
+                if let Some(free) = chain.destination.iter_mut().find(|d| d.is_none()) {
+                    *free = Some(at);
                 }
             }
             _ => {}

@@ -92,6 +92,7 @@ drop_reasons! {
     // ── reassembly and fragmentation ──
     FragmentInvalid "fragment_invalid" "the fragment's offset or length can't be";
     FragmentOverlap "fragment_overlap" "fragments overlap: the datagram is given up (RFC 5722)";
+    FragmentDuplicate "fragment_duplicate" "the fragment had come already";
     FragmentTimeout "fragment_timeout" "the other fragments did not come in time";
     FragmentTableFull "fragment_table_full" "too many half-done datagrams";
     // ── ARP and NDP ──

@@ -10,10 +10,13 @@
 //! segmentation and checksums need; knows nothing of links, tables or the path.
 
 mod meta;
+pub mod offload;
 mod pool;
+mod segment;
 
 pub use meta::{Caps, Csum, Frag, Gso, GsoKind, L2Kind, Meta, Net, Offload};
 pub use pool::Pool;
+pub use segment::segment;
 
 /// Bytes kept free in front of a received frame: an Ethernet header with two tags, or a tunnel's
 /// outer headers.

@@ -7,6 +7,7 @@ mod cases;
 mod compare;
 mod frame;
 mod twin;
+mod walk;
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -194,6 +195,20 @@ fn a_kernel_with_other_settings_differs() {
         assert_eq!(differing, ["v4 better way on the same segment", "v4 echo to us"]);
         let text = report(["a", "b"], &verdicts).unwrap_err();
         assert!(text.contains("≠ lan icmp 5/1") && text.contains("≠ lan echo reply"), "{text}");
+    });
+}
+
+/// The kernel beside the walk: all cases but those for the local stack, which sits on top of it.
+#[test]
+fn the_walk_does_what_the_kernel_does() {
+    isolate::test(|| {
+        let (mut a, mut b) = (Twin::kernel("kernel", &[]), Twin::new("sekisho", walk::Walk::new()));
+        let of_the_walk = |c: &Case| !c.gives.iter().any(|g| g.starts_with("lan tcp"));
+        let verdicts = run(&mut a, &mut b, cases::all().into_iter().filter(of_the_walk).collect());
+        match report(["kernel", "sekisho"], &verdicts) {
+            Ok(text) => println!("{text}"),
+            Err(text) => panic!("{text}"),
+        }
     });
 }
 

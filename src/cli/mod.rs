@@ -1,7 +1,7 @@
 //! The command line: arguments in, text or JSON out.
 //!
 //! Each verb is one file with one definition: a clap struct whose doc comment is its help and its
-//! manual, and a [`Run`]. To add one, add its file, its `mod` line and its line in `verbs!`.
+//! manual, and a `Run`. To add one, add its file, its `mod` line and its line in `verbs!`.
 //!
 //! Exit codes: 0 done, 1 the answer is no or it failed, 2 misuse. What is asked for goes to stdout,
 //! errors go to stderr in one sentence.

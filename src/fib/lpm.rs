@@ -321,5 +321,4 @@ fn take_slot<'a, B: Bits>(rest: &mut &'a [Prefix<B>], depth: u32, width: u32, i:
 }
 
 #[cfg(test)]
-#[path = "lpm/tests.rs"]
 mod tests;

@@ -356,3 +356,6 @@ impl Interner {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

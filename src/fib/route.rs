@@ -430,3 +430,6 @@ fn scope(kind: &RouteKind) -> Option<&'static str> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

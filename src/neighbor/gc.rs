@@ -216,3 +216,6 @@ const BARREN: Duration = Duration::from_millis(100);
 
 /// Between two drawings of the reachable time (`neigh_periodic_work`).
 const REDRAW: Duration = Duration::from_secs(300);
+
+#[cfg(test)]
+mod tests;

@@ -79,7 +79,7 @@ pub(super) fn network(cx: &mut Cx<'_>, p: &mut Packet) -> Result<(), DropReason>
         return Err(DropReason::FrameTooLong);
     }
     cx.live.tracer.look(p);
-    cx.note(p, || format!("in {}: {}", cx.link_name(p.meta.ingress), crate::wire::describe(p.l3(), false)));
+    cx.note(p, || format!("in {}: {}", cx.link_name(p.meta.ingress), crate::wire::describe::describe(p.l3(), false)));
     Ok(())
 }
 
@@ -96,10 +96,10 @@ pub(super) fn own(cx: &mut Cx<'_>, p: &mut Packet) -> Result<(), DropReason> {
         _ => chain(cx, p)?,
     }
     if p.meta.traced {
-        cx.note(p, || format!("made here: {}", crate::wire::describe(p.l3(), false)));
+        cx.note(p, || format!("made here: {}", crate::wire::describe::describe(p.l3(), false)));
     } else {
         cx.live.tracer.look(p);
-        cx.note(p, || format!("made here: {}", crate::wire::describe(p.l3(), false)));
+        cx.note(p, || format!("made here: {}", crate::wire::describe::describe(p.l3(), false)));
     }
     Ok(())
 }

@@ -4,8 +4,7 @@
 //! packet's place in the ledger, the others are [`Column::Originated`].
 
 use crate::base::Column;
-use crate::packet::{Csum, Frag, Packet, Pool};
-use crate::wire::checksum;
+use crate::packet::{Frag, Packet, Pool, offload};
 use crate::wire::ipv4::{self, DONT_FRAGMENT, Ipv4, MORE_FRAGMENTS};
 use crate::wire::ipv4_options::copied_options;
 use crate::wire::ipv6::{self, Ipv6};
@@ -34,7 +33,7 @@ pub fn fragment4(
         out.push(packet);
         return Ok(1);
     }
-    if packet.meta.offload.gso.is_some() || !finish_checksum(&mut packet) {
+    if packet.meta.offload.gso.is_some() || !offload::finish_checksum(&mut packet) {
         return Err(packet);
     }
     let first_at = out.len();
@@ -81,7 +80,7 @@ pub fn fragment6(
         out.push(packet);
         return Ok(1);
     }
-    if packet.meta.offload.gso.is_some() || !finish_checksum(&mut packet) {
+    if packet.meta.offload.gso.is_some() || !offload::finish_checksum(&mut packet) {
         return Err(packet);
     }
     let l3 = packet.l3();
@@ -123,19 +122,6 @@ pub fn fragment6(
     }
     pool.put(packet);
     Ok(out.len() - first_at)
-}
-
-/// Finishes a checksum left to the hardware; `false` if it says nonsense about where.
-fn finish_checksum(packet: &mut Packet) -> bool {
-    let Csum::Partial { start, field } = packet.meta.offload.csum else { return true };
-    let Some(bytes) = packet.l3_mut().get_mut(usize::from(start)..) else { return false };
-    let sum = checksum::udp(checksum::checksum(bytes));
-    let Some(field) = bytes.get_mut(usize::from(field)..).and_then(|b| b.first_chunk_mut()) else {
-        return false;
-    };
-    *field = sum.to_be_bytes();
-    packet.meta.offload.csum = Csum::Wire;
-    true
 }
 
 /// How a packet is cut. Lengths in bytes.
@@ -237,3 +223,6 @@ fn unfragmentable(l3: &[u8]) -> Option<(usize, usize)> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,7 @@
 
 mod check;
 mod paint;
+mod run;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -61,6 +62,7 @@ macro_rules! verbs {
 }
 
 verbs! {
+    Run(run::Run),
     Check(check::Check),
 }
 

@@ -137,3 +137,33 @@ fn iteration_covers_every_table() {
     let first = rib.iter().next().unwrap();
     assert_eq!((first.family(), first.table(), first.prefix.prefix_len()), (Family::V4, Table::Main, 0));
 }
+
+#[test]
+fn pages_of_any_size_make_the_whole() {
+    let links = links();
+    let mut rib = rib(&links, &["10.9.0.0/16 via 10.2.0.2", "default via 10.2.0.2", "2001:db8::/32 via fd02::2"]);
+    for i in 0..20 {
+        add(&mut rib, &format!("10.8.{i}.0/24 via 10.2.0.2"), &links).unwrap();
+    }
+    for (family, table) in [
+        (Family::V4, Table::Main),
+        (Family::V6, Table::Main),
+        (Family::V4, Table::Local),
+        (Family::V6, Table::Local),
+    ] {
+        let whole: Vec<_> = rib.show(family, table).collect();
+        for n in 1..30 {
+            let (mut pages, mut after) = (Vec::new(), None);
+            loop {
+                let (page, more) = rib.page(family, table, after, n);
+                assert!(page.len() <= n);
+                pages.extend(page);
+                after = more;
+                if after.is_none() {
+                    break;
+                }
+            }
+            assert_eq!(pages, whole);
+        }
+    }
+}

@@ -7,7 +7,9 @@
 //! errors go to stderr in one sentence.
 
 mod check;
+mod ip;
 mod paint;
+mod stats;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -62,6 +64,8 @@ macro_rules! verbs {
 
 verbs! {
     Check(check::Check),
+    Stats(stats::Stats),
+    Ip(ip::Ip),
 }
 
 /// What every verb does.

@@ -231,6 +231,12 @@ impl NeighborTable {
         }
     }
 
+    /// One neighbor, if it is known; looking does not count as use.
+    pub fn get(&self, link: LinkId, ip: IpAddr, now: Instant) -> Option<Info> {
+        let key = Key { link, ip };
+        lock(self.shard(&key)).entries.get(&key).map(|entry| entry.info(key, now))
+    }
+
     /// All neighbors, ordered by link and address, for people.
     pub fn entries(&self, now: Instant) -> Vec<Info> {
         let mut all = Vec::new();

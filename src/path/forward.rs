@@ -1,7 +1,7 @@
 //! What a packet must pass to be forwarded, and what forwarding does to its header.
 //!
 //! The order is `ip_forward`'s and `ip6_forward`'s: whom the frame was for, hop limit, scope, size,
-//! then the hop count goes down, then a redirect if there was a shorter way.
+//! then the hop count goes down. A redirect, if there was a shorter way, comes last; for IPv6 last but one.
 
 use std::net::IpAddr;
 
@@ -23,7 +23,7 @@ pub(super) fn check(cx: &mut Cx<'_>, p: &mut Packet, hop: &Hop) -> Result<(), Dr
         Net::Ipv4 => check4(cx, p, mtu)?,
         _ => check6(cx, p, mtu, hop)?,
     }
-    if hop.link == p.meta.ingress {
+    if hop.link == p.meta.ingress && p.meta.net == Net::Ipv4 {
         redirect(cx, p, hop);
     }
     cx.tally(Tally::Forwarded);
@@ -64,6 +64,10 @@ fn check6(cx: &mut Cx<'_>, p: &mut Packet, mtu: usize, hop: &Hop) -> Result<(), 
     if offload::segment_len(p) > mtu {
         reply::too_big(cx, p, mtu);
         return Err(DropReason::TooBig);
+    }
+    if hop.link == p.meta.ingress {
+        // Quotes the packet as it came; IPv4's redirect quotes it as it leaves. Linux again.
+        redirect(cx, p, hop);
     }
     if let Some(mut ip) = Ipv6::new(p.l3_mut()) {
         ip.decrement_hop_limit();

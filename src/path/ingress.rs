@@ -6,7 +6,7 @@
 use crate::base::{DropReason, LinkId, Mac};
 use crate::packet::{Frag, L2Kind, Net, Packet, offload};
 use crate::wire::ipv6_ext::{self, OptionError, OptionsOf};
-use crate::wire::{ethernet, ipv4::Ipv4, ipv6, ipv6::Ipv6, vlan};
+use crate::wire::{ethernet, ipv4::Ipv4, ipv6, ipv6::Ipv6, proto, vlan};
 
 use super::{Cx, reply};
 
@@ -79,7 +79,9 @@ pub(super) fn network(cx: &mut Cx<'_>, p: &mut Packet) -> Result<(), DropReason>
         return Err(DropReason::FrameTooLong);
     }
     cx.live.tracer.look(p);
-    cx.note(p, || format!("in {}: {}", cx.link_name(p.meta.ingress), crate::wire::describe(p.l3(), false)));
+    cx.note(p, || {
+        format!("in {}: {}", cx.link_name(p.meta.ingress), crate::wire::describe::describe(p.l3(), false))
+    });
     Ok(())
 }
 
@@ -96,10 +98,10 @@ pub(super) fn own(cx: &mut Cx<'_>, p: &mut Packet) -> Result<(), DropReason> {
         _ => chain(cx, p)?,
     }
     if p.meta.traced {
-        cx.note(p, || format!("made here: {}", crate::wire::describe(p.l3(), false)));
+        cx.note(p, || format!("made here: {}", crate::wire::describe::describe(p.l3(), false)));
     } else {
         cx.live.tracer.look(p);
-        cx.note(p, || format!("made here: {}", crate::wire::describe(p.l3(), false)));
+        cx.note(p, || format!("made here: {}", crate::wire::describe::describe(p.l3(), false)));
     }
     Ok(())
 }
@@ -173,10 +175,14 @@ pub(super) fn chain(cx: &mut Cx<'_>, p: &mut Packet) -> Result<(), DropReason> {
         Ok(found) => found,
         Err(ipv6_ext::ChainError::TooLong) => return Err(DropReason::Ip6ExtensionChain),
         Err(ipv6_ext::ChainError::Truncated) => return Err(DropReason::Ip6BadExtension),
-        Err(ipv6_ext::ChainError::Misplaced { pointer }) => {
-            // RFC 8200 §4.1: hop-by-hop options only right behind the IPv6 header, else 4/1.
-            reply::parameter_problem6(cx, p, 1, pointer as u32);
-            return Err(DropReason::Ip6BadExtension);
+        Err(ipv6_ext::ChainError::Misplaced { .. }) => {
+            // Hop-by-hop options stand right behind the IPv6 header or are no header at all (RFC 8200 §4.1).
+            // That is for the destination to say: on the way nobody has to look so far.
+            p.meta.proto = proto::HOP_BY_HOP;
+            p.meta.options = p.l3().get(6) == Some(&proto::HOP_BY_HOP);
+            p.meta.l4 = 0;
+            p.meta.frag = Frag::Whole;
+            return Ok(());
         }
     };
     p.meta.proto = found.proto;
@@ -189,6 +195,8 @@ pub(super) fn chain(cx: &mut Cx<'_>, p: &mut Packet) -> Result<(), DropReason> {
         Some(_) => Frag::Later,
     };
     if p.meta.frag == Frag::First && found.l4 == 0 {
+        // RFC 7112 §5: code 3, the pointer is 0.
+        reply::parameter_problem6(cx, p, 3, 0);
         return Err(DropReason::Ip6IncompleteFirstFragment);
     }
     Ok(())

@@ -82,8 +82,10 @@ impl Loop {
         clock: Clock,
         watches: bool,
     ) -> Self {
-        let slots =
-            ports.into_iter().map(|(link, port)| Slot { link, port, registered: None, ready: true }).collect();
+        let slots = ports
+            .into_iter()
+            .map(|(link, port)| Slot { link, port, registered: None, ready: true })
+            .collect();
         let frames = Vec::with_capacity(BATCH);
         Loop { worker, slots, poll, ties, clock, next_check: Instant::ZERO, watches, frames }
     }
@@ -198,10 +200,10 @@ impl Loop {
                 break;
             }
         }
-        self.to_host();
+        self.hand_to_host();
     }
 
-    fn to_host(&mut self) {
+    fn hand_to_host(&mut self) {
         let mut refused = Vec::new();
         let mut any = false;
         for p in self.worker.drain_host() {
@@ -233,8 +235,9 @@ impl Loop {
                     self.poll.registry().register(&mut SourceFd(&fd), Token(i), Interest::READABLE)?;
                 }
                 slot.registered = wanted;
-                slot.ready = true;
             }
+            // What an edge failed to announce waits no longer than this.
+            slot.ready = true;
             self.worker.set_caps(slot.link, slot.port.caps());
             if self.watches {
                 self.worker.handle_link(slot.link, status == Status::Up, now);

@@ -24,3 +24,6 @@ pub mod tcp;
 pub mod transport;
 pub mod udp;
 pub mod vlan;
+
+#[cfg(test)]
+mod oracle;

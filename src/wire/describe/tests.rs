@@ -122,7 +122,7 @@ fn icmp_in_words() {
 
 #[test]
 fn neighbor_discovery() {
-    let ns = ndp::NeighborSolicit { target: B6, source_mac: None };
+    let ns = ndp::NeighborSolicit { target: B6, source_mac: None, nonce: None };
     let m = message(|b| ns.emit(A6, B6, b));
     assert_eq!(
         describe(&v6(58, &m), false),

@@ -55,7 +55,8 @@ fn echo(l: &mut List) {
     l.add("v4 echo to us with record route", &["lan echo reply"], |h| {
         let options = vec![7, 15, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
         h.lan(V4 { options, ..h.echo4(us(), 8) })
-    });
+    })
+    .known("ICMP error or reply to a packet with IP options");
     l.add("v4 echo to us with no-operations", &["lan echo reply"], |h| {
         h.lan(V4 { options: vec![1, 1, 1, 0], ..h.echo4(us(), 8) })
     });
@@ -131,7 +132,8 @@ fn udp(l: &mut List) {
     });
     l.add("v4 udp to us from the broadcast address", &["lan icmp 3/3"], |h| {
         h.lan(h.udp4_between(Lan.host4(255), us(), b"x"))
-    });
+    })
+    .known("answer to a packet whose source is the segment's broadcast address");
     l.add("v4 protocol nobody speaks", &["lan icmp 3/2"], |h| {
         h.lan(V4::new(h.a4(Lan), us(), frame::UNKNOWN, b"12345678".to_vec()))
     });

@@ -7,6 +7,7 @@
 //! errors go to stderr in one sentence.
 
 mod check;
+mod demo;
 mod paint;
 mod run;
 
@@ -64,6 +65,7 @@ macro_rules! verbs {
 verbs! {
     Run(run::Run),
     Check(check::Check),
+    Demo(demo::Demo),
 }
 
 /// What every verb does.

@@ -35,6 +35,8 @@ pub(super) struct PacketPort {
     generation: u64,
     epoch: u32,
     overruns: u64,
+    /// How many frames are prepared for: setting up room for those that don't come costs time too.
+    expected: usize,
     slots: Vec<Slot>,
     inward: Batch,
     outward: Batch,
@@ -121,11 +123,14 @@ impl Shared {
         incarnation.guard = None;
         let failed = |source| OpenError::Device { device: self.name.clone(), source };
         let guard = Guard::raise(index, &self.name)?;
+        // Some drivers answer a request for another address by hearing everything: not asked in vain.
+        let own = Netlink::open()?.link_at(index)?.mac;
+        let other = self.mac.filter(|mac| own != Some(*mac));
         let mut sockets = Vec::with_capacity(self.workers);
         let mut group = None;
         for worker in 0..self.workers {
             let receives = worker < self.receivers;
-            let socket = self.socket(index, receives).map_err(failed)?;
+            let socket = socket(index, receives, other).map_err(failed)?;
             if receives && self.receivers > 1 {
                 match join(socket.as_fd(), &mut group) {
                     // Before Linux 6.13 only sockets that receive can form a group.
@@ -145,29 +150,6 @@ impl Shared {
         Ok(())
     }
 
-    /// A socket bound to the interface that refuses every frame as yet: until it is in its group, it
-    /// would get what belongs to the others.
-    fn socket(&self, index: u32, receives: bool) -> io::Result<OwnedFd> {
-        let socket = sys::packet_socket()?;
-        let fd = socket.as_fd();
-        sys::set_packet_option(fd, PacketOption::VnetHeader)?;
-        sys::set_packet_option(fd, PacketOption::QdiscBypass)?;
-        sys::set_buffers(fd, BUFFER)?;
-        if receives {
-            sys::refuse_all(fd)?;
-            sys::set_packet_option(fd, PacketOption::AuxData)?;
-            // Linux 4.20. Without it the socket sees what the kernel sends, which the guard lets
-            // nothing of pass.
-            let _ = sys::set_packet_option(fd, PacketOption::IgnoreOutgoing);
-            if let Some(mac) = self.mac {
-                sys::add_membership(fd, index, Membership::Unicast(mac))?;
-            }
-            sys::add_membership(fd, index, Membership::AllMulticast)?;
-        }
-        sys::bind_packet(fd, index, receives)?;
-        Ok(socket)
-    }
-
     /// The index of the interface that has the name now; `None` if there is none.
     fn index(&self) -> Option<u32> {
         sys::interface_index(self.questions.as_fd(), &self.name).ok()
@@ -180,6 +162,28 @@ impl Shared {
             Err(_) => Status::Gone,
         }
     }
+}
+
+/// A socket bound to the interface that refuses every frame as yet: until it is in its group, it would get
+/// what belongs to the others. `mac` is an address to hear besides the interface's own.
+fn socket(index: u32, receives: bool, mac: Option<Mac>) -> io::Result<OwnedFd> {
+    let socket = sys::packet_socket()?;
+    let fd = socket.as_fd();
+    sys::set_packet_option(fd, PacketOption::VnetHeader)?;
+    sys::set_packet_option(fd, PacketOption::QdiscBypass)?;
+    sys::set_buffers(fd, BUFFER)?;
+    if receives {
+        sys::refuse_all(fd)?;
+        sys::set_packet_option(fd, PacketOption::AuxData)?;
+        // Linux 4.20. Without it the socket sees what the kernel sends, of which the guard lets nothing pass.
+        let _ = sys::set_packet_option(fd, PacketOption::IgnoreOutgoing);
+        if let Some(mac) = mac {
+            sys::add_membership(fd, index, Membership::Unicast(mac))?;
+        }
+        sys::add_membership(fd, index, Membership::AllMulticast)?;
+    }
+    sys::bind_packet(fd, index, receives)?;
+    Ok(socket)
 }
 
 /// Puts a socket into the fanout group, which the first one makes.
@@ -203,6 +207,7 @@ impl PacketPort {
             generation: 0,
             epoch: 0,
             overruns: 0,
+            expected: LEAST,
             slots: Vec::new(),
             inward: Batch::new(if receives { BATCH } else { 0 }),
             outward: Batch::new(BATCH),
@@ -277,9 +282,10 @@ impl Port for PacketPort {
         let (mut count, mut failures) = (0, 0);
         while count < max && failures < BATCH {
             let Some(socket) = &self.socket else { break };
-            let want = BATCH.min(max - count);
+            let want = self.expected.min(max - count);
             match self.inward.receive(socket.as_fd(), self.slots[..want].iter_mut().map(Slot::parts)) {
                 Ok(messages) => {
+                    self.expected = (messages * 2).clamp(LEAST, BATCH);
                     for at in 0..messages {
                         if let Some(packet) = self.take(at, pool) {
                             out.push(packet);
@@ -398,6 +404,8 @@ impl Port for PacketPort {
 
 /// Frames in one call (`UIO_MAXIOV` allows 1,024).
 const BATCH: usize = 64;
+/// Frames prepared for in quiet times.
+const LEAST: usize = 8;
 /// Bytes each socket buffer is asked to hold. The kernel doubles it for its own books; 4 MiB take about
 /// 10,000 small frames, or 50 super-frames.
 const BUFFER: i32 = 4 << 20;

@@ -1,5 +1,8 @@
 //! From a link's description to its ports.
 
+use std::thread;
+use std::time::{Duration, Instant};
+
 use super::af_packet;
 use super::guard::GuardError;
 use super::netlink::NetlinkError;
@@ -39,7 +42,9 @@ pub struct DeviceSpec {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// A name the kernel would not take.
-    #[error("'{0}' can't be an interface's name: 1 to 15 characters, no '/', ':' or space; set device = …")]
+    #[error(
+        "'{0}' can't be an interface's name: 1 to 15 characters, no '/', ':', '%' or space; set device = …"
+    )]
     Name(String),
     /// A kind without a device.
     #[error("a link of kind {0} has no device to open")]
@@ -113,26 +118,42 @@ pub enum OpenError {
 
 /// Opens all queues of a link: one port for each worker; `ports[i]` belongs to worker `i`. Where the device
 /// has fewer receive queues than there are workers, the ports beyond only transmit. On an error nothing is left
-/// behind.
+/// behind. A device that somebody else has is waited for up to a second: a router that was killed just now may not
+/// be quite gone.
 pub fn open(spec: &DeviceSpec, workers: usize) -> Result<Vec<Box<dyn Port>>, OpenError> {
     if !is_interface_name(&spec.device) {
         return Err(OpenError::Name(spec.device.clone()));
     }
-    let boxed = |port| -> Box<dyn Port> { Box::new(port) };
-    match spec.kind {
-        LinkKind::Packet => Ok(af_packet::open(spec, workers)?.into_iter().map(boxed).collect()),
-        LinkKind::Tap | LinkKind::Tun => {
-            Ok(tun_tap::open(spec, workers)?.into_iter().map(|p| -> Box<dyn Port> { Box::new(p) }).collect())
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match open_now(spec, workers) {
+            Err(OpenError::Busy(_) | OpenError::Guard(GuardError::Taken(_))) if Instant::now() < deadline => {
+                thread::sleep(PATIENCE / 20);
+            }
+            result => return result,
         }
+    }
+}
+
+fn open_now(spec: &DeviceSpec, workers: usize) -> Result<Vec<Box<dyn Port>>, OpenError> {
+    fn boxed<P: Port + 'static>(ports: Vec<P>) -> Vec<Box<dyn Port>> {
+        ports.into_iter().map(|port| Box::new(port) as Box<dyn Port>).collect()
+    }
+    match spec.kind {
+        LinkKind::Packet => af_packet::open(spec, workers).map(boxed),
+        LinkKind::Tap | LinkKind::Tun => tun_tap::open(spec, workers).map(boxed),
         LinkKind::Loopback | LinkKind::Memory => Err(OpenError::NoDeviceKind(spec.kind.name())),
     }
 }
 
-/// What the kernel lets an interface be called (`dev_valid_name`).
+/// What the kernel lets an interface be called (`dev_valid_name`), less `%`, which makes it a pattern.
 pub fn is_interface_name(name: &str) -> bool {
-    let bad = |b: u8| b == b'/' || b == b':' || b.is_ascii_whitespace() || b == 0x0b || b == 0;
+    let bad = |b: u8| matches!(b, b'/' | b':' | b'%' | 0x0b | 0) || b.is_ascii_whitespace();
     (1..libc::IFNAMSIZ).contains(&name.len()) && name != "." && name != ".." && !name.bytes().any(bad)
 }
+
+/// How long a device that is in use is waited for.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
@@ -143,7 +164,7 @@ mod tests {
         for good in ["a", "eth1", "veth-left_0.100", "exactly15chars!"] {
             assert!(is_interface_name(good), "{good}");
         }
-        for bad in ["", ".", "..", "sixteen-chars-ab", "a b", "a/b", "a:b", "a\tb", "a\0b"] {
+        for bad in ["", ".", "..", "sixteen-chars-ab", "a b", "a/b", "a:b", "a\tb", "a\0b", "tap%d"] {
             assert!(!is_interface_name(bad), "{bad}");
         }
     }

@@ -120,7 +120,10 @@ impl Device {
         if link.mtu != spec.mtu {
             netlink.set_mtu(link.index, spec.mtu)?;
         }
-        netlink.set_up(link.index)?;
+        // An administrator may have made it ready for a user who may do neither of these.
+        if !link.up {
+            netlink.set_up(link.index)?;
+        }
         Ok(Device { file, index: link.index, caps, dropped_before: link.tx_dropped })
     }
 

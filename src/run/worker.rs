@@ -235,8 +235,9 @@ impl Loop {
                     self.poll.registry().register(&mut SourceFd(&fd), Token(i), Interest::READABLE)?;
                 }
                 slot.registered = wanted;
-                slot.ready = true;
             }
+            // What an edge failed to announce waits no longer than this.
+            slot.ready = true;
             self.worker.set_caps(slot.link, slot.port.caps());
             if self.watches {
                 self.worker.handle_link(slot.link, status == Status::Up, now);

@@ -349,8 +349,14 @@ fn one_router_to_an_interface() {
         let port = open_one(&spec(LinkKind::Packet, "near"));
         let e = open(&spec(LinkKind::Packet, "near"), 1).map(|_| ()).unwrap_err();
         assert!(e.to_string().contains("another sekisho uses the interface 'near'"), "{e}");
-        drop(port);
-        open_one(&spec(LinkKind::Packet, "near"));
+        // One that is about to end is waited for.
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(Duration::from_millis(200));
+                drop(port);
+            });
+            open_one(&spec(LinkKind::Packet, "near"));
+        });
     });
 }
 
@@ -409,6 +415,14 @@ fn queues_share_flows_and_agree_between_links() {
             let mut counts = [0; 3];
             let mut last: HashMap<u16, u16> = HashMap::new();
             for round in 0..ROUNDS {
+                if round == ROUNDS / 2 {
+                    let index = n.link_index(name).unwrap();
+                    n.set_down(index).unwrap();
+                    until("down", || ports.iter_mut().all(|p| p.check() == Status::Down));
+                    n.set_up(index).unwrap();
+                    until("up", || ports.iter_mut().all(|p| p.check() == Status::Up));
+                    until("the far end too", || far.check() == Status::Up);
+                }
                 // Out on one link, back on the other.
                 let mut queue: VecDeque<_> = (0..FLOWS).map(|f| datagram(f, round, link == 1)).collect();
                 send_all(far.as_mut(), &mut pool, &mut queue);

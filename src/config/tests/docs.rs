@@ -44,8 +44,10 @@ fn no_table_explains_a_key_that_is_not_there() {
 
 #[test]
 fn every_example_is_good() {
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let texts = format!("{DOCS}\n{}", std::fs::read_to_string(readme).unwrap_or_default());
     let examples: Vec<&str> =
-        DOCS.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+        texts.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
     assert!(examples.len() >= 8);
     for example in examples {
         let config = match parse(example, Path::new("docs.toml")) {

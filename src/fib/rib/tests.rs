@@ -141,7 +141,8 @@ fn iteration_covers_every_table() {
 #[test]
 fn pages_of_any_size_make_the_whole() {
     let links = links();
-    let mut rib = rib(&links, &["10.9.0.0/16 via 10.2.0.2", "default via 10.2.0.2", "2001:db8::/32 via fd02::2"]);
+    let mut rib =
+        rib(&links, &["10.9.0.0/16 via 10.2.0.2", "default via 10.2.0.2", "2001:db8::/32 via fd02::2"]);
     for i in 0..20 {
         add(&mut rib, &format!("10.8.{i}.0/24 via 10.2.0.2"), &links).unwrap();
     }

@@ -33,8 +33,9 @@
 //! - Send what [`Action::Solicit`] asks for, with a source address of the link's own: the address in
 //!   `hint` if it is one of them, as Linux does.
 //! - Carry out [`Action::Send`]s in their order, and **after the last one has been handed to the
-//!   port**, call [`NeighborTable::drained`] for each neighbor they were for, until it says `false`.
-//!   Until then packets other workers have for that neighbor queue up behind, so none overtakes.
+//!   port**, call [`NeighborTable::drained`] for each neighbor they were for, on the same thread, until
+//!   it says `false`. Until then the workers whose packets these are don't send past them: what else
+//!   they have for that neighbor is parked. With one worker nothing changes about that.
 //! - Keep the ledger: a packet is parked when [`NeighborTable::resolve`] keeps it, and unparked when
 //!   it comes out in an action, whichever. Each packet kept comes out exactly once.
 //! - Look at [`NeighborTable::generation`] once a batch when keeping a [`Ready`] beyond a packet.
@@ -43,6 +44,7 @@ mod config;
 mod dad;
 mod entry;
 mod gc;
+mod queue;
 mod shard;
 mod table;
 

@@ -1,27 +1,28 @@
 //! Who has which MAC: the ARP and NDP cache, with the states of neighbor unreachability detection.
 //!
 //! ```text
-//!                 first use                  answer
-//!      (nothing) ──────────► INCOMPLETE ───────────────► REACHABLE ◄──────────────┐
-//!          ▲                 │ 3 broadcast solicits,     │  │ ▲                   │ solicited
-//!          │ gc              │ 1 s apart                 │  │ │ confirmed         │ answer
-//!          │                 ▼         reachable time ended │ │ meanwhile         │
-//!        FAILED ◄──────── no answer      and not in use  │  │ in use              │
-//!          │ ▲                           ┌───────────────┘  ▼ │                   │
-//!          │ │ 3 unicast solicits,       ▼  use, 5 s       DELAY ───────────► PROBE
-//!  next use│ │ no answer               STALE ──────────────► ▲    not confirmed   │
-//!          │ └───────────────────────────┼─────────────────────────────────────── ┘
-//!          ▼                             └── heard of, or another MAC claimed
-//!      INCOMPLETE
+//!               first use                     an answer of its own
+//!  (nothing) ─────────────► INCOMPLETE ──────────────────────────────► REACHABLE ◄────────┐
+//!      │                      │   ▲  3 broadcast solicits,               │    ▲           │
+//!      │            no answer │   │  1 s apart             its time ends │    │ confirmed │ an answer
+//!      │                      ▼   │ next use                             ▼    │ meanwhile │
+//!      │ heard of           FAILED             unused ◄──────────────── in use?│          │
+//!      │                      ▲                   │                        │   │          │
+//!      │                      │                   ▼         use            ▼   │          │
+//!      └──────────────────────┼───────────────► STALE ──────────────────► DELAY ──────► PROBE
+//!                             │                   ▲                             5 s       │
+//!                             │                   └─ another MAC claimed                  │
+//!                             └───────────────────────────────────────────────────────────┘
+//!                                              no answer to 3 unicast solicits, 1 s apart
 //!
-//!  state        a packet for it …          a timer of …                 it may be evicted …
-//!  Incomplete   waits                      retrans, each a solicit      1 s after its first solicit
-//!  Reachable    goes                       what is left of reachability never
-//!  Stale        goes, and starts Delay     none                         unused for 5 s
-//!  Delay        goes                       delay_first_probe            never
-//!  Probe        goes                       retrans, each a solicit      never
-//!  Failed       waits, and starts anew     none                         always, and first
-//!  Permanent    goes                       none                         never
+//!  state        a packet for it …        its timer …                  it may be evicted …
+//!  Incomplete   waits                    retrans, each a solicit      1 s after the first solicit
+//!  Reachable    goes                     what is left of its time     never
+//!  Stale        goes, and starts Delay   none                         unused for 5 s
+//!  Delay        goes                     delay_first_probe            never
+//!  Probe        goes                     retrans, each a solicit      never
+//!  Failed       waits, and starts anew   none                         always, and first
+//!  Permanent    goes                     none                         never
 //! ```
 //!
 //! The states and timers are RFC 4861 §7.3 as Linux has them (`net/core/neighbour.c`), for ARP too.

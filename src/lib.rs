@@ -19,7 +19,8 @@
 //! edge       io · run · control · config · lab      fds, threads, clock, syscalls, unsafe
 //! state      router (owns all tables) · host (smoltcp local stack)
 //! path       the order of the stages
-//! tables     link · fib · neighbor · reassembly     siblings never import each other
+//! tables     fib · neighbor · reassembly     siblings never import each other
+//! link       what a link is: name, kind, addresses
 //! bytes      wire (header views, checksums) · packet (buffers, metadata)
 //! base       addresses, ids, time, drop reasons, counters
 //! ```

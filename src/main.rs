@@ -1,2 +1,5 @@
 //! The thin binary: exit codes only.
-fn main() {}
+
+fn main() -> std::process::ExitCode {
+    sekisho::cli::run(std::env::args_os())
+}

@@ -158,6 +158,16 @@ impl Counters {
         self.events[column as usize][event as usize].add(1);
     }
 
+    /// Counts an event that happened to `n` packets.
+    pub fn events(&self, column: Column, event: Event, n: u64) {
+        self.events[column as usize][event as usize].add(n);
+    }
+
+    /// Counts `n` drops.
+    pub fn drops(&self, column: Column, reason: DropReason, n: u64) {
+        self.drops[column as usize][reason as usize].add(n);
+    }
+
     /// Counts a drop.
     #[inline]
     pub fn dropped(&self, column: Column, reason: DropReason) {

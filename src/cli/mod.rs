@@ -1,1 +1,160 @@
-//! (being built)
+//! The command line: arguments in, text or JSON out.
+//!
+//! Each verb is one file with one definition: a clap struct whose doc comment is its help and its
+//! manual, and a `Run`. To add one, add its file, its `mod` line and its line in `verbs!`.
+//!
+//! Exit codes: 0 done, 1 the answer is no or it failed, 2 misuse. What is asked for goes to stdout,
+//! errors go to stderr in one sentence.
+
+mod check;
+mod demo;
+mod paint;
+mod run;
+
+use std::ffi::OsString;
+use std::fmt;
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{Parser, Subcommand};
+
+pub use paint::Paint;
+
+/// Runs the command line and gives its exit code.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let verb = match Sekisho::try_parse_from(args) {
+        Ok(Sekisho { verb }) => verb,
+        Err(e) => return misuse(&e),
+    };
+    match verb.run() {
+        Ok(code) => code,
+        Err(Failure(text)) => {
+            complain(&text);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A userspace router for Linux.
+///
+/// One process takes over tun, tap and AF_PACKET links and is the router: its own routes, neighbors
+/// and local stack. One file says what it is to be; `sekisho check FILE` says what is wrong with the
+/// file, `sekisho run FILE` is the router.
+#[derive(Debug, Parser)]
+#[command(name = "sekisho", bin_name = "sekisho", version, max_term_width = 100)]
+#[command(subcommand_required = true, arg_required_else_help = true, disable_help_subcommand = true)]
+struct Sekisho {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+macro_rules! verbs {
+    ($($verb:ident($definition:ty),)+) => {
+        #[derive(Debug, Subcommand)]
+        enum Verb { $($verb($definition)),+ }
+
+        impl Run for Verb {
+            fn run(self) -> Outcome {
+                match self { $(Verb::$verb(verb) => verb.run()),+ }
+            }
+        }
+    };
+}
+
+verbs! {
+    Run(run::Run),
+    Check(check::Check),
+    Demo(demo::Demo),
+}
+
+/// What every verb does.
+trait Run {
+    fn run(self) -> Outcome;
+}
+
+/// How a verb ended: with an exit code, what was to be said having been said, or with a sentence.
+type Outcome = Result<ExitCode, Failure>;
+
+/// Why a verb failed, in one sentence that says what to do. Exit code 1.
+#[derive(Debug)]
+struct Failure(String);
+
+impl<E: fmt::Display> From<E> for Failure {
+    fn from(e: E) -> Self {
+        Failure(e.to_string())
+    }
+}
+
+/// Says one sentence on stderr. Nobody can be told if that fails.
+fn complain(text: &str) {
+    let _ = writeln!(std::io::stderr(), "sekisho: {text}");
+}
+
+/// Prints one line. A reader who went away is no error (`sekisho … | head`).
+fn say(line: impl fmt::Display) -> Result<(), Failure> {
+    match writeln!(std::io::stdout(), "{line}") {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure(format!("can't write the answer: {e}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Help and version as clap prints them; everything else as one sentence.
+fn misuse(e: &clap::Error) -> ExitCode {
+    match e.kind() {
+        ErrorKind::DisplayHelp
+        | ErrorKind::DisplayVersion
+        | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            let _ = e.print();
+        }
+        _ => complain(&sentence(&e.render().to_string())),
+    }
+    ExitCode::from(e.exit_code().clamp(0, 2) as u8)
+}
+
+/// clap's error, its hints included, on one line.
+fn sentence(rendered: &str) -> String {
+    let lines = rendered.lines().map(str::trim).filter(|l| !l.is_empty());
+    let said = lines.take_while(|l| !l.starts_with("Usage:") && !l.starts_with("For more information"));
+    let said: Vec<&str> = said.map(|l| l.trim_start_matches("error: ").trim_start_matches("tip: ")).collect();
+    format!("{}; see `sekisho --help`", said.join("; ").replace(":; ", ": "))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definitions_hold_together() {
+        Sekisho::command().debug_assert();
+    }
+
+    #[test]
+    fn every_verb_teaches() {
+        for verb in Sekisho::command().get_subcommands() {
+            let short = verb.get_about().expect("a line of help").to_string();
+            let long = verb.get_long_about().expect("a text that teaches").to_string();
+            assert!(long.len() > short.len() + 80, "{}: {long}", verb.get_name());
+        }
+    }
+
+    #[test]
+    fn misuse_is_one_line() {
+        for args in [&["sekisho", "chek"][..], &["sekisho", "check"], &["sekisho", "check", "--x", "f"]] {
+            let e = Sekisho::try_parse_from(args).unwrap_err();
+            let said = sentence(&e.render().to_string());
+            assert!(!said.contains('\n') && !said.contains("Usage"), "{said}");
+            assert_eq!(e.exit_code(), 2);
+        }
+        let e = Sekisho::try_parse_from(["sekisho", "chek"]).unwrap_err();
+        let said = sentence(&e.render().to_string());
+        assert_eq!(
+            said,
+            "unrecognized subcommand 'chek'; a similar subcommand exists: 'check'; see `sekisho --help`"
+        );
+    }
+}

@@ -1,1 +1,366 @@
-//! (being built)
+//! The configuration file: `router.toml` in, a [`Config`] that can be relied on out.
+//!
+//! ```text
+//! text ─► file (as typed: keys, types, places) ─► meant (what it says) ─► Config ─► build: routes
+//!                │                                     │                              │
+//!                └────────── problems, all of them, by file and line ─────────────────┘
+//! ```
+//!
+//! Nothing stops at the first mistake. A [`Config`] holds only what was checked, so that nobody has
+//! to ask again; it says what a router is to be and knows nothing of devices, threads or packets.
+
+mod build;
+mod file;
+mod host;
+mod meant;
+mod near;
+mod problem;
+
+use std::fs::File;
+use std::io::Read;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use ipnet::IpNet;
+
+use crate::base::Mac;
+use crate::fib::{Fib, Rib};
+use crate::link::{Address, Link, LinkKind, Links, RpFilter};
+
+pub use problem::{Problem, Problems};
+
+/// What one file says a router is to be. Every path in it is ready to be opened: those in the file
+/// are relative to the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// The file it was read from.
+    pub path: PathBuf,
+    /// The router's name; also a file name.
+    pub name: String,
+    /// Forwarding threads asked for, 1 to [`MAX_WORKERS`]; [`Config::workers`] says how many there are.
+    pub workers: Option<usize>,
+    /// The control socket asked for; [`Config::control_path`] says where it is.
+    pub control: Option<PathBuf>,
+    /// Addresses of the loopback beyond 127.0.0.1/8 and ::1/128; host addresses all.
+    pub loopback: Vec<Address>,
+    /// The links in the order of the file, without the loopback.
+    pub links: Vec<LinkConfig>,
+    /// The routes in the order of the file.
+    pub routes: Vec<RouteConfig>,
+    /// Files with more routes.
+    pub route_files: Vec<RouteFile>,
+    /// The static neighbors.
+    pub neighbors: Vec<NeighborConfig>,
+    /// Connection tracking.
+    pub conntrack: ConntrackConfig,
+    /// ICMP errors.
+    pub icmp: IcmpConfig,
+    /// What the router answers by itself.
+    pub services: Services,
+    /// What is odd, and may still be meant.
+    pub warnings: Vec<Problem>,
+}
+
+/// `[link.NAME]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinkConfig {
+    /// The line of its header.
+    pub line: usize,
+    /// Its name in routes and on the screen.
+    pub name: String,
+    /// Packet, tap or tun.
+    pub kind: LinkKind,
+    /// The kernel's name of the interface that is taken or made.
+    pub device: String,
+    /// Its MAC: always there on packet and tap, never on tun.
+    pub mac: Option<Mac>,
+    /// The longest L3 packet, in bytes: 68 to 65,535, and 1,280 or more if it has IPv6 addresses.
+    pub mtu: u32,
+    /// Its addresses, the IPv6 link-local one made from the MAC last unless one is listed or the MTU
+    /// is too small for IPv6.
+    pub addresses: Vec<Address>,
+    /// Whether and how sources are checked.
+    pub rp_filter: RpFilter,
+    /// Whether redirects are sent.
+    pub redirects: bool,
+    /// Rings and workers, 1 to [`MAX_WORKERS`]; `None` is as many as there are workers.
+    pub queues: Option<usize>,
+    /// Whether GSO and checksum offload are used where the device has them.
+    pub offload: bool,
+    /// Whether a device made by us stays when we go.
+    pub persist: bool,
+    /// The user who may open a device made by us.
+    pub owner: Option<u32>,
+    /// The group that may.
+    pub group: Option<u32>,
+}
+
+/// `[[route]]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouteConfig {
+    /// The line of its header.
+    pub line: usize,
+    /// Where it leads to; without host bits.
+    pub to: IpNet,
+    /// What it does.
+    pub kind: RouteType,
+    /// The ways out: at least one for a unicast route, none for the others. Families match `to`, links exist.
+    pub hops: Vec<HopConfig>,
+    /// Its metric, if it has one of its own.
+    pub metric: Option<u32>,
+    /// The source that packets made here prefer on it: one of the router's addresses.
+    pub src: Option<IpAddr>,
+}
+
+/// One way out of a route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HopConfig {
+    /// The next hop; `None` is on-link.
+    pub via: Option<IpAddr>,
+    /// The link; `None` is the one that `via` is found on.
+    pub dev: Option<String>,
+    /// Its share among the others, 1 to 256.
+    pub weight: u16,
+    /// `via` is on `dev` though no prefix of it says so. Both are there then.
+    pub onlink: bool,
+}
+
+/// What a route does with packets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum RouteType {
+    /// Sends them on.
+    #[default]
+    Unicast,
+    /// Answers host unreachable.
+    Unreachable,
+    /// Answers administratively prohibited.
+    Prohibit,
+    /// Drops them.
+    Blackhole,
+}
+
+/// A file named in `route_files`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouteFile {
+    /// The line it is named in.
+    pub line: usize,
+    /// Where it is.
+    pub path: PathBuf,
+}
+
+/// `[[neighbor]]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NeighborConfig {
+    /// The line of its header.
+    pub line: usize,
+    /// Its address.
+    pub ip: IpAddr,
+    /// Its MAC: a station's.
+    pub mac: Mac,
+    /// The link it is on: packet or tap.
+    pub dev: String,
+}
+
+/// `[conntrack]`. Nothing here needs connection tracking yet; what a file says of it is kept for the day.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConntrackConfig {
+    /// Entries it may hold, 128 or more; 0 is off.
+    pub max: u32,
+    /// Off, whatever asks for it.
+    pub off: bool,
+    /// Whose timeouts: `true` the minimums of RFC 4787, 5382 and 5508, `false` the kernel's.
+    pub rfc: bool,
+    /// Timeouts in seconds by the kernel's names.
+    pub timeouts: Vec<(&'static str, u32)>,
+}
+
+/// `[icmp]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IcmpConfig {
+    /// Errors sent per second, 1 to 1,000,000.
+    pub rate: u32,
+}
+
+/// `[services]`: on every address of the router.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Services {
+    /// Port 7, UDP and TCP (RFC 862).
+    pub echo: bool,
+    /// Port 9, UDP and TCP (RFC 863).
+    pub discard: bool,
+}
+
+/// The most workers and queues: what a kernel has for one tap (`MAX_TAP_QUEUES`).
+pub const MAX_WORKERS: usize = 256;
+
+/// The longest configuration file, in bytes. Long lists of routes belong in `route_files`.
+pub const MAX_FILE: u64 = 16 << 20;
+
+/// The longest path of a Unix socket, in bytes (unix(7): `sun_path` with its closing zero).
+const MAX_SOCKET_PATH: usize = 107;
+
+/// Reads a configuration file and judges all of it but how its routes fit together, which
+/// [`Config::rib`] does.
+///
+/// # Errors
+/// All that is wrong with it, or that it can't be read.
+pub fn load(path: &Path) -> Result<Config, Problems> {
+    parse(&read(path)?, path)
+}
+
+/// The same for a text that stands, or would stand, in the file `path`.
+///
+/// # Errors
+/// All that is wrong with it.
+pub fn parse(text: &str, path: &Path) -> Result<Config, Problems> {
+    let Understood { config, problems, .. } = understand(text, path);
+    problems.or(config)
+}
+
+/// Everything that is wrong with a file and with the route files it names, and what can be understood
+/// of it all the same; `None` if it can't be read at all.
+pub fn check(path: &Path) -> (Option<Config>, Problems) {
+    match read(path) {
+        Ok(text) => {
+            let Understood { config, mut problems, doubt } = understand(&text, path);
+            if let Err(more) = build::routing(&config, &config.links_table(), &doubt) {
+                problems.append(more);
+                problems.sort(path);
+            }
+            (Some(config), problems)
+        }
+        Err(problems) => (None, problems),
+    }
+}
+
+/// As much of the configuration as can be understood, and all that is wrong with the rest.
+fn understand(text: &str, path: &Path) -> Understood {
+    let mut sink = problem::Sink::new(path, text);
+    let file = file::read(text, &mut sink);
+    let (mut config, doubt) = meant::config(file, path, &mut sink);
+    let (problems, warnings) = sink.finish();
+    config.warnings = warnings;
+    Understood { config, problems, doubt }
+}
+
+/// What became of a text.
+struct Understood {
+    /// Right in all parts that no problem is told about.
+    config: Config,
+    problems: Problems,
+    doubt: Doubt,
+}
+
+/// What the parts that can't be understood may have meant for the others.
+#[derive(Debug, Default)]
+struct Doubt {
+    /// Prefixes that broken routes lead to.
+    prefixes: Vec<IpNet>,
+    /// A part is missing that could have been any address, link or route.
+    anything: bool,
+}
+
+fn read(path: &Path) -> Result<String, Problems> {
+    let bad = |text: String| Problems::with_file(path, text);
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|f| f.take(MAX_FILE + 1).read_to_end(&mut bytes))
+        .map_err(|e| bad(format!("can't be read: {e}")))?;
+    if bytes.len() as u64 > MAX_FILE {
+        let text = format!("longer than {} MiB; put long lists of routes into route_files", MAX_FILE >> 20);
+        return Err(bad(text));
+    }
+    String::from_utf8(bytes).map_err(|e| {
+        let good = &e.as_bytes()[..e.utf8_error().valid_up_to()];
+        let line = good.iter().filter(|b| **b == b'\n').count() + 1;
+        let mut problems = Problems::default();
+        let text = "not UTF-8 text: save the file as UTF-8".into();
+        problems.push(Problem { file: path.to_owned(), line, column: 0, text });
+        problems
+    })
+}
+
+impl Config {
+    /// The links as the router sees them, the loopback included.
+    pub fn links_table(&self) -> Links {
+        let link = |l: &LinkConfig| Link {
+            id: crate::base::LinkId::LO, // set by the table
+            name: l.name.clone(),
+            kind: l.kind,
+            mac: l.mac,
+            mtu: l.mtu,
+            addresses: l.addresses.clone(),
+            rp_filter: l.rp_filter,
+            redirects: l.redirects,
+        };
+        Links::with_loopback(&self.loopback, self.links.iter().map(link))
+    }
+
+    /// The routes: those that follow from addresses, the file's, and those of its route files.
+    ///
+    /// # Errors
+    /// Routes that are there twice or have no way out, and lines of route files that are no routes;
+    /// each with its file and line.
+    pub fn rib(&self) -> Result<Rib, Problems> {
+        self.routing(&self.links_table()).map(|(rib, _)| rib)
+    }
+
+    /// The same, with the table that packets are looked up in, which it takes to judge the routes.
+    /// `links` is what [`Config::links_table`] gave.
+    ///
+    /// # Errors
+    /// As [`Config::rib`].
+    pub fn routing(&self, links: &Links) -> Result<(Rib, Fib), Problems> {
+        build::routing(self, links, &Doubt::default())
+    }
+
+    /// How many forwarding threads there are on a machine with `cpus` processors: what was asked
+    /// for or one per processor, and never more than there are queues.
+    pub fn workers(&self, cpus: usize) -> usize {
+        let wanted = self.workers.unwrap_or(cpus).clamp(1, MAX_WORKERS);
+        let queues: Option<usize> = self.links.iter().map(|l| l.queues).sum();
+        queues.map_or(wanted, |queues| wanted.min(queues.max(1)))
+    }
+
+    /// Where the control socket is.
+    ///
+    /// # Errors
+    /// One sentence, if there is no place for it or the path is longer than a socket's may be.
+    pub fn control_path(&self) -> Result<PathBuf, String> {
+        let file = self.path.display();
+        let path = match (&self.control, host::sockets()) {
+            (Some(path), _) => path.clone(),
+            (None, Some(dir)) => dir.join(format!("{}.sock", self.name)),
+            (None, None) => {
+                return Err(format!(
+                    "no place for the control socket: XDG_RUNTIME_DIR is not set; set it, or `control` in {file}"
+                ));
+            }
+        };
+        match path.as_os_str().len() {
+            0..=MAX_SOCKET_PATH => Ok(path),
+            n => Err(format!(
+                "the control socket's path is {n} bytes long and may have {MAX_SOCKET_PATH}; set a shorter `control` in {file}"
+            )),
+        }
+    }
+}
+
+impl RouteType {
+    /// All of them.
+    pub const ALL: [RouteType; 4] =
+        [RouteType::Unicast, RouteType::Unreachable, RouteType::Prohibit, RouteType::Blackhole];
+
+    /// The word of iproute2.
+    pub fn name(self) -> &'static str {
+        match self {
+            RouteType::Unicast => "unicast",
+            RouteType::Unreachable => "unreachable",
+            RouteType::Prohibit => "prohibit",
+            RouteType::Blackhole => "blackhole",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

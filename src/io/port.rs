@@ -6,25 +6,34 @@
 //!
 //! - **Batches.** [`Port::receive`] never blocks. It appends at most `max` packets, each in storage
 //!   from the pool with [`crate::packet::HEADROOM`] in front, the data starting at the Ethernet header
-//!   (or the IP header where [`Caps::ethernet`] is false) and `meta.offload` filled in. Fewer than `max` means
-//!   that the device is drained for now: the port's file descriptor is edge-triggered, so whoever
-//!   stops earlier must call again without waiting.
+//!   (or the IP header where [`Caps::ethernet`] is false) and `meta.offload` filled in. Tags that the kernel
+//!   took off are back in the frame. Fewer than `max` means that the device is drained for now: the port's file
+//!   descriptor is edge-triggered, so whoever stops earlier must call again without waiting.
 //! - **Backpressure.** [`Port::transmit`] never blocks. It takes packets from the front of the
 //!   queue, in order, puts their storage back into the pool and says what became of them. When the
 //!   device is full it stops and leaves the rest; the worker may try once more at the end of its
 //!   round, and then drops and counts them (`egress_queue_full`): a slow link must not hold up the others.
-//! - **Refusals.** A frame that the device will never take (too long, malformed) is taken off and counted in
-//!   [`Sent::refused`]; it must not block those behind it.
+//! - **Refusals.** A frame that the device will never take (too long, malformed, in need of an offload that is not
+//!   among [`Port::caps`]) is taken off and counted in [`Sent::refused`]; it must not block those behind it.
 //! - **Down.** While the interface is down, receive gives nothing and transmit leaves all in the queue, both
 //!   without an error; [`Port::check`] says so. Coming up again needs no new port.
-//! - **Gone.** When the interface is deleted the port stays; [`Port::check`] looks for one of the
-//!   same name and opens it, then [`Port::epoch`] has grown: the descriptor is another one and has to be
-//!   registered anew. A port never takes an interface it was not configured for.
-//! - **Drop.** Dropping the port gives back whatever it took from the host: memberships, filters, devices it created.
+//! - **Gone.** When the interface is deleted (a packet link's also when it is called something else or sent to
+//!   another namespace) the port stays, closes its descriptor, and [`Port::epoch`] grows; [`Port::check`] looks for an
+//!   interface of the configured name and opens it, then `epoch` grows again: the descriptor is another one and has to be
+//!   registered anew. A closed descriptor has left its epoll by itself. A port never takes an interface it was not
+//!   configured for.
+//! - **Check.** Four times a second, and at once when the descriptor reports an error, the worker calls
+//!   [`Port::check`], looks at `epoch`, and receives once without waiting for the descriptor: whatever an edge failed to
+//!   announce waits no longer than that. It runs in the network namespace in which the port was opened.
+//! - **Senders only.** Where a link has fewer receive queues than there are workers, the ports beyond never give
+//!   a packet and have no descriptor; all the rest holds for them.
+//! - **Drop.** Dropping the ports of a link gives back whatever they took from the host: memberships, filters,
+//!   devices they created.
 
 use std::collections::VecDeque;
 use std::os::fd::RawFd;
 
+use crate::base::Column;
 use crate::packet::{Packet, Pool};
 
 pub use crate::packet::Caps;
@@ -40,17 +49,17 @@ pub trait Port: Send {
     /// Sends from the front of `queue` until it is empty or the device is full.
     fn transmit(&mut self, pool: &mut Pool, queue: &mut VecDeque<Packet>, sent: &mut Sent);
 
-    /// Looks whether the interface is up, down or gone, and takes up one that came back. Called a few
-    /// times a second, and whenever the descriptor reports an error.
+    /// Looks whether the interface is up, down or gone, and takes up one that came back.
     fn check(&mut self) -> Status;
 
-    /// The descriptor to wait on for receiving; `None` while there is none.
+    /// The descriptor to wait on for receiving; `None` while there is none, or never one.
     fn fd(&self) -> Option<RawFd>;
 
-    /// Grows each time the descriptor becomes another one.
+    /// Grows each time the descriptor becomes another one, or none.
     fn epoch(&self) -> u32;
 
-    /// Frames that were lost before we could read them (ring or socket buffer overrun), since the start.
+    /// Frames that were lost before we could read them (ring or socket buffer overrun, a form that can't be
+    /// told), since the port was opened. A link's ports may each count their own part.
     fn overruns(&mut self) -> u64;
 }
 
@@ -76,4 +85,33 @@ pub struct Sent {
     pub received: u64,
     /// Packets the device refused for good, by the ledger's column: received, originated.
     pub refused: [u64; 2],
+}
+
+impl Sent {
+    /// Counts a packet that the device took.
+    #[inline]
+    pub fn count(&mut self, packet: &Packet) {
+        self.packets += 1;
+        self.bytes += packet.len() as u64;
+        self.received += u64::from(packet.meta.column == Column::Received);
+    }
+
+    /// Counts a packet that the device refused.
+    #[inline]
+    pub fn refuse(&mut self, packet: &Packet) {
+        self.refused[packet.meta.column as usize] += 1;
+    }
+}
+
+/// Whether a device that leaves the choice to us should ever be given the packet: not longer than its MTU
+/// allows (one tag is extra, as for the kernel), not shorter than a header, in no state it can't finish.
+pub(super) fn takes(packet: &Packet, caps: Caps, mtu: usize) -> bool {
+    let tagged = matches!(packet.data().get(12..14), Some([0x81, 0x00] | [0x88, 0xa8]));
+    let l2 = match (caps.ethernet, tagged) {
+        (false, _) => 0,
+        (true, false) => 14,
+        (true, true) => 18,
+    };
+    let fits = packet.meta.offload.gso.is_some() || packet.len() <= l2 + mtu;
+    packet.len() > l2 && fits && caps.take(&packet.meta.offload)
 }

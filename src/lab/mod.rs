@@ -1,1 +1,15 @@
-//! (being built)
+//! A laboratory on this machine: hosts in network namespaces, wires between them, and probes that
+//! run on the kernel's own stacks.
+//!
+//! Needs neither root nor any tool: [`isolate`] is the way in, [`Netns`] a host, [`topology`] the
+//! wires, [`probes`] what hosts do, [`spawn`] the router between them. Knows nothing of how the router works.
+
+pub mod isolate;
+pub mod netns;
+pub mod probes;
+pub mod spawn;
+pub mod topology;
+
+pub use netns::Netns;
+pub use spawn::{Spawned, Workplace};
+pub use topology::{End, LabError, Plan, Topology};

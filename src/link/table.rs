@@ -124,7 +124,12 @@ impl Links {
     /// A table of the loopback (127.0.0.1/8, ::1/128, MTU 65,536) and the links given, whose ids are
     /// set to their places. The caller has seen to it that names and addresses are unique.
     pub fn new(links: impl IntoIterator<Item = Link>) -> Self {
-        let lo = Link {
+        Self::with_loopback(&[], links)
+    }
+
+    /// The same, with more addresses on the loopback.
+    pub fn with_loopback(more: &[Address], links: impl IntoIterator<Item = Link>) -> Self {
+        let mut lo = Link {
             id: LinkId::LO,
             name: "lo".into(),
             kind: LinkKind::Loopback,
@@ -137,6 +142,7 @@ impl Links {
             rp_filter: RpFilter::Off,
             redirects: false,
         };
+        lo.addresses.extend_from_slice(more);
         let mut all = vec![lo];
         all.extend(links);
         let mut owners = HashMap::new();

@@ -104,7 +104,8 @@ impl NeighborTable {
     }
 
     /// An ARP reply, a gratuitous ARP, an ARP request not meant for us, or a neighbor advertisement
-    /// said that `ip` is at `mac`. `None`: an advertisement without the option.
+    /// said that `ip` is at `mac`. `None`: an advertisement without the option. Gives whether the
+    /// neighbor is one that is known.
     pub fn advertised(
         &self,
         link: LinkId,
@@ -113,9 +114,9 @@ impl NeighborTable {
         advert: Advert,
         now: Instant,
         out: &mut Vec<Action>,
-    ) {
+    ) -> bool {
         if mac.is_some_and(|mac| !mac.is_station()) {
-            return;
+            return false;
         }
         let locktime = self.shared.config.locktime;
         let arp = ip.is_ipv4();
@@ -139,8 +140,9 @@ impl NeighborTable {
                 let claim = claim(entry);
                 entry.update(Claim { reachable: claim.reachable && arp, ..claim }, cx);
             };
-            self.with_new(key, Newcomer::Heard, now, out, step);
+            return self.with_new(key, Newcomer::Heard, now, out, step).is_some();
         }
+        known.is_some()
     }
 
     /// The layer above knows that `ip` receives what is sent to it, e.g. by an acknowledgement.
@@ -226,6 +228,12 @@ impl NeighborTable {
                 }
             }
         }
+    }
+
+    /// One neighbor, if it is known; looking does not count as use.
+    pub fn get(&self, link: LinkId, ip: IpAddr, now: Instant) -> Option<Info> {
+        let key = Key { link, ip };
+        lock(self.shard(&key)).entries.get(&key).map(|entry| entry.info(key, now))
     }
 
     /// All neighbors, ordered by link and address, for people.

@@ -1,1 +1,184 @@
-//! (being built)
+//! The way of a packet. Read this file and you have read the router.
+//!
+//! ```text
+//!  receive ─► link ─► network ─► PREROUTING ─► route::input ─┬─► forward ─► FORWARD ─► POSTROUTING ─┬─► egress
+//!               └─► arp                                      └─► gather ─► INPUT ─► deliver         │
+//!                                                                                     │             │
+//!                        send: what the router itself makes ─► route::output ─► OUTPUT ─► POSTROUTING
+//! ```
+//!
+//! The order of the stages stands here, in [`inward`], [`local`] and [`outward`], and nowhere else. A
+//! stage takes the packet in place and gives a verdict: on it goes, or a [`DropReason`]. What a stage
+//! wants sent because of a packet (an ICMP error, an ARP reply) is put in line and walks outward
+//! after it, so that the walk never calls itself.
+//!
+//! The order is the kernel's: TTL and MTU are checked before FORWARD, options of IPv6 before
+//! PREROUTING, those of IPv4 after it.
+//!
+//! Knows nothing of devices, threads or clocks: bytes and the time come in as arguments.
+
+mod arp;
+mod cx;
+mod deliver;
+mod egress;
+mod forward;
+mod hook;
+mod icmp;
+mod ingress;
+mod limit;
+mod ndp;
+mod reply;
+mod resolve;
+mod route;
+mod source;
+mod tick;
+mod trace;
+
+use std::net::IpAddr;
+
+use crate::base::{Column, DropReason, Event, LinkId, Mac};
+use crate::packet::{Net, Packet};
+
+pub use cx::{Cx, Listeners, Live, LiveConfig, Local, Snapshot};
+pub use egress::Handed;
+pub use hook::{HOOKS, Hook};
+pub use limit::Limits;
+pub use tick::{link_changed, poll_timeout, timeout};
+pub use trace::{Filter as TraceFilter, Record as TraceRecord, Tracer};
+
+use hook::hook;
+
+/// How many packets one received packet may set off inside the router before it counts as a loop.
+/// A TTL of 64 bounds the honest ones; this bounds what a mistake of ours could do.
+const CHAIN: usize = 256;
+
+/// A frame from a link: walks it to its end, and whatever it sets off.
+pub fn receive(cx: &mut Cx<'_>, link: LinkId, mut packet: Packet) {
+    packet.meta.ingress = link;
+    packet.meta.column = Column::Received;
+    cx.me.counters.event(Column::Received, Event::Entered);
+    if let Some(c) = cx.me.counters.link(link) {
+        c.rx_packets.add(1);
+        c.rx_bytes.add(packet.len() as u64);
+    }
+    walk(cx, packet);
+    settle(cx);
+}
+
+/// A packet of the local stack, from its IP header on: walks outward.
+pub fn send(cx: &mut Cx<'_>, packet: Packet) {
+    let bound = match ndp::link_of_peer(cx, &packet) {
+        Some(link) => Bound::Link(link),
+        None => Bound::Free,
+    };
+    cx.originate(packet, bound);
+    settle(cx);
+}
+
+/// Where a packet stands after its stages.
+enum Next {
+    /// An ARP packet for the neighbor protocol.
+    Arp,
+    /// It is for this router.
+    Local,
+    /// It leaves by this hop.
+    Out(Hop),
+    /// It was made here for here, and comes in again by the loopback.
+    Loop,
+}
+
+/// The next hop: which link, and who there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hop {
+    /// The link to leave by.
+    pub link: LinkId,
+    /// The neighbor: the gateway, or the destination itself.
+    pub next: IpAddr,
+    /// The neighbor's MAC where it is known without asking: groups, and probes to one station.
+    pub mac: Option<Mac>,
+}
+
+/// What a packet made here is tied to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Bound {
+    /// Nothing: the routing table decides.
+    Free,
+    /// It leaves by this link: its addresses mean something only there.
+    Link(LinkId),
+    /// It goes to this station on this link.
+    Station(LinkId, Mac),
+}
+
+/// A packet that the router made or looped, waiting for its walk.
+#[derive(Debug)]
+pub(crate) enum Work {
+    Outward(Packet, Bound),
+    Inward(Packet),
+}
+
+/// From a link inwards. The order of the stages.
+fn inward(cx: &mut Cx<'_>, p: &mut Packet) -> Result<Next, DropReason> {
+    ingress::link(cx, p)?;
+    if p.meta.net == Net::Arp {
+        return Ok(Next::Arp);
+    }
+    ingress::network(cx, p)?;
+    hook(cx, Hook::Prerouting, p)?;
+    let Some(hop) = route::input(cx, p)? else { return Ok(Next::Local) };
+    forward::check(cx, p, &hop)?;
+    hook(cx, Hook::Forward, p)?;
+    forward::stamp_options(cx, p, &hop);
+    hook(cx, Hook::Postrouting, p)?;
+    Ok(Next::Out(hop))
+}
+
+/// To this router. The order of the stages; [`deliver::gather`] comes first because a fragment can
+/// become a whole packet only by taking others in.
+fn local(cx: &mut Cx<'_>, packet: Packet) {
+    let Some(mut p) = deliver::gather(cx, packet) else { return };
+    match hook(cx, Hook::Input, &mut p) {
+        Ok(()) => deliver::deliver(cx, p),
+        Err(reason) => cx.drop(p, reason),
+    }
+}
+
+/// From this router outwards. The order of the stages.
+fn outward(cx: &mut Cx<'_>, p: &mut Packet, bound: Bound) -> Result<Next, DropReason> {
+    ingress::own(cx, p)?;
+    let way = route::output(cx, p, bound)?;
+    hook(cx, Hook::Output, p)?;
+    hook(cx, Hook::Postrouting, p)?;
+    Ok(way.map_or(Next::Loop, Next::Out))
+}
+
+fn walk(cx: &mut Cx<'_>, mut p: Packet) {
+    match inward(cx, &mut p) {
+        Ok(Next::Arp) => arp::receive(cx, p),
+        Ok(Next::Local) => local(cx, p),
+        Ok(Next::Out(hop)) => egress::leave(cx, p, hop),
+        Ok(Next::Loop) => cx.drop(p, DropReason::Loop),
+        Err(reason) => cx.drop(p, reason),
+    }
+}
+
+fn walk_out(cx: &mut Cx<'_>, mut p: Packet, bound: Bound) {
+    match outward(cx, &mut p, bound) {
+        Ok(Next::Out(hop)) => egress::leave(cx, p, hop),
+        Ok(Next::Loop) => cx.loop_back(p),
+        Ok(Next::Arp | Next::Local) => cx.drop(p, DropReason::Loop),
+        Err(reason) => cx.drop(p, reason),
+    }
+}
+
+/// Walks what stands in line, and what that sets off.
+fn settle(cx: &mut Cx<'_>) {
+    let mut budget = CHAIN;
+    while let Some(work) = cx.me.line.pop_front() {
+        match (work, budget) {
+            (Work::Outward(p, _) | Work::Inward(p), 0) => cx.drop(p, DropReason::Loop),
+            (Work::Outward(p, bound), _) => walk_out(cx, p, bound),
+            (Work::Inward(p), _) => walk(cx, p),
+        }
+        budget = budget.saturating_sub(1);
+    }
+}

@@ -1,1 +1,216 @@
-//! (being built)
+//! The router as its users hold it: frames in, frames out, the time given with each call.
+//!
+//! A [`Router`] owns the tables; each [`Worker`] made of it walks packets on its own thread. Neither
+//! knows of devices or clocks, so the whole router runs in a test. Methods come in four kinds:
+//!
+//! - `handle_*` take what happened: a frame, a packet of the local stack, a link's change, the time;
+//! - `poll_*` give what is to be done: frames to send, packets for the local stack, when to call again;
+//! - [`Worker::transmit`] lends an outbox to whoever moves frames, and enters the result in the ledger;
+//! - getters.
+//!
+//! After any `handle_*` call, take everything that [`Worker::poll_transmit`] (or `transmit`) and
+//! [`Worker::drain_host`] have, then call [`Worker::settle`]: it lets out what waited behind frames that
+//! have now been sent, and says whether there is more to take.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+
+use crate::base::counters::Totals;
+use crate::base::{Column, Counters, DropReason, Event, Instant, LinkId, Mac};
+use crate::packet::{Caps, Packet, Pool};
+use crate::path::{self, Cx, Handed, Live, LiveConfig, Local, Snapshot};
+
+/// One router: its configuration and its tables, shared by its workers. Cloning gives another handle.
+#[derive(Clone)]
+pub struct Router {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    snapshot: ArcSwap<Snapshot>,
+    live: Live,
+    blocks: Mutex<Vec<Arc<Counters>>>,
+    seed: u64,
+    /// Milliseconds since midnight UTC at the start of the clock.
+    wall_ms: u64,
+}
+
+/// Milliseconds in a day.
+const DAY_MS: u64 = 86_400_000;
+
+impl Router {
+    /// A router with this configuration and empty tables. `wall_ms` is the time of day (UTC, in
+    /// milliseconds) at [`Instant::ZERO`]; IPv4 timestamps show it.
+    pub fn new(snapshot: Snapshot, config: LiveConfig, wall_ms: u64) -> Self {
+        let seed = config.seed;
+        let live = Live::new(snapshot.links.len(), config);
+        let shared = Shared {
+            snapshot: ArcSwap::from_pointee(snapshot),
+            live,
+            blocks: Mutex::default(),
+            seed,
+            wall_ms: wall_ms % DAY_MS,
+        };
+        Router { shared: Arc::new(shared) }
+    }
+
+    /// Another worker. Give it to one thread.
+    pub fn worker(&self) -> Worker {
+        let mut blocks = self.shared.blocks.lock().unwrap_or_else(PoisonError::into_inner);
+        let seed = self.shared.seed ^ (blocks.len() as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let local = Local::new(self.snapshot().links.len(), seed);
+        blocks.push(local.counters.clone());
+        Worker { shared: self.shared.clone(), local }
+    }
+
+    /// The configuration in force.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.shared.snapshot.load_full()
+    }
+
+    /// Swaps the configuration: batches that begin after this see all of it. The links must be
+    /// those the router was made with; their number does not change while it lives.
+    pub fn replace(&self, snapshot: Snapshot) {
+        debug_assert_eq!(snapshot.links.len(), self.snapshot().links.len());
+        self.shared.snapshot.store(Arc::new(snapshot));
+    }
+
+    /// The living tables.
+    pub fn live(&self) -> &Live {
+        &self.shared.live
+    }
+
+    /// A neighbor from the configuration: never probed, never changed from outside.
+    pub fn set_static_neighbor(&self, link: LinkId, ip: std::net::IpAddr, mac: Mac) -> bool {
+        // Parked packets can't be there yet: statics are set before the first frame.
+        let mut out = Vec::new();
+        self.shared.live.neighbors.set_static(link, ip, mac, Instant::ZERO, &mut out)
+    }
+
+    /// The sum of all workers' counters.
+    pub fn totals(&self) -> Totals {
+        let blocks = self.shared.blocks.lock().unwrap_or_else(PoisonError::into_inner);
+        Totals::sum(blocks.iter().map(Arc::as_ref))
+    }
+}
+
+/// One thread's share of a router.
+pub struct Worker {
+    shared: Arc<Shared>,
+    local: Local,
+}
+
+impl Worker {
+    /// Says what a link's device takes, so that frames for it are finished as far as it needs.
+    pub fn set_caps(&mut self, link: LinkId, caps: Caps) {
+        if let Some(c) = self.local.caps.get_mut(link.index()) {
+            *c = caps;
+        }
+    }
+
+    /// The worker's free storage.
+    pub fn pool(&mut self) -> &mut Pool {
+        &mut self.local.pool
+    }
+
+    /// A frame came in by `link`.
+    pub fn handle_frame(&mut self, link: LinkId, frame: Packet, now: Instant) {
+        self.with(now, |cx| path::receive(cx, link, frame));
+    }
+
+    /// Frames came in by `link`; the vector is emptied. The configuration is looked up once for all.
+    pub fn handle_batch(&mut self, link: LinkId, frames: &mut Vec<Packet>, now: Instant) {
+        self.with(now, |cx| {
+            for frame in frames.drain(..) {
+                path::receive(cx, link, frame);
+            }
+        });
+    }
+
+    /// The local stack made a packet.
+    pub fn handle_local(&mut self, packet: Packet, now: Instant) {
+        self.with(now, |cx| path::send(cx, packet));
+    }
+
+    /// A link went up or down.
+    pub fn handle_link(&mut self, link: LinkId, up: bool, now: Instant) {
+        self.with(now, |cx| path::link_changed(cx, link, up));
+    }
+
+    /// Does what is due by now. Calling early does no harm.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.with(now, path::timeout);
+    }
+
+    /// When [`Worker::handle_timeout`] has something to do next.
+    pub fn poll_timeout(&self) -> Instant {
+        path::poll_timeout(&self.shared.live)
+    }
+
+    /// A frame to send, of any link; counts as sent. For tests and simulations: real ports take whole
+    /// outboxes through [`Worker::transmit`].
+    pub fn poll_transmit(&mut self) -> Option<(LinkId, Packet)> {
+        for link in 0..self.local.outbox.len() {
+            let Some(p) = self.local.outbox[link].pop_front() else { continue };
+            let link = LinkId(link as u16);
+            let mut what = Handed { bytes: p.len() as u64, ..Handed::default() };
+            what.sent[p.meta.column as usize] = 1;
+            self.local.handed(link, &what);
+            return Some((link, p));
+        }
+        None
+    }
+
+    /// Whether frames wait in `link`'s outbox.
+    pub fn wants_transmit(&self, link: LinkId) -> bool {
+        self.local.outbox.get(link.index()).is_some_and(|q| !q.is_empty())
+    }
+
+    /// Lends `link`'s outbox and the pool to `send`, and enters what became of the frames.
+    pub fn transmit(&mut self, link: LinkId, send: impl FnOnce(&mut Pool, &mut VecDeque<Packet>) -> Handed) {
+        if let Some(queue) = self.local.outbox.get_mut(link.index()) {
+            let what = send(&mut self.local.pool, queue);
+            self.local.handed(link, &what);
+        }
+    }
+
+    /// Drops what is left in `link`'s outbox.
+    pub fn give_up(&mut self, link: LinkId, reason: DropReason) {
+        self.local.left_over(link, reason);
+    }
+
+    /// To be called when the outboxes have been sent: see the module's text. `true` if there is more.
+    pub fn settle(&mut self, now: Instant) -> bool {
+        self.with(now, |cx| cx.is_draining() && cx.drain_neighbors())
+    }
+
+    /// Packets for the local stack, in the order they came; say of each what became of it with
+    /// [`Worker::host_took`] or [`Worker::host_refused`].
+    pub fn drain_host(&mut self) -> std::vec::Drain<'_, Packet> {
+        self.local.to_host.drain(..)
+    }
+
+    /// The local stack has the packet of this column.
+    pub fn host_took(&self, column: Column) {
+        self.local.counters.event(column, Event::Delivered);
+    }
+
+    /// The local stack could not take the packet.
+    pub fn host_refused(&mut self, packet: Packet, reason: DropReason) {
+        self.local.counters.dropped(packet.meta.column, reason);
+        self.local.pool.put(packet);
+    }
+
+    /// The local stack has looked at the packet and does not want it.
+    pub fn host_dropped(&self, column: Column, reason: DropReason) {
+        self.local.counters.dropped(column, reason);
+    }
+
+    fn with<T>(&mut self, now: Instant, f: impl FnOnce(&mut Cx<'_>) -> T) -> T {
+        let snap = self.shared.snapshot.load();
+        let wall_ms = ((self.shared.wall_ms + now.as_millis()) % DAY_MS) as u32;
+        f(&mut Cx { now, wall_ms, snap: &snap, live: &self.shared.live, me: &mut self.local })
+    }
+}

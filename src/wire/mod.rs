@@ -9,6 +9,7 @@
 pub mod arp;
 mod bytes;
 pub mod checksum;
+pub mod describe;
 pub mod ethernet;
 pub mod icmpv4;
 pub mod icmpv6;
@@ -23,3 +24,6 @@ pub mod tcp;
 pub mod transport;
 pub mod udp;
 pub mod vlan;
+
+#[cfg(test)]
+mod oracle;

@@ -72,6 +72,8 @@ pub struct NeighborSolicit {
     pub target: Ipv6Addr,
     /// The asker's hardware address.
     pub source_mac: Option<Mac>,
+    /// Tells a probe for duplicates that came back from another station's (RFC 7527 §4.1).
+    pub nonce: Option<[u8; 6]>,
 }
 
 /// A neighbor advertisement (RFC 4861 §4.4).
@@ -183,7 +185,11 @@ pub fn parse<'a>(src: Ipv6Addr, dst: Ipv6Addr, message: &'a [u8]) -> Result<Mess
                     return Err(NdpError::SourceMac);
                 }
             }
-            Ok(Message::NeighborSolicit(NeighborSolicit { target, source_mac: options.source }))
+            Ok(Message::NeighborSolicit(NeighborSolicit {
+                target,
+                source_mac: options.source,
+                nonce: options.nonce,
+            }))
         }
         icmpv6::NEIGHBOR_ADVERT => {
             let flags = u8_at(message, 4);
@@ -224,11 +230,18 @@ pub fn parse<'a>(src: Ipv6Addr, dst: Ipv6Addr, message: &'a [u8]) -> Result<Mess
 }
 
 impl NeighborSolicit {
+    /// A solicitation has a hardware address or, if it has no source to go with it, a nonce.
+    fn options(&self) -> (u8, Option<[u8; 6]>) {
+        match (self.source_mac, self.nonce) {
+            (Some(mac), _) => (SOURCE_MAC, Some(mac.0)),
+            (None, nonce) => (NONCE, nonce),
+        }
+    }
+
     /// Writes the message with its checksum to the front of `buf`; gives its length, at most 32, or `None` if it
     /// does not fit.
     pub fn emit(&self, src: Ipv6Addr, dst: Ipv6Addr, buf: &mut [u8]) -> Option<usize> {
-        let body =
-            Body { flags: 0, addresses: &[self.target], mac: (SOURCE_MAC, self.source_mac), quote: &[] };
+        let body = Body { flags: 0, addresses: &[self.target], six: self.options(), quote: &[] };
         body.emit(icmpv6::NEIGHBOR_SOLICIT, src, dst, buf)
     }
 }
@@ -240,7 +253,12 @@ impl NeighborAdvert {
         let flag = |set, flag| if set { flag } else { 0 };
         let flags =
             flag(self.router, ROUTER) | flag(self.solicited, SOLICITED) | flag(self.override_, OVERRIDE);
-        let body = Body { flags, addresses: &[self.target], mac: (TARGET_MAC, self.target_mac), quote: &[] };
+        let body = Body {
+            flags,
+            addresses: &[self.target],
+            six: (TARGET_MAC, self.target_mac.map(|m| m.0)),
+            quote: &[],
+        };
         body.emit(icmpv6::NEIGHBOR_ADVERT, src, dst, buf)
     }
 }
@@ -253,7 +271,7 @@ impl Redirect<'_> {
         let room = ipv6::MIN_MTU - ipv6::HEADER_LEN - 40 - mac_len - 8;
         let quote = &self.redirected[..self.redirected.len().min(room) & !7];
         let addresses = &[self.target, self.destination];
-        let body = Body { flags: 0, addresses, mac: (TARGET_MAC, self.target_mac), quote };
+        let body = Body { flags: 0, addresses, six: (TARGET_MAC, self.target_mac.map(|m| m.0)), quote };
         body.emit(icmpv6::REDIRECT, src, dst, buf)
     }
 }
@@ -275,6 +293,7 @@ struct Options<'a> {
     source: Option<Mac>,
     target: Option<Mac>,
     mtu: Option<u32>,
+    nonce: Option<[u8; 6]>,
     redirected: &'a [u8],
 }
 
@@ -293,6 +312,7 @@ impl<'a> Options<'a> {
             match option[0] {
                 SOURCE_MAC if seen.source.is_none() => seen.source = Some(mac()?),
                 TARGET_MAC if seen.target.is_none() => seen.target = Some(mac()?),
+                NONCE if seen.nonce.is_none() => seen.nonce = option[2..].try_into().ok(),
                 REDIRECTED if seen.redirected.is_empty() => seen.redirected = &option[8..],
                 MTU if seen.mtu.is_none() => {
                     if len != 8 {
@@ -311,13 +331,14 @@ impl<'a> Options<'a> {
 struct Body<'a> {
     flags: u8,
     addresses: &'a [Ipv6Addr],
-    mac: (u8, Option<Mac>),
+    /// An option of six bytes and its type.
+    six: (u8, Option<[u8; 6]>),
     quote: &'a [u8],
 }
 
 impl Body<'_> {
     fn emit(&self, kind: u8, src: Ipv6Addr, dst: Ipv6Addr, buf: &mut [u8]) -> Option<usize> {
-        let mac_len = if self.mac.1.is_some() { 8 } else { 0 };
+        let mac_len = if self.six.1.is_some() { 8 } else { 0 };
         let quote_len = if self.quote.is_empty() { 0 } else { 8 + self.quote.len() };
         let message = buf.get_mut(..8 + 16 * self.addresses.len() + mac_len + quote_len)?;
         message.fill(0);
@@ -328,9 +349,9 @@ impl Body<'_> {
             put(message, at, address.octets());
             at += 16;
         }
-        if let (option, Some(mac)) = self.mac {
+        if let (option, Some(six)) = self.six {
             put(message, at, [option, 1]);
-            put(message, at + 2, mac.0);
+            put(message, at + 2, six);
             at += 8;
         }
         if !self.quote.is_empty() {
@@ -347,6 +368,8 @@ const SOURCE_MAC: u8 = 1;
 const TARGET_MAC: u8 = 2;
 const REDIRECTED: u8 = 4;
 const MTU: u8 = 5;
+/// RFC 3971 §5.3.2; its use here is that of RFC 7527.
+const NONCE: u8 = 14;
 /// Flags of a neighbor advertisement (RFC 4861 §4.4).
 const ROUTER: u8 = 0x80;
 const SOLICITED: u8 = 0x40;

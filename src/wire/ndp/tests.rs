@@ -19,7 +19,7 @@ fn solicited_node_groups() {
 
 #[test]
 fn solicitation_both_ways() {
-    let ns = NeighborSolicit { target: US, source_mac: Some(MAC) };
+    let ns = NeighborSolicit { target: US, source_mac: Some(MAC), nonce: None };
     let mut b = [0xee; 40];
     assert_eq!(ns.emit(THEM, solicited_node(US), &mut b), Some(32));
     assert_eq!(b[..2], [135, 0]);
@@ -27,9 +27,11 @@ fn solicitation_both_ways() {
     assert_eq!(b[24..32], [1, 1, 2, 0, 0, 0, 1, 1]);
     assert!(Icmpv6::new(&b[..32]).unwrap().verify_checksum(THEM, solicited_node(US)));
     assert_eq!(parse(THEM, solicited_node(US), &b[..32]), Ok(Message::NeighborSolicit(ns)));
-    let probe = NeighborSolicit { target: US, source_mac: None };
-    assert_eq!(probe.emit(NONE, solicited_node(US), &mut b), Some(24));
-    assert_eq!(probe.emit(NONE, solicited_node(US), &mut b[..23]), None);
+    let probe = NeighborSolicit { target: US, source_mac: None, nonce: Some([1, 2, 3, 4, 5, 6]) };
+    assert_eq!(probe.emit(NONE, solicited_node(US), &mut b), Some(32));
+    assert_eq!(b[24..32], [14, 1, 1, 2, 3, 4, 5, 6]);
+    assert_eq!(parse(NONE, solicited_node(US), &b[..32]), Ok(Message::NeighborSolicit(probe)));
+    assert_eq!(probe.emit(NONE, solicited_node(US), &mut b[..31]), None);
 }
 
 #[test]
@@ -97,7 +99,8 @@ fn router_messages() {
 #[test]
 fn what_rfc_4861_refuses() {
     let mut b = [0; 64];
-    let n = NeighborSolicit { target: US, source_mac: Some(MAC) }.emit(THEM, US, &mut b).unwrap();
+    let n =
+        NeighborSolicit { target: US, source_mac: Some(MAC), nonce: None }.emit(THEM, US, &mut b).unwrap();
     let group = solicited_node(US);
     let with = |changes: &[(usize, u8)]| {
         let mut b = b[..n].to_vec();
@@ -121,7 +124,7 @@ fn what_rfc_4861_refuses() {
     let nonce = with(&[(24, 14)]);
     assert_eq!(
         parse(THEM, US, &nonce),
-        Ok(Message::NeighborSolicit(NeighborSolicit { target: US, source_mac: None }))
+        Ok(Message::NeighborSolicit(NeighborSolicit { target: US, source_mac: None, nonce: Some(MAC.0) }))
     );
     let long_mac = [&b[..24], &[1, 2], &[0; 14]].concat();
     assert_eq!(parse(THEM, US, &long_mac), Err(NdpError::Option));

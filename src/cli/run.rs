@@ -1,0 +1,61 @@
+//! `sekisho run`: the router, in the foreground.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use super::{Failure, Outcome, Run as Verb, complain, say};
+use crate::config;
+use crate::control::{Answer, Server};
+use crate::run::{self, Signals};
+
+/// Be the router that a configuration file describes.
+///
+/// Opens the links, takes them over from the kernel, and forwards, in the foreground, until SIGTERM or
+/// SIGINT; then it ends within two seconds and gives back everything it took from the host. The control
+/// socket accepts once the router forwards: from then on `sekisho stats` and `sekisho ip` have
+/// answers, and systemd, if it started the router, is told that it is ready.
+///
+/// Links need CAP_NET_ADMIN and CAP_NET_RAW in their network namespace: run it as root, or in a
+/// namespace of your own (`unshare -Urn`).
+///
+/// Exit code 0: it was asked to end. Exit code 1: something in the file, or a device, is not as it
+/// should be; that is said on stderr at once, and nothing is left behind.
+#[derive(Debug, clap::Args)]
+pub(super) struct Run {
+    /// The configuration file: see docs/config.md
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+}
+
+impl Verb for Run {
+    fn run(self) -> Outcome {
+        let config = match config::load(&self.file) {
+            Ok(config) => config,
+            Err(problems) => {
+                for problem in problems.iter() {
+                    complain(&problem.to_string());
+                }
+                return Ok(ExitCode::FAILURE);
+            }
+        };
+        for warning in &config.warnings {
+            complain(&format!("warning: {warning}"));
+        }
+        let path = config.control_path().map_err(Failure)?;
+        // Before the threads start, so that none of them is killed by a signal that comes now.
+        let mut signals = Signals::catch()?;
+        let running = run::start(&config)?;
+        let mut server = Server::bind(&path, &config.name)?;
+        say(format_args!("sekisho: {} forwards; control socket {}", config.name, path.display()))?;
+        run::tell_systemd("READY=1");
+        let ended = run::serve(&running, &mut server, &mut signals, &mut |_, _| {
+            Answer::Refused("this verb has no answer yet".into())
+        });
+        run::tell_systemd("STOPPING=1");
+        drop(server);
+        let stopped = running.stop();
+        ended?;
+        stopped?;
+        Ok(ExitCode::SUCCESS)
+    }
+}

@@ -1,0 +1,106 @@
+//! Every key there is, by section: what a file may hold, and what `docs/config.md` has to explain.
+
+/// A section and the keys that may stand in it.
+#[derive(Debug)]
+pub(in crate::config) struct Section {
+    /// How its header is written.
+    pub(in crate::config) header: &'static str,
+    pub(in crate::config) keys: &'static [&'static str],
+}
+
+/// All sections, in the order of the documentation. [`TOP`] is not one: its keys are the headers.
+pub(in crate::config) const SECTIONS: &[&Section] =
+    &[&ROUTER, &LINK, &ROUTE, &NEXTHOP, &NEIGHBOR, &FIREWALL, &CONNTRACK, &TIMEOUTS, &ICMP, &SERVICES];
+
+pub(super) const TOP: Section = Section {
+    header: "the file",
+    keys: &["router", "link", "route", "neighbor", "firewall", "conntrack", "icmp", "services"],
+};
+
+pub(super) const ROUTER: Section = Section {
+    header: "[router]",
+    keys: &["name", "workers", "control", "metrics", "state", "user", "route_files"],
+};
+
+pub(super) const LINK: Section = Section {
+    header: "[link.NAME]",
+    keys: &[
+        "kind",
+        "device",
+        "mac",
+        "mtu",
+        "addresses",
+        "rp_filter",
+        "redirects",
+        "queues",
+        "offload",
+        "persist",
+        "owner",
+        "group",
+        // of kinds that this version knows by name only
+        "ports",
+        "ageing",
+        "parent",
+        "id",
+        "protocol",
+        "vni",
+        "local",
+        "remote",
+        "port",
+        "learning",
+        "private_key_file",
+        "listen_port",
+        "peer",
+    ],
+};
+
+pub(super) const ROUTE: Section = Section {
+    header: "[[route]]",
+    keys: &["to", "via", "dev", "onlink", "metric", "src", "nexthops", "type"],
+};
+
+pub(super) const NEXTHOP: Section = Section { header: "nexthops", keys: &["via", "dev", "onlink", "weight"] };
+
+pub(super) const NEIGHBOR: Section = Section { header: "[[neighbor]]", keys: &["ip", "mac", "dev"] };
+
+pub(super) const FIREWALL: Section =
+    Section { header: "[firewall]", keys: &["rules4_file", "rules6_file", "rules4", "rules6"] };
+
+pub(super) const CONNTRACK: Section =
+    Section { header: "[conntrack]", keys: &["enable", "max", "profile", "helpers", "timeouts"] };
+
+/// The sysctls `net.netfilter.nf_conntrack_*_timeout*` of Linux, without the words they share.
+pub(super) const TIMEOUTS: Section = Section {
+    header: "[conntrack.timeouts]",
+    keys: &[
+        "generic",
+        "icmp",
+        "icmpv6",
+        "udp",
+        "udp_stream",
+        "tcp_syn_sent",
+        "tcp_syn_recv",
+        "tcp_established",
+        "tcp_fin_wait",
+        "tcp_close_wait",
+        "tcp_last_ack",
+        "tcp_time_wait",
+        "tcp_close",
+        "tcp_max_retrans",
+        "tcp_unacknowledged",
+        "gre",
+        "gre_stream",
+        "sctp_closed",
+        "sctp_cookie_wait",
+        "sctp_cookie_echoed",
+        "sctp_established",
+        "sctp_shutdown_sent",
+        "sctp_shutdown_recd",
+        "sctp_shutdown_ack_sent",
+        "sctp_heartbeat_sent",
+    ],
+};
+
+pub(super) const ICMP: Section = Section { header: "[icmp]", keys: &["rate"] };
+
+pub(super) const SERVICES: Section = Section { header: "[services]", keys: &["echo", "discard"] };

@@ -1,0 +1,225 @@
+//! What a walk has at hand: the snapshot, the living tables, and the worker's own things.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::Ipv6Addr;
+use std::sync::{Arc, Mutex};
+
+use crate::base::counters::Tally;
+use crate::base::{Column, Counters, DropReason, Event, Instant, LinkId};
+use crate::fib::Fib;
+use crate::link::{LinkStates, Links};
+use crate::neighbor::{self, Dad, NeighborTable};
+use crate::packet::{Caps, Packet, Pool};
+use crate::reassembly::{self, Reassembler};
+
+use super::limit::Limits;
+use super::resolve::Memo;
+use super::trace::Tracer;
+use super::{Bound, Hook, Work};
+
+/// A function that sees every packet at every hook and says whether it may go on.
+pub(crate) type Watcher = Arc<dyn Fn(Hook, &Packet) -> bool + Send + Sync>;
+
+/// The configuration as the walk uses it: immutable, swapped whole.
+#[derive(Clone)]
+pub struct Snapshot {
+    /// The links and their addresses.
+    pub links: Links,
+    /// The routes.
+    pub fib: Arc<Fib>,
+    /// The ports of the local stack.
+    pub listeners: Listeners,
+    /// ICMP errors per second in all (`net.ipv4.icmp_msgs_per_sec`).
+    pub icmp_rate: u32,
+    /// Functions that watch the hooks.
+    pub watchers: Vec<Watcher>,
+}
+
+/// Which UDP ports the local stack has open. TCP needs no list: the stack refuses by itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Listeners {
+    /// Open UDP ports.
+    pub udp: Vec<u16>,
+}
+
+/// Sizes and timers of the living tables.
+#[derive(Debug, Clone, Default)]
+pub struct LiveConfig {
+    /// The neighbor table's.
+    pub neighbor: neighbor::Config,
+    /// The reassembler's.
+    pub reassembly: reassembly::Config,
+    /// What random choices (timers, identifiers, hashes) grow from.
+    pub seed: u64,
+}
+
+/// The tables that live while packets pass; shared by all workers.
+pub struct Live {
+    /// ARP and NDP.
+    pub neighbors: NeighborTable,
+    /// Duplicate address detection for our own addresses.
+    pub dad: Dad,
+    /// Half-done datagrams for this router.
+    pub reassembler: Reassembler,
+    /// Which links are up.
+    pub states: LinkStates,
+    /// Rate limits on ICMP.
+    pub limits: Limits,
+    /// The recorder of packets' ways.
+    pub tracer: Tracer,
+    /// On which link a link-local peer of the local stack was heard last.
+    pub(super) peers: Mutex<HashMap<Ipv6Addr, LinkId>>,
+    /// The key of the hash that spreads flows over next hops.
+    pub(super) flow_key: u64,
+}
+
+impl Live {
+    /// Empty tables for a router with `links` links, the loopback included.
+    pub fn new(links: usize, config: LiveConfig) -> Self {
+        let LiveConfig { neighbor, reassembly, seed } = config;
+        Live {
+            neighbors: NeighborTable::new(neighbor, seed),
+            dad: Dad::new(neighbor::DadConfig::default(), seed.rotate_left(8)),
+            reassembler: Reassembler::new(reassembly),
+            states: LinkStates::new(links),
+            limits: Limits::new(seed ^ 0x1c3b),
+            tracer: Tracer::default(),
+            peers: Mutex::new(HashMap::new()),
+            flow_key: seed.rotate_left(17) | 1,
+        }
+    }
+}
+
+/// What one worker owns alone.
+pub struct Local {
+    /// Its column of the ledger.
+    pub counters: Arc<Counters>,
+    /// Its free storage.
+    pub pool: Pool,
+    /// Frames ready to be sent, by link.
+    pub outbox: Vec<VecDeque<Packet>>,
+    /// What each link's device takes, by link.
+    pub caps: Vec<Caps>,
+    /// Packets for the local stack.
+    pub to_host: Vec<Packet>,
+    /// Neighbors whose parked packets stand in the outbox; see [`NeighborTable::drained`].
+    pub(super) draining: Vec<(LinkId, std::net::IpAddr)>,
+    pub(super) line: VecDeque<Work>,
+    pub(super) memo: Memo,
+    pub(super) actions: Vec<neighbor::Action>,
+    pub(super) pieces: Vec<Packet>,
+    rng: u64,
+}
+
+impl Local {
+    /// A worker's things for a router with `links` links. `seed` need only differ between workers.
+    pub fn new(links: usize, seed: u64) -> Self {
+        Local {
+            counters: Arc::new(Counters::new(links)),
+            pool: Pool::new(POOL),
+            outbox: (0..links).map(|_| VecDeque::new()).collect(),
+            caps: vec![Caps::PLAIN; links],
+            to_host: Vec::new(),
+            draining: Vec::new(),
+            line: VecDeque::new(),
+            memo: Memo::new(),
+            actions: Vec::new(),
+            pieces: Vec::new(),
+            rng: seed | 1,
+        }
+    }
+
+    /// A number that outsiders can't count up to: identifiers of datagrams made here.
+    pub(super) fn random(&mut self) -> u64 {
+        // SplitMix64: fast, and its 64-bit state is never shown whole.
+        self.rng = self.rng.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.rng;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+}
+
+/// Pieces of storage a worker keeps of each size: four batches.
+const POOL: usize = 256;
+
+/// One walk's surroundings.
+pub struct Cx<'a> {
+    /// The moment of the batch.
+    pub now: Instant,
+    /// Seconds since midnight UTC in milliseconds, for IPv4 timestamps (RFC 791).
+    pub wall_ms: u32,
+    /// The configuration.
+    pub snap: &'a Snapshot,
+    /// The shared tables.
+    pub live: &'a Live,
+    /// The worker's own things.
+    pub me: &'a mut Local,
+}
+
+impl Cx<'_> {
+    /// Ends a packet, by name.
+    pub(super) fn drop(&mut self, packet: Packet, reason: DropReason) {
+        self.note(&packet, || format!("dropped: {} ({})", reason.name(), reason.text()));
+        let meta = &packet.meta;
+        self.me.counters.dropped(meta.column, reason);
+        if meta.column == Column::Received
+            && let Some(c) = self.me.counters.link(meta.ingress)
+        {
+            c.rx_dropped.add(1);
+        }
+        self.me.pool.put(packet);
+    }
+
+    /// Ends a packet that has done what it came for.
+    pub(super) fn delivered(&mut self, packet: Packet) {
+        self.me.counters.event(packet.meta.column, Event::Delivered);
+        self.me.pool.put(packet);
+    }
+
+    /// Puts a packet that the router made in line to walk outward. Its data starts at its IP header.
+    pub(super) fn originate(&mut self, mut packet: Packet, bound: Bound) {
+        packet.meta.column = Column::Originated;
+        packet.meta.ingress = LinkId::LO;
+        self.me.counters.event(Column::Originated, Event::Entered);
+        self.me.line.push_back(Work::Outward(packet, bound));
+    }
+
+    /// Turns a packet that left by the loopback round, to come in again.
+    pub(super) fn loop_back(&mut self, mut packet: Packet) {
+        if let Some(c) = self.me.counters.link(LinkId::LO) {
+            let len = packet.len() as u64;
+            c.tx_packets.add(1);
+            c.tx_bytes.add(len);
+            c.rx_packets.add(1);
+            c.rx_bytes.add(len);
+        }
+        packet.meta.ingress = LinkId::LO;
+        self.me.line.push_back(Work::Inward(packet));
+    }
+
+    /// Counts a packet made out of another: a further fragment or segment.
+    pub(super) fn multiplied(&mut self, n: usize) {
+        for _ in 0..n {
+            self.me.counters.event(Column::Originated, Event::Entered);
+        }
+    }
+
+    /// Counts something.
+    pub(super) fn tally(&self, what: Tally) {
+        self.me.counters.tally(what, 1);
+    }
+
+    /// Adds a line to the record of a packet that is being traced.
+    #[inline]
+    pub(super) fn note(&self, packet: &Packet, text: impl FnOnce() -> String) {
+        if packet.meta.traced {
+            self.live.tracer.note(self.now, packet, text());
+        }
+    }
+
+    /// The name of a link, for records.
+    pub(super) fn link_name(&self, link: LinkId) -> &str {
+        self.snap.links.get(link).map_or("?", |l| &l.name)
+    }
+}

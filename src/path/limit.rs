@@ -1,0 +1,226 @@
+//! How often the router may answer: the kernel's limits on ICMP.
+//!
+//! A bucket for all errors together (`icmp_msgs_per_sec`, burst `icmp_msgs_burst`), and one for each
+//! peer (`icmp_ratelimit`), which redirects and unreachable routes share as they do in
+//! `inet_peer`. Only errors are limited; echo replies and "fragmentation needed" never are.
+//!
+//! Touched when something is wrong, never on the established path.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use crate::base::Instant;
+
+/// `net.ipv4.icmp_ratelimit`, `net.ipv6.icmp.ratelimit`: one error per peer and second.
+const PEER_INTERVAL_MS: u64 = 1_000;
+/// `XRLIM_BURST_FACTOR`: a peer that was quiet gets six at once.
+const PEER_BURST: u64 = 6;
+/// `net.ipv4.icmp_msgs_burst`.
+const BURST: u64 = 50;
+/// `net.ipv4.route.error_cost` and `error_burst`: what an answer for lack of a route costs, and how much may be saved.
+const ROUTE_COST_MS: u64 = 1_000;
+const ROUTE_BURST_MS: u64 = 5_000;
+/// `net.ipv4.route.redirect_number`: redirects before the router gives up on a host that won't listen.
+const REDIRECTS: u32 = 9;
+/// `net.ipv4.route.redirect_load`: the first pause between redirects; it doubles each time.
+const REDIRECT_LOAD: Duration = Duration::from_millis(20);
+/// `net.ipv4.route.redirect_silence`: after so long all is forgiven.
+const REDIRECT_SILENCE: Duration = Duration::from_millis(20 << (REDIRECTS + 1));
+/// Peers remembered at most. When full, those that are quiet longest go; a flood of peers meets the
+/// bucket for all.
+const MAX_PEERS: usize = 4_096;
+
+/// All limits of one router.
+#[derive(Debug)]
+pub struct Limits {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    credit: u64,
+    refilled: Instant,
+    peers: HashMap<IpAddr, Peer>,
+    rng: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Peer {
+    tokens_ms: u64,
+    last: Instant,
+    redirects: u32,
+}
+
+impl Limits {
+    /// Full buckets. `seed` feeds the noise that hides the bucket's level (CVE-2020-25705).
+    pub fn new(seed: u64) -> Self {
+        let inner = Inner { credit: BURST, refilled: Instant::ZERO, peers: HashMap::new(), rng: seed | 1 };
+        Limits { inner: Mutex::new(inner) }
+    }
+
+    /// Whether an error may go to `peer`. `rate` is the number per second for all together;
+    /// `shift` shortens the peer's interval (IPv6 gives wide routes more, `icmpv6_xrlim_allow`).
+    pub(super) fn error(&self, peer: IpAddr, rate: u32, shift: u32, now: Instant) -> bool {
+        let Ok(mut inner) = self.inner.lock() else { return false };
+        if !inner.refill(rate, now) {
+            return false;
+        }
+        let interval = (PEER_INTERVAL_MS >> shift.min(9)).max(1);
+        let p = inner.peer(peer, now);
+        p.tokens_ms = (p.tokens_ms + now.since(p.last).as_millis() as u64).min(PEER_BURST * interval);
+        p.last = now;
+        if p.tokens_ms < interval {
+            return false;
+        }
+        p.tokens_ms -= interval;
+        inner.credit -= 1;
+        true
+    }
+
+    /// Whether an answer for lack of a route may go to `peer`; [`Limits::error`] is asked besides.
+    pub(super) fn route_error(&self, peer: IpAddr, now: Instant) -> bool {
+        let Ok(mut inner) = self.inner.lock() else { return false };
+        let p = inner.peer(peer, now);
+        p.tokens_ms = (p.tokens_ms + now.since(p.last).as_millis() as u64).min(ROUTE_BURST_MS);
+        p.last = now;
+        if p.tokens_ms < ROUTE_COST_MS {
+            return false;
+        }
+        p.tokens_ms -= ROUTE_COST_MS;
+        true
+    }
+
+    /// Whether another IPv4 redirect may go to `peer` (`ip_rt_send_redirect`).
+    pub(super) fn redirect4(&self, peer: IpAddr, now: Instant) -> bool {
+        let Ok(mut inner) = self.inner.lock() else { return false };
+        let p = inner.peer(peer, now);
+        if now.since(p.last) > REDIRECT_SILENCE {
+            p.tokens_ms = 0;
+            p.redirects = 0;
+        }
+        if p.redirects >= REDIRECTS {
+            p.last = now;
+            return false;
+        }
+        if p.redirects > 0 && now.since(p.last) <= REDIRECT_LOAD * (1 << p.redirects) {
+            return false;
+        }
+        p.last = now;
+        p.redirects += 1;
+        true
+    }
+
+    /// Whether another IPv6 redirect may go to `peer`: one a second (`ip6_forward`).
+    pub(super) fn redirect6(&self, peer: IpAddr, now: Instant) -> bool {
+        let Ok(mut inner) = self.inner.lock() else { return false };
+        let p = inner.peer(peer, now);
+        p.tokens_ms = (p.tokens_ms + now.since(p.last).as_millis() as u64).min(PEER_BURST * PEER_INTERVAL_MS);
+        p.last = now;
+        if p.tokens_ms < PEER_INTERVAL_MS {
+            return false;
+        }
+        p.tokens_ms -= PEER_INTERVAL_MS;
+        true
+    }
+}
+
+impl Inner {
+    /// Refills the common bucket; `false` if it is empty.
+    fn refill(&mut self, rate: u32, now: Instant) -> bool {
+        let gained = now.since(self.refilled).as_nanos() * u128::from(rate) / 1_000_000_000;
+        if gained > 0 {
+            self.credit = (self.credit + u64::try_from(gained).unwrap_or(BURST)).min(BURST);
+            self.refilled = now;
+        }
+        if self.credit == 0 {
+            return false;
+        }
+        // The level must not be readable from outside by counting answers: the kernel takes up to
+        // two more at times.
+        self.rng = self.rng.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+        if self.credit < BURST / 2 {
+            self.credit = self.credit.saturating_sub((self.rng >> 33) % 3).max(1);
+        }
+        true
+    }
+
+    fn peer(&mut self, addr: IpAddr, now: Instant) -> &mut Peer {
+        if self.peers.len() >= MAX_PEERS && !self.peers.contains_key(&addr) {
+            self.forget(now);
+        }
+        // A peer not seen before has a full purse, as one that was quiet for a minute.
+        let fresh = Peer { tokens_ms: 60_000, last: now, redirects: 0 };
+        self.peers.entry(addr).or_insert(fresh)
+    }
+
+    /// Makes room: first those whose purse has filled again, then, if that is not enough, all.
+    fn forget(&mut self, now: Instant) {
+        self.peers.retain(|_, p| now.since(p.last) < Duration::from_secs(30));
+        if self.peers.len() >= MAX_PEERS {
+            self.peers.clear();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(n: u8) -> IpAddr {
+        [192, 0, 2, n].into()
+    }
+
+    #[test]
+    fn a_peer_gets_six_at_once_and_then_one_a_second() {
+        let l = Limits::new(1);
+        let allowed = |ms| l.error(peer(1), 1000, 0, Instant::from_millis(ms));
+        assert_eq!((0..10).filter(|_| allowed(100_000)).count(), 6);
+        assert!(!allowed(100_999));
+        assert!(allowed(101_000));
+        assert!(!allowed(101_001));
+    }
+
+    #[test]
+    fn all_peers_share_a_bucket_of_fifty() {
+        let l = Limits::new(1);
+        let now = Instant::from_secs(5);
+        let got = (0..200).filter(|i| l.error([10, 0, 0, *i].into(), 1000, 0, now)).count();
+        assert!((20..=50).contains(&got), "{got}");
+        let later = now + Duration::from_millis(60);
+        assert!(l.error([10, 0, 1, 1].into(), 1000, 0, later));
+    }
+
+    #[test]
+    fn lack_of_a_route_costs_from_the_same_purse() {
+        let l = Limits::new(1);
+        let now = Instant::from_secs(1);
+        let sent = (0..10).filter(|_| l.route_error(peer(2), now) && l.error(peer(2), 1000, 0, now)).count();
+        assert_eq!(sent, 2, "five seconds' worth, two spent on each");
+    }
+
+    #[test]
+    fn redirects_back_off_and_fall_silent() {
+        let l = Limits::new(1);
+        let mut t = Instant::from_secs(1);
+        assert!(l.redirect4(peer(3), t));
+        assert!(!l.redirect4(peer(3), t + Duration::from_millis(40)));
+        for n in 1..REDIRECTS {
+            t += REDIRECT_LOAD * (1 << n) + Duration::from_millis(1);
+            assert!(l.redirect4(peer(3), t), "{n}");
+        }
+        t += Duration::from_secs(15);
+        assert!(!l.redirect4(peer(3), t), "it did not listen nine times");
+        assert!(l.redirect4(peer(3), t + REDIRECT_SILENCE + Duration::from_millis(1)));
+    }
+
+    #[test]
+    fn the_memory_of_peers_is_bounded() {
+        let l = Limits::new(1);
+        for i in 0..(3 * MAX_PEERS as u32) {
+            l.redirect6(IpAddr::V4(i.into()), Instant::from_secs(1));
+        }
+        assert!(l.inner.lock().unwrap().peers.len() <= MAX_PEERS);
+    }
+}

@@ -1,0 +1,302 @@
+//! Where a packet goes: to this router, through it, or nowhere.
+//!
+//! The order of the questions is that of `ip_route_input_slow` and `ip6_route_input`: first the
+//! addresses that can't be, then the table, then whether the source may come from where it came.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::base::{DropReason, LinkId, Mac};
+use crate::fib::{Action, Entry};
+use crate::link::{Link, RpFilter};
+use crate::neighbor::DadState;
+use crate::packet::{Frag, Net, Packet};
+use crate::wire::ipv4_options::{self, SourceRoute};
+use crate::wire::transport;
+use crate::wire::{ipv4::Ipv4, ipv6::Ipv6};
+
+use super::{Bound, Cx, Hop, ndp, reply};
+
+/// Decides on a packet from a link: the hop it is forwarded to, or `None` if it is ours.
+pub(super) fn input(cx: &mut Cx<'_>, p: &mut Packet) -> Result<Option<Hop>, DropReason> {
+    let way = match p.meta.net {
+        Net::Ipv4 => input4(cx, p)?,
+        Net::Ipv6 => input6(cx, p)?,
+        Net::Arp | Net::None => return Err(DropReason::EtherTypeUnknown),
+    };
+    cx.note(p, || match way {
+        None => "route: to this router".to_owned(),
+        Some(hop) => format!("route: via {} on {}", hop.next, cx.link_name(hop.link)),
+    });
+    Ok(way)
+}
+
+fn input4(cx: &mut Cx<'_>, p: &mut Packet) -> Result<Option<Hop>, DropReason> {
+    let Some(ip) = Ipv4::new(p.l3()) else { return Err(DropReason::Ip4TooShort) };
+    let (src, dst) = (ip.src(), ip.dst());
+    let inside = p.meta.ingress == LinkId::LO;
+    if dst.is_multicast() {
+        return group4(cx, p, src, dst);
+    }
+    if src.is_multicast() || src.is_broadcast() {
+        return Err(DropReason::MartianSource);
+    }
+    if dst.is_broadcast() || src.is_unspecified() && dst.is_unspecified() {
+        return Ok(None);
+    }
+    if src.octets()[0] == 0 {
+        return Err(DropReason::MartianSource);
+    }
+    if dst.octets()[0] == 0 {
+        return Err(DropReason::MartianDestination);
+    }
+    if !inside && src.is_loopback() {
+        return Err(DropReason::MartianSource);
+    }
+    if !inside && dst.is_loopback() {
+        return Err(DropReason::MartianDestination);
+    }
+    let snap = cx.snap;
+    let hop = match snap.fib.lookup4(dst) {
+        Some(entry) => match &entry.action {
+            Action::Local(_) | Action::Anycast(_) | Action::Broadcast(_) => {
+                from_where(cx, p, src.into(), None)?;
+                options4(cx, p)?;
+                return Ok(None);
+            }
+            action => forwardable(cx, p, action, src.into(), dst.into())?,
+        },
+        None => {
+            reply::no_route(cx, p, reply::NET_UNREACHABLE);
+            return Err(DropReason::NoRoute);
+        }
+    };
+    from_where(cx, p, src.into(), Some(hop.link))?;
+    options4(cx, p)?;
+    Ok(Some(hop))
+}
+
+/// IPv4 to a group: only 224.0.0.1, which every host is in (RFC 1112 §4); none is forwarded.
+fn group4(cx: &mut Cx<'_>, p: &Packet, src: Ipv4Addr, dst: Ipv4Addr) -> Result<Option<Hop>, DropReason> {
+    if dst != Ipv4Addr::new(224, 0, 0, 1) {
+        return Err(if dst.octets()[..3] == [224, 0, 0] {
+            DropReason::NotJoined
+        } else {
+            DropReason::NotForwarded
+        });
+    }
+    let bad = src.is_multicast() || src.is_broadcast() || src.is_loopback() || src.octets()[0] == 0;
+    if bad && p.meta.ingress != LinkId::LO {
+        return Err(DropReason::MartianSource);
+    }
+    from_where(cx, p, src.into(), None)?;
+    Ok(None)
+}
+
+fn input6(cx: &mut Cx<'_>, p: &mut Packet) -> Result<Option<Hop>, DropReason> {
+    let Some(ip) = Ipv6::new(p.l3()) else { return Err(DropReason::Ip6TooShort) };
+    let (src, dst) = (ip.src(), ip.dst());
+    let ingress = p.meta.ingress;
+    let snap = cx.snap;
+    let Some(link) = snap.links.get(ingress) else { return Err(DropReason::LinkDown) };
+    if dst.is_multicast() {
+        return if ndp::joined(cx, link, dst) {
+            Ok(None)
+        } else if dst.octets()[1] & 0xf <= 2 {
+            Err(DropReason::NotJoined)
+        } else {
+            Err(DropReason::NotForwarded)
+        };
+    }
+    if dst.is_unspecified() {
+        return Err(DropReason::MartianDestination);
+    }
+    if dst.is_unicast_link_local() {
+        if ingress == LinkId::LO && snap.links.iter().any(|l| l.has(dst.into())) || link.has(dst.into()) {
+            return ours6(cx, ingress, dst);
+        }
+        return Err(DropReason::LinkLocalScope);
+    }
+    let hop = match snap.fib.lookup6(dst) {
+        Some(entry) => match &entry.action {
+            Action::Local(on) | Action::Anycast(on) | Action::Broadcast(on) => {
+                let on = *on;
+                from_where(cx, p, src.into(), None)?;
+                return ours6(cx, on, dst);
+            }
+            action => forwardable(cx, p, action, src.into(), dst.into())?,
+        },
+        None => {
+            reply::no_route(cx, p, reply::NO_ROUTE6);
+            return Err(DropReason::NoRoute);
+        }
+    };
+    from_where(cx, p, src.into(), Some(hop.link))?;
+    Ok(Some(hop))
+}
+
+/// One of our own addresses: deaf while it is being checked for duplicates (RFC 4862 §5.4).
+fn ours6(cx: &Cx<'_>, on: LinkId, dst: Ipv6Addr) -> Result<Option<Hop>, DropReason> {
+    match cx.live.dad.state(on, dst) {
+        DadState::Valid => Ok(None),
+        DadState::Tentative | DadState::Duplicate => Err(DropReason::AddressTentative),
+    }
+}
+
+/// The hop of a route that leads on, or the answer that a route that doesn't has for the sender.
+fn forwardable(
+    cx: &mut Cx<'_>,
+    p: &Packet,
+    action: &Action,
+    src: IpAddr,
+    dst: IpAddr,
+) -> Result<Hop, DropReason> {
+    match action {
+        Action::Forward(hops) => {
+            let hash = if hops.iter().len() > 1 { flow_hash(cx, p, src, dst) } else { 0 };
+            match hops.pick(hash, |link| cx.live.states.is_up(link)) {
+                Some(hop) => Ok(Hop { link: hop.link, next: hop.via.unwrap_or(dst), mac: None }),
+                None => {
+                    reply::no_route(
+                        cx,
+                        p,
+                        if dst.is_ipv4() { reply::NET_UNREACHABLE } else { reply::NO_ROUTE6 },
+                    );
+                    Err(DropReason::LinkDown)
+                }
+            }
+        }
+        Action::Unreachable => {
+            reply::no_route(cx, p, if dst.is_ipv4() { reply::HOST_UNREACHABLE } else { reply::NO_ROUTE6 });
+            Err(DropReason::Unreachable)
+        }
+        Action::Prohibit => {
+            reply::no_route(cx, p, if dst.is_ipv4() { reply::PROHIBITED } else { reply::PROHIBITED6 });
+            Err(DropReason::Prohibit)
+        }
+        Action::Blackhole => Err(DropReason::Blackhole),
+        Action::Local(_) | Action::Anycast(_) | Action::Broadcast(_) => Err(DropReason::NotForwarded),
+    }
+}
+
+/// The hash that keeps a flow on one hop. Fragments have no ports to go by, so all of a datagram's
+/// go by addresses.
+fn flow_hash(cx: &Cx<'_>, p: &Packet, src: IpAddr, dst: IpAddr) -> u32 {
+    let ports = match p.meta.frag {
+        Frag::Whole => transport::ports(p.meta.proto, p.l4()),
+        Frag::First | Frag::Later => None,
+    };
+    transport::flow_hash(src, dst, p.meta.proto, ports, cx.live.flow_key)
+}
+
+/// Whether the source may come in by this link: the kernel's `fib_validate_source`. `out` is the link
+/// the packet will leave by.
+fn from_where(cx: &Cx<'_>, p: &Packet, src: IpAddr, out: Option<LinkId>) -> Result<(), DropReason> {
+    let ingress = p.meta.ingress;
+    if ingress == LinkId::LO || src.is_unspecified() {
+        return Ok(());
+    }
+    if cx.snap.links.owner(src).is_some() {
+        return Err(DropReason::MartianSource);
+    }
+    if matches!(src, IpAddr::V6(v6) if v6.is_unicast_link_local()) {
+        return Ok(());
+    }
+    let Some(link) = cx.snap.links.get(ingress) else { return Err(DropReason::LinkDown) };
+    let turns_back = out == Some(ingress) && link.redirects && src.is_ipv4();
+    if link.rp_filter == RpFilter::Off && !turns_back {
+        return Ok(());
+    }
+    let back = cx.snap.fib.lookup(src);
+    match (back.map(|e| &e.action), link.rp_filter) {
+        (Some(Action::Forward(hops)), RpFilter::Strict) => {
+            if hops.iter().any(|h| h.link == ingress) {
+                Ok(())
+            } else {
+                Err(DropReason::RpFilter)
+            }
+        }
+        (Some(Action::Forward(_)), _) | (None, RpFilter::Off) => Ok(()),
+        (Some(Action::Local(_) | Action::Broadcast(_) | Action::Anycast(_)), _) => {
+            Err(DropReason::MartianSource)
+        }
+        (Some(_), RpFilter::Off) => Err(DropReason::MartianSource),
+        (Some(_) | None, _) => Err(DropReason::RpFilter),
+    }
+}
+
+/// IPv4 options, looked at once the packet is known to go somewhere (`ip_rcv_options`).
+fn options4(cx: &mut Cx<'_>, p: &Packet) -> Result<(), DropReason> {
+    if !p.meta.options {
+        return Ok(());
+    }
+    let header = Ipv4::new(p.l3()).map_or(0, |ip| ip.header_len());
+    match ipv4_options::parse(p.l3().get(..header).unwrap_or_default()) {
+        Ok(options) if options.source_route != SourceRoute::None => Err(DropReason::Ip4SourceRoute),
+        Ok(_) => Ok(()),
+        Err(pointer) => {
+            reply::parameter_problem4(cx, p, pointer);
+            Err(DropReason::Ip4BadOptions)
+        }
+    }
+}
+
+/// Decides on a packet made here: the hop it leaves by, or `None` if it is for this router.
+pub(super) fn output(cx: &mut Cx<'_>, p: &mut Packet, bound: Bound) -> Result<Option<Hop>, DropReason> {
+    let (src, dst): (IpAddr, IpAddr) = match p.meta.net {
+        Net::Ipv4 => Ipv4::new(p.l3()).map(|ip| (ip.src().into(), ip.dst().into())),
+        _ => Ipv6::new(p.l3()).map(|ip| (ip.src().into(), ip.dst().into())),
+    }
+    .ok_or(DropReason::NotEncodable)?;
+    let way = match bound {
+        Bound::Station(link, mac) => Some(Hop { link, next: dst, mac: Some(mac) }),
+        Bound::Link(link) => match cx.snap.links.get(link) {
+            Some(l) if l.has(dst) => None,
+            Some(_) => Some(Hop { link, next: dst, mac: group_mac(dst) }),
+            None => return Err(DropReason::LinkDown),
+        },
+        Bound::Free => free(cx, p, src, dst)?,
+    };
+    cx.note(p, || match way {
+        None => "route: back to this router".to_owned(),
+        Some(hop) => format!("route: via {} on {}", hop.next, cx.link_name(hop.link)),
+    });
+    Ok(way)
+}
+
+fn free(cx: &Cx<'_>, p: &Packet, src: IpAddr, dst: IpAddr) -> Result<Option<Hop>, DropReason> {
+    if dst.is_multicast() || matches!(dst, IpAddr::V6(v6) if v6.is_unicast_link_local()) {
+        return Err(DropReason::LinkLocalScope);
+    }
+    match lookup(cx, dst).map(|e| &e.action) {
+        Some(Action::Local(_) | Action::Anycast(_)) => Ok(None),
+        Some(Action::Forward(hops)) => {
+            let hash = if hops.iter().len() > 1 { flow_hash(cx, p, src, dst) } else { 0 };
+            let hop = hops.pick(hash, |l| cx.live.states.is_up(l)).ok_or(DropReason::LinkDown)?;
+            Ok(Some(Hop { link: hop.link, next: hop.via.unwrap_or(dst), mac: None }))
+        }
+        Some(Action::Broadcast(_)) => Err(DropReason::NotForwarded),
+        Some(Action::Unreachable) => Err(DropReason::Unreachable),
+        Some(Action::Prohibit) => Err(DropReason::Prohibit),
+        Some(Action::Blackhole) => Err(DropReason::Blackhole),
+        None => Err(DropReason::NoRoute),
+    }
+}
+
+fn lookup<'a>(cx: &Cx<'a>, dst: IpAddr) -> Option<&'a Entry> {
+    cx.snap.fib.lookup(dst)
+}
+
+/// The MAC of a group or of all; `None` for a single station.
+pub(super) fn group_mac(dst: IpAddr) -> Option<Mac> {
+    match dst {
+        IpAddr::V4(v4) if v4.is_multicast() => Some(Mac::of_multicast_v4(v4)),
+        IpAddr::V4(v4) if v4.is_broadcast() => Some(Mac::BROADCAST),
+        IpAddr::V6(v6) if v6.is_multicast() => Some(Mac::of_multicast_v6(v6)),
+        _ => None,
+    }
+}
+
+/// Whether `a` is on the prefix of one of the link's addresses.
+pub(super) fn on_link(link: &Link, a: IpAddr) -> bool {
+    link.addresses.iter().any(|own| own.network().contains(&a))
+}

@@ -1,0 +1,83 @@
+//! What happens because time passes or a link changes, rather than because a packet came.
+
+use crate::base::{DropReason, Instant, LinkId};
+use crate::neighbor::DadAction;
+
+use super::{Cx, Live, deliver, ndp, resolve, settle};
+
+/// When [`timeout`] has something to do next.
+pub fn poll_timeout(live: &Live) -> Instant {
+    live.neighbors.poll_timeout().min(live.dad.poll_timeout()).min(live.reassembler.poll_timeout())
+}
+
+/// Does what is due: probes, failures, half-done datagrams.
+pub fn timeout(cx: &mut Cx<'_>) {
+    let mut actions = std::mem::take(&mut cx.me.actions);
+    cx.live.neighbors.timeout(cx.now, &mut actions);
+    resolve::apply(cx, actions);
+    let mut probes = Vec::new();
+    cx.live.dad.timeout(cx.now, &mut probes);
+    dad(cx, probes);
+    let mut done = Vec::new();
+    cx.live.reassembler.timeout(cx.now, &mut done);
+    // Time makes no datagram whole.
+    if let Some(p) = deliver::fragments(cx, done) {
+        cx.drop(p, DropReason::FragmentInvalid);
+    }
+    settle(cx);
+}
+
+/// A link went up or down: its neighbors are forgotten, its addresses checked anew.
+pub fn link_changed(cx: &mut Cx<'_>, link: LinkId, up: bool) {
+    if !cx.live.states.set(link, up) {
+        return;
+    }
+    let mut actions = std::mem::take(&mut cx.me.actions);
+    if !up {
+        cx.live.neighbors.flush_link(link, cx.now, &mut actions);
+    }
+    resolve::apply(cx, actions);
+    let mut probes = Vec::new();
+    let addresses = cx.snap.links.get(link).filter(|l| l.is_ethernet() && up).map(|l| l.addresses.iter());
+    for a in addresses.into_iter().flatten() {
+        if let std::net::IpAddr::V6(v6) = a.addr {
+            cx.live.dad.start(link, v6, cx.now, &mut probes);
+        }
+    }
+    if !up {
+        cx.live.dad.link_down(link);
+    }
+    dad(cx, probes);
+    settle(cx);
+}
+
+pub(super) fn dad(cx: &mut Cx<'_>, actions: Vec<DadAction>) {
+    for action in actions {
+        match action {
+            DadAction::Probe { link, addr, nonce } => ndp::probe(cx, link, addr, nonce),
+            DadAction::Valid { .. } => {}
+            DadAction::Duplicate { .. } => {
+                cx.tally(crate::base::counters::Tally::DuplicateAddresses);
+            }
+        }
+    }
+}
+
+impl Cx<'_> {
+    /// After the frames of a batch have been handed to the ports: lets out what was parked behind
+    /// them meanwhile. `true` if there was more, and it stands in the outboxes now.
+    pub fn drain_neighbors(&mut self) -> bool {
+        let mut more = false;
+        for (link, ip) in std::mem::take(&mut self.me.draining) {
+            let mut actions = std::mem::take(&mut self.me.actions);
+            more |= self.live.neighbors.drained(link, ip, self.now, &mut actions);
+            resolve::apply(self, actions);
+        }
+        more
+    }
+
+    /// Whether parked packets stand in the outboxes, so that [`Cx::drain_neighbors`] is due.
+    pub fn is_draining(&self) -> bool {
+        !self.me.draining.is_empty()
+    }
+}

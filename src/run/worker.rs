@@ -1,0 +1,265 @@
+//! The worker's loop: receive a batch, walk it, transmit what came of it, to completion; sleep when
+//! there is nothing.
+//!
+//! A worker owns one port of each link and shares nothing with the others on the way of an
+//! established flow. All workers run the timers that are due, whoever comes first; the first worker
+//! alone watches the links' condition and sends what the local stack makes, so that both have an order.
+
+use std::io;
+use std::os::fd::RawFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, TrySendError};
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token, Waker};
+
+use crate::base::{Column, DropReason, Instant, LinkId};
+use crate::io::{Port, Sent, Status};
+use crate::packet::Packet;
+use crate::path::Handed;
+use crate::router::Worker;
+
+use super::clock::Clock;
+
+/// Frames taken from a port before the next has its turn: one receive call of the backends.
+const BATCH: usize = 64;
+/// How often a port is asked whether its interface is still there.
+const CHECK: Duration = Duration::from_millis(250);
+/// Packets of the local stack sent in one round.
+const LOCAL_BATCH: usize = 64;
+/// Times parked packets are let out in a round before the rest waits for the next.
+const SETTLE_ROUNDS: usize = 16;
+/// The token of the waker; ports have their index.
+const WAKE: Token = Token(usize::MAX);
+
+/// Wakes a thread that sleeps in its poll.
+pub(super) type SharedWaker = Arc<Waker>;
+
+/// What ties a worker to the rest of the process.
+pub(super) struct Ties {
+    /// Packets for the local stack.
+    pub to_host: Sender<Packet>,
+    /// Wakes the local stack's thread.
+    pub host_waker: SharedWaker,
+    /// Packets of the local stack; the first worker has this.
+    pub from_host: Option<Receiver<Packet>>,
+    /// Set when all is to end.
+    pub stop: Arc<AtomicBool>,
+}
+
+/// One port and where it stands.
+struct Slot {
+    link: LinkId,
+    port: Box<dyn Port>,
+    /// The descriptor and epoch that are registered.
+    registered: Option<(RawFd, u32)>,
+    /// Whether there may be frames to receive.
+    ready: bool,
+}
+
+/// A worker thread's state.
+pub(super) struct Loop {
+    worker: Worker,
+    slots: Vec<Slot>,
+    poll: Poll,
+    ties: Ties,
+    clock: Clock,
+    next_check: Instant,
+    /// Whether this worker says when links go up and down.
+    watches: bool,
+    frames: Vec<Packet>,
+}
+
+impl Loop {
+    /// A loop over `ports`, one for each link named beside it.
+    pub(super) fn new(
+        worker: Worker,
+        ports: Vec<(LinkId, Box<dyn Port>)>,
+        poll: Poll,
+        ties: Ties,
+        clock: Clock,
+        watches: bool,
+    ) -> Self {
+        let slots = ports
+            .into_iter()
+            .map(|(link, port)| Slot { link, port, registered: None, ready: true })
+            .collect();
+        let frames = Vec::with_capacity(BATCH);
+        Loop { worker, slots, poll, ties, clock, next_check: Instant::ZERO, watches, frames }
+    }
+
+    /// The poll's waker, for whoever has something for this thread.
+    pub(super) fn waker(poll: &Poll) -> io::Result<SharedWaker> {
+        Ok(Arc::new(Waker::new(poll.registry(), WAKE)?))
+    }
+
+    /// Learns the ports' condition, and registers them. Called before the thread starts, so that the
+    /// router forwards once all workers have done it.
+    pub(super) fn prepare(&mut self) -> io::Result<()> {
+        self.check(self.clock.now())
+    }
+
+    /// Runs until told to stop.
+    pub(super) fn run(mut self) -> io::Result<()> {
+        let mut events = Events::with_capacity(64);
+        while !self.ties.stop.load(Relaxed) {
+            let now = self.clock.now();
+            if now >= self.next_check {
+                self.check(now)?;
+            }
+            let mut busy = self.receive();
+            busy |= self.send_local();
+            let now = self.clock.now();
+            if now >= self.worker.poll_timeout() {
+                self.worker.handle_timeout(now);
+                self.flush();
+            }
+            let wait = if busy { Duration::ZERO } else { self.pause() };
+            match self.poll.poll(&mut events, Some(wait)) {
+                Ok(()) => {}
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+            for event in &events {
+                if let Some(slot) = self.slots.get_mut(event.token().0) {
+                    slot.ready = true;
+                    if event.is_error() || event.is_read_closed() {
+                        self.next_check = Instant::ZERO;
+                    }
+                }
+            }
+        }
+        self.flush();
+        for i in 0..self.slots.len() {
+            self.worker.give_up(self.slots[i].link, DropReason::Shutdown);
+        }
+        Ok(())
+    }
+
+    /// One batch from each port that may have one; `true` if one may have more.
+    fn receive(&mut self) -> bool {
+        let mut more = false;
+        for i in 0..self.slots.len() {
+            let slot = &mut self.slots[i];
+            if !slot.ready {
+                continue;
+            }
+            let n = slot.port.receive(self.worker.pool(), &mut self.frames, BATCH);
+            slot.ready = n >= BATCH;
+            more |= slot.ready;
+            if n > 0 {
+                let link = slot.link;
+                self.worker.handle_batch(link, &mut self.frames, self.clock.now());
+                self.flush();
+            }
+        }
+        more
+    }
+
+    /// Sends what the local stack made; `true` if there may be more.
+    fn send_local(&mut self) -> bool {
+        let Some(from_host) = self.ties.from_host.take() else { return false };
+        let mut n = 0;
+        while n < LOCAL_BATCH
+            && let Ok(p) = from_host.try_recv()
+        {
+            self.worker.handle_local(p, self.clock.now());
+            n += 1;
+        }
+        let more = !from_host.is_empty();
+        self.ties.from_host = Some(from_host);
+        if n > 0 {
+            self.flush();
+        }
+        more
+    }
+
+    /// Empties the outboxes into the ports, and lets out what waited behind parked packets.
+    fn flush(&mut self) {
+        for _ in 0..SETTLE_ROUNDS {
+            for retry in [false, true] {
+                for i in 0..self.slots.len() {
+                    let slot = &mut self.slots[i];
+                    if !self.worker.wants_transmit(slot.link) {
+                        continue;
+                    }
+                    let port = &mut slot.port;
+                    self.worker.transmit(slot.link, |pool, queue| {
+                        let mut sent = Sent::default();
+                        port.transmit(pool, queue, &mut sent);
+                        handed(&sent)
+                    });
+                    if retry {
+                        self.worker.give_up(slot.link, DropReason::EgressQueueFull);
+                    }
+                }
+            }
+            if !self.worker.settle(self.clock.now()) {
+                break;
+            }
+        }
+        self.hand_to_host();
+    }
+
+    fn hand_to_host(&mut self) {
+        let mut refused = Vec::new();
+        let mut any = false;
+        for p in self.worker.drain_host() {
+            match self.ties.to_host.try_send(p) {
+                Ok(()) => any = true,
+                Err(TrySendError::Full(p)) => refused.push((p, DropReason::HostQueueFull)),
+                Err(TrySendError::Disconnected(p)) => refused.push((p, DropReason::Shutdown)),
+            }
+        }
+        for (p, reason) in refused {
+            self.worker.host_refused(p, reason);
+        }
+        if any {
+            // A failed wake means that the thread is awake or ending.
+            self.ties.host_waker.wake().ok();
+        }
+    }
+
+    /// Looks after the ports: condition, descriptor, capabilities.
+    fn check(&mut self, now: Instant) -> io::Result<()> {
+        self.next_check = now + CHECK;
+        let mut changed = false;
+        for (i, slot) in self.slots.iter_mut().enumerate() {
+            let status = slot.port.check();
+            let wanted = slot.port.fd().map(|fd| (fd, slot.port.epoch()));
+            if slot.registered != wanted {
+                // The old descriptor left the poll when it was closed.
+                if let Some((fd, _)) = wanted {
+                    self.poll.registry().register(&mut SourceFd(&fd), Token(i), Interest::READABLE)?;
+                }
+                slot.registered = wanted;
+            }
+            // What an edge failed to announce waits no longer than this.
+            slot.ready = true;
+            self.worker.set_caps(slot.link, slot.port.caps());
+            if self.watches {
+                self.worker.handle_link(slot.link, status == Status::Up, now);
+                changed = true;
+            }
+        }
+        if changed {
+            self.flush();
+        }
+        Ok(())
+    }
+
+    /// How long there is nothing to do unless something comes.
+    fn pause(&self) -> Duration {
+        let now = self.clock.now();
+        self.worker.poll_timeout().min(self.next_check).since(now)
+    }
+}
+
+fn handed(sent: &Sent) -> Handed {
+    let mut h = Handed { bytes: sent.bytes, refused: sent.refused, ..Handed::default() };
+    h.sent[Column::Received as usize] = sent.received;
+    h.sent[Column::Originated as usize] = sent.packets.saturating_sub(sent.received);
+    h
+}

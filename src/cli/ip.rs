@@ -34,6 +34,7 @@ use words::{Asked, Options, Said};
 ///
 /// Exit code 0: shown, even if nothing fits. 1: no router, no such link. 2: words not understood.
 #[derive(Debug, clap::Args)]
+#[allow(rustdoc::broken_intra_doc_links)] // the brackets are those of a synopsis
 #[command(verbatim_doc_comment)]
 pub(super) struct Ip {
     /// The router's control socket; else $SEKISHO_CONTROL, else that of the only router running

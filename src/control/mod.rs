@@ -8,9 +8,11 @@
 //! [`protocol`] is what crosses the socket, [`server`] and [`client`] its two ends, [`view`] what is shown
 //! and [`answer`] how that is made of the router's tables. Knows nothing of the command line.
 
+pub mod answer;
 pub mod client;
 pub mod protocol;
 pub mod server;
+pub mod view;
 
 pub use client::Client;
 pub use protocol::{Request, Verb};

@@ -132,7 +132,7 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
         loops.push(l);
     }
     let host = host::HostLoop {
-        host: Host::new(services, seed.rotate_left(32), clock.now()),
+        host: Host::new(services, seed.rotate_left(32)),
         ledger: router.worker(),
         poll: host_poll,
         from_workers,

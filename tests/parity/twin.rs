@@ -259,7 +259,8 @@ fn config(control: &Path) -> String {
         let (name, mac, mtu) = (port.name(), port.mac(), port.mtu());
         let (v4, v6) = (port.router4(), port.router6());
         text += &format!("[link.{name}]\nkind = \"packet\"\nmac = \"{mac}\"\nmtu = {mtu}\n");
-        text += &format!("addresses = [\"{v4}/24\", \"{v6}/64\"]\n");
+        // Like the kernel's there: what leaves is finished, so that it can be compared.
+        text += &format!("offload = \"off\"\naddresses = [\"{v4}/24\", \"{v6}/64\"]\n");
     }
     for (to, via, dev) in ROUTES {
         text += &format!("[[route]]\nto = \"{to}\"\nvia = \"{via}\"\ndev = \"{dev}\"\n");

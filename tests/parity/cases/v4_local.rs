@@ -143,18 +143,24 @@ fn udp(l: &mut List) {
 }
 
 fn tcp(l: &mut List) {
+    const RESET: &str = "TCP reset over IPv4";
     let segment = |h: Hosts, numbers, flags, data: &[u8]| {
         let message = frame::tcp(h.a4(Lan), us(), [4000, 81], numbers, flags, data);
         V4::new(h.a4(Lan), us(), frame::TCP, message)
     };
-    l.add("v4 tcp syn to a closed port", &["lan tcp RA"], |h| h.lan(segment(h, [1000, 0], frame::SYN, b"")));
-    l.add("v4 tcp syn with data", &["lan tcp RA"], |h| h.lan(segment(h, [1000, 0], frame::SYN, b"early")));
-    l.add("v4 tcp ack to a closed port", &["lan tcp R"], |h| h.lan(segment(h, [1000, 77], frame::ACK, b"")));
-    l.add("v4 tcp fin and data", &["lan tcp RA"], |h| h.lan(segment(h, [1000, 0], frame::FIN, b"bye")));
+    l.add("v4 tcp syn to a closed port", &["lan tcp RA"], |h| h.lan(segment(h, [1000, 0], frame::SYN, b"")))
+        .known(RESET);
+    l.add("v4 tcp syn with data", &["lan tcp RA"], |h| h.lan(segment(h, [1000, 0], frame::SYN, b"early")))
+        .known(RESET);
+    l.add("v4 tcp ack to a closed port", &["lan tcp R"], |h| h.lan(segment(h, [1000, 77], frame::ACK, b"")))
+        .known(RESET);
+    l.add("v4 tcp fin and data", &["lan tcp RA"], |h| h.lan(segment(h, [1000, 0], frame::FIN, b"bye")))
+        .known(RESET);
     l.add("v4 tcp data with ack", &["lan tcp R"], |h| {
         h.lan(segment(h, [1000, 77], frame::ACK | frame::PSH, b"data"))
-    });
-    l.add("v4 tcp no flags", &["lan tcp RA"], |h| h.lan(segment(h, [1000, 0], 0, b"")));
+    })
+    .known(RESET);
+    l.add("v4 tcp no flags", &["lan tcp RA"], |h| h.lan(segment(h, [1000, 0], 0, b""))).known(RESET);
     l.add("v4 tcp rst", &[], |h| h.lan(segment(h, [1000, 0], frame::RST, b"")));
     l.add("v4 tcp bad checksum", &[], |h| {
         let mut p = segment(h, [1000, 0], frame::SYN, b"");
@@ -178,7 +184,8 @@ fn tcp(l: &mut List) {
         let dst = Wan.router4();
         let message = frame::tcp(h.a4(Lan), dst, [4000, 81], [5, 0], frame::SYN, b"");
         h.lan(V4 { tos: 0x10, ..V4::new(h.a4(Lan), dst, frame::TCP, message) })
-    });
+    })
+    .known(RESET);
 }
 
 fn fragments(l: &mut List) {

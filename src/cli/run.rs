@@ -4,9 +4,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::{Failure, Outcome, Run as Verb, complain, say};
+use crate::base::Instant;
 use crate::config;
-use crate::control::{Answer, Server};
-use crate::run::{self, Signals};
+use crate::control::answer::Sources;
+use crate::control::{self, Answer, Server};
+use crate::run::{self, Running, Signals};
 
 /// Be the router that a configuration file describes.
 ///
@@ -48,9 +50,7 @@ impl Verb for Run {
         let mut server = Server::bind(&path, &config.name)?;
         say(format_args!("sekisho: {} forwards; control socket {}", config.name, path.display()))?;
         run::tell_systemd("READY=1");
-        let ended = run::serve(&running, &mut server, &mut signals, &mut |_, _| {
-            Answer::Refused("this verb has no answer yet".into())
-        });
+        let ended = run::serve(&running, &mut server, &mut signals, &mut |verb, _| answer(&running, &verb));
         run::tell_systemd("STOPPING=1");
         drop(server);
         let stopped = running.stop();
@@ -58,4 +58,22 @@ impl Verb for Run {
         stopped?;
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Answers a request with the router as it is now.
+fn answer(running: &Running, verb: &control::Verb) -> Answer {
+    let (snapshot, live) = (running.router().snapshot(), running.router().live());
+    let sources = Sources {
+        name: running.name(),
+        // The router's clock starts when it does.
+        uptime: running.now().since(Instant::ZERO),
+        now: running.now(),
+        totals: &running.router().totals(),
+        links: &snapshot.links,
+        states: &live.states,
+        rib: running.rib(),
+        neighbors: &live.neighbors,
+        dad: &live.dad,
+    };
+    control::answer::answer(verb, &sources)
 }

@@ -67,7 +67,7 @@ pub enum StartError {
 pub struct Running {
     name: String,
     router: Router,
-    rib: Rib,
+    rib: Arc<Rib>,
     clock: Clock,
     stop: Arc<AtomicBool>,
     wakers: Vec<SharedWaker>,
@@ -106,7 +106,7 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
     let mut running = Running {
         name: config.name.clone(),
         router: router.clone(),
-        rib,
+        rib: Arc::new(rib),
         clock,
         stop: stop.clone(),
         wakers: vec![host_waker.clone()],
@@ -182,7 +182,7 @@ impl Running {
     }
 
     /// The routes as they were configured, for showing them.
-    pub fn rib(&self) -> &Rib {
+    pub fn rib(&self) -> &Arc<Rib> {
         &self.rib
     }
 

@@ -1,7 +1,11 @@
 //! `sekisho run`: the router, in the foreground.
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
+
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::EnvFilter;
 
 use super::{Failure, Outcome, Run as Verb, complain, say};
 use crate::base::Instant;
@@ -16,6 +20,8 @@ use crate::run::{self, Running, Signals};
 /// SIGINT; then it ends within two seconds and gives back everything it took from the host. The control
 /// socket accepts once the router forwards: from then on `sekisho stats` and `sekisho ip` have
 /// answers, and systemd, if it started the router, is told that it is ready.
+///
+/// What happens to links is logged to stderr; `SEKISHO_LOG=debug` says more.
 ///
 /// Links need CAP_NET_ADMIN and CAP_NET_RAW in their network namespace: run it as root, or in a
 /// namespace of your own (`unshare -Urn`).
@@ -44,6 +50,8 @@ impl Verb for Run {
             complain(&format!("warning: {warning}"));
         }
         let path = config.control_path().map_err(Failure)?;
+        log_to_stderr();
+        Server::look(&path, &config.name)?;
         // Before the threads start, so that none of them is killed by a signal that comes now.
         let mut signals = Signals::catch()?;
         let running = run::start(&config)?;
@@ -76,4 +84,21 @@ fn answer(running: &Running, verb: &control::Verb) -> Answer {
         dad: &live.dad,
     };
     control::answer::answer(verb, &sources)
+}
+
+/// What the router has to say while it runs: warnings and what links do. `SEKISHO_LOG` chooses, in the words of
+/// tracing's filters (`SEKISHO_LOG=debug`).
+fn log_to_stderr() {
+    let filter = EnvFilter::builder()
+        .with_env_var("SEKISHO_LOG")
+        .with_default_directive(LevelFilter::INFO.into())
+        .from_env_lossy();
+    // A program that links the library may have set another already; that one stays.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_target(false)
+        .without_time()
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .try_init();
 }

@@ -14,8 +14,8 @@ use ipnet::IpNet;
 use super::problem::{Problem, Problems};
 use super::{Config, Doubt, HopConfig, RouteConfig, RouteFile, RouteType};
 use crate::fib::{
-    self, BuildCause, BuildError, Family, Fib, LineError, LoadError, NextHop, Protocol, Rib, Route,
-    RouteError, RouteKind, TextError,
+    self, BuildCause, BuildError, Family, Fib, LoadError, NextHop, Protocol, Rib, Route, RouteError,
+    RouteKind,
 };
 use crate::link::{LinkKind, Links};
 
@@ -25,10 +25,10 @@ pub(super) fn routing(config: &Config, links: &Links, doubt: &Doubt) -> Result<(
     let mut rib = Rib::connected(links);
     own(config, links, &mut rib, &mut problems);
     // A route that is missing may have been the way of others.
-    let mut whole = true;
+    let mut missing = Doubt { prefixes: doubt.prefixes.clone(), anything: doubt.anything };
     for file in &config.route_files {
         if let Err(e) = from_file(file, links, &mut rib) {
-            whole &= e.leaves_all_ways();
+            e.leaves_in_doubt(file, links, &mut missing);
             e.tell(config, file, doubt, &mut problems);
         }
     }
@@ -38,7 +38,7 @@ pub(super) fn routing(config: &Config, links: &Links, doubt: &Doubt) -> Result<(
             return Ok((rib, fib));
         }
         Ok(_) => {}
-        Err(errors) => Causes { config, links, doubt, whole }.tell(errors, &mut problems),
+        Err(errors) => Causes { config, links, doubt, missing }.tell(errors, &mut problems),
     }
     Err(problems)
 }
@@ -103,10 +103,16 @@ fn from_file(file: &RouteFile, links: &Links, rib: &mut Rib) -> Result<(), FileE
 }
 
 impl FileError {
-    /// Whether only routes are missing that are there already.
-    fn leaves_all_ways(&self) -> bool {
-        let twice = |l: &LineError| matches!(l.error, TextError::Route(RouteError::Exists(..)));
-        matches!(self, FileError::Lines(e) if e.more == 0 && e.lines.iter().all(twice))
+    /// Adds where the routes that the file fails to give may have led to.
+    fn leaves_in_doubt(&self, file: &RouteFile, links: &Links, missing: &mut Doubt) {
+        match self {
+            FileError::Lines(e) if e.more == 0 => {
+                let wrong = |n: usize| e.lines.iter().any(|l| l.line == n);
+                let lines = numbered(file).filter(|(n, _)| wrong(*n));
+                missing.prefixes.extend(lines.filter_map(|(_, line)| destination(&line, links)));
+            }
+            _ => missing.anything = true,
+        }
     }
 
     fn tell(self, config: &Config, file: &RouteFile, doubt: &Doubt, problems: &mut Problems) {
@@ -142,7 +148,8 @@ struct Causes<'a> {
     config: &'a Config,
     links: &'a Links,
     doubt: &'a Doubt,
-    whole: bool,
+    /// The same for gateways, with what route files lack besides.
+    missing: Doubt,
 }
 
 impl Causes<'_> {
@@ -172,7 +179,7 @@ impl Causes<'_> {
     fn in_doubt(&self, cause: &BuildCause) -> bool {
         match cause {
             BuildCause::NoWay(via) | BuildCause::OnlyDefault(via) | BuildCause::NotOnLink(via, _) => {
-                !self.whole || self.doubt.anything || self.doubt.prefixes.iter().any(|net| net.contains(via))
+                self.missing.anything || self.missing.prefixes.iter().any(|net| net.contains(via))
             }
             _ => self.doubt.anything,
         }
@@ -198,9 +205,7 @@ impl Causes<'_> {
     /// Looks for routes in the route files once more, now for their lines, and tells of those found.
     fn find_in_files(&self, wanted: &mut Vec<Wanted>, named: bool, problems: &mut Problems) {
         for file in &self.config.route_files {
-            let Ok(opened) = File::open(&file.path) else { continue };
-            let lines = BufReader::new(opened.take(MAX_ROUTE_FILE)).lines().map_while(Result::ok);
-            for (i, line) in lines.enumerate() {
+            for (n, line) in numbered(file) {
                 if wanted.is_empty() {
                     return;
                 }
@@ -212,7 +217,7 @@ impl Causes<'_> {
                 };
                 if let Some(found) = wanted.iter().position(fits) {
                     let w = wanted.swap_remove(found);
-                    problems.push(at(&file.path, i + 1, self.text(w.prefix, w.more, &w.cause)));
+                    problems.push(at(&file.path, n, self.text(w.prefix, w.more, &w.cause)));
                 }
             }
         }
@@ -238,9 +243,7 @@ impl Causes<'_> {
                 let on = self.prefixes(*via, Some(link));
                 let on =
                     if on.is_empty() { "nothing of that family is".to_owned() } else { format!("{on} is") };
-                format!(
-                    "no way out: {via} is not on {link}, where {on}; mend one of them, or add onlink = true"
-                )
+                format!("no way out: {via} is not on {link}, where {on}; mend one of them, or add onlink")
             }
             other => other.to_string(),
         }
@@ -249,7 +252,7 @@ impl Causes<'_> {
     fn remedy(&self, via: IpAddr) -> String {
         match self.prefixes(via, None) {
             on if on.is_empty() => "no link has an address of that family".into(),
-            on => format!("give a next hop in {on}, or dev and onlink = true"),
+            on => format!("give a next hop in {on}, or dev and onlink"),
         }
     }
 
@@ -287,6 +290,12 @@ fn culprit(cause: &BuildCause) -> Option<IpAddr> {
         | BuildCause::NotOurs(via) => Some(*via),
         BuildCause::NoSuchLink | BuildCause::TooManyHops | BuildCause::LinkLocal => None,
     }
+}
+
+/// The lines of a route file with their numbers, as far as they are text.
+fn numbered(file: &RouteFile) -> impl Iterator<Item = (usize, String)> {
+    let lines = File::open(&file.path).ok().map(|f| BufReader::new(f.take(MAX_ROUTE_FILE)).lines());
+    lines.into_iter().flatten().map_while(Result::ok).zip(1..).map(|(line, n)| (n, line))
 }
 
 /// Where a line of a route file leads to, whatever else it says.

@@ -346,6 +346,16 @@ fn a_solicitation_makes_an_entry_and_overrides() {
 }
 
 #[test]
+fn what_was_proven_of_one_mac_is_not_of_another() {
+    let mut w = World::new();
+    w.reachable(N, A, 1.0);
+    w.stale(N, B, 1.0);
+    w.resolve(N, packet(1), 1.0);
+    assert_eq!(w.run(6.0).len(), 1, "B is probed, though A was confirmed just when the delay began");
+    assert_eq!(w.state(N), Nud::Probe);
+}
+
+#[test]
 fn macs_no_station_can_have_are_refused() {
     let mut w = World::new();
     for bad in [Mac::ZERO, Mac::BROADCAST, Mac([1, 0, 0x5e, 0, 0, 1])] {

@@ -187,6 +187,8 @@ impl Cx<'_> {
 
     /// Turns a packet that left by the loopback round, to come in again.
     pub(super) fn loop_back(&mut self, mut packet: Packet) {
+        // What came with a link-layer header goes on without: the loopback has none.
+        packet.set_l2_len(0);
         if let Some(c) = self.me.counters.link(LinkId::LO) {
             let len = packet.len() as u64;
             c.tx_packets.add(1);

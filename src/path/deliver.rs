@@ -21,6 +21,7 @@ const MAX_PEERS: usize = 1_024;
 
 /// Holds a fragment until its datagram is whole. Whole packets pass.
 pub(super) fn gather(cx: &mut Cx<'_>, p: Packet) -> Option<Packet> {
+    let p = sensible(cx, p)?;
     if p.meta.frag == Frag::Whole {
         return Some(p);
     }
@@ -30,13 +31,24 @@ pub(super) fn gather(cx: &mut Cx<'_>, p: Packet) -> Option<Packet> {
     let mut done = Vec::new();
     cx.live.reassembler.push(p, cx.now, &mut done);
     let mut p = fragments(cx, done)?;
+    cx.note(&p, || "reassembly: whole".to_owned());
     if p.meta.net == Net::Ipv6
         && let Err(reason) = ingress::chain(cx, &mut p)
     {
         cx.drop(p, reason);
         return None;
     }
-    cx.note(&p, || "reassembly: whole".to_owned());
+    sensible(cx, p)
+}
+
+/// Lets pass what has headers that can be followed.
+fn sensible(cx: &mut Cx<'_>, p: Packet) -> Option<Packet> {
+    if p.meta.net == Net::Ipv6
+        && let Err(reason) = ingress::chain_is_whole(cx, &p)
+    {
+        cx.drop(p, reason);
+        return None;
+    }
     Some(p)
 }
 

@@ -106,7 +106,10 @@ pub(super) fn stamp_options(cx: &Cx<'_>, p: &mut Packet, hop: &Hop) {
     }
     let header = Ipv4::new(p.l3()).map_or(0, |ip| ip.header_len());
     let Some(bytes) = p.l3_mut().get_mut(..header) else { return };
-    let Ok(options) = ipv4_options::parse(bytes) else { return };
+    let Ok(mut options) = ipv4_options::parse(bytes) else { return };
+    if options.prespecified(bytes).is_some_and(|a| source::is_ours(cx, a.into())) {
+        options.set_prespecified_is_ours();
+    }
     if let Some(own) = source::on_link4(cx, hop.link, hop.next) {
         ipv4_options::stamp_on_forward(bytes, &options, own, cx.wall_ms);
     }

@@ -5,8 +5,9 @@
 
 use crate::base::{DropReason, LinkId, Mac};
 use crate::packet::{Frag, L2Kind, Net, Packet, offload};
+use crate::wire::icmpv6::problem;
 use crate::wire::ipv6_ext::{self, OptionError, OptionsOf};
-use crate::wire::{ethernet, ipv4::Ipv4, ipv6, ipv6::Ipv6, proto, vlan};
+use crate::wire::{ethernet, ipv4::Ipv4, ipv6, ipv6::Ipv6, proto, transport, vlan};
 
 use super::{Cx, reply};
 
@@ -149,7 +150,8 @@ fn ipv6(cx: &mut Cx<'_>, p: &mut Packet) -> Result<(), DropReason> {
         return Err(DropReason::Ip6Truncated);
     }
     let (src, dst) = (ip.src(), ip.dst());
-    if src.is_multicast() {
+    // IPv4 in IPv6's clothes comes from no host (draft-itojun-v6ops-v4mapped-harmful; as `ip6_rcv_core`).
+    if src.is_multicast() || src.to_ipv4_mapped().is_some() {
         return Err(DropReason::MartianSource);
     }
     if p.meta.ingress != LinkId::LO {
@@ -161,29 +163,24 @@ fn ipv6(cx: &mut Cx<'_>, p: &mut Packet) -> Result<(), DropReason> {
             return Err(DropReason::MartianDestination);
         }
     }
+    let hop_by_hop = ip.next_header() == proto::HOP_BY_HOP;
     p.truncate(usize::from(p.meta.l3) + total);
     chain(cx, p)?;
-    if p.meta.options {
-        hop_by_hop(cx, p)?;
+    if hop_by_hop {
+        self::hop_by_hop(cx, p)?;
     }
     Ok(())
 }
 
-/// Walks the IPv6 extension headers.
+/// Walks the IPv6 extension headers. Those that make no sense are for the destination to refuse: a router on
+/// the way does not look at them (RFC 8200 §4), so that nothing is then known of what follows. But what is
+/// made to hide its upper layer from everybody on the way goes no further (RFC 7112 §5).
 pub(super) fn chain(cx: &mut Cx<'_>, p: &mut Packet) -> Result<(), DropReason> {
+    let hidden = ipv6_ext::Chain { proto: proto::NONE, ..ipv6_ext::Chain::default() };
     let found = match ipv6_ext::walk(p.l3()) {
         Ok(found) => found,
         Err(ipv6_ext::ChainError::TooLong) => return Err(DropReason::Ip6ExtensionChain),
-        Err(ipv6_ext::ChainError::Truncated) => return Err(DropReason::Ip6BadExtension),
-        Err(ipv6_ext::ChainError::Misplaced { .. }) => {
-            // Hop-by-hop options stand right behind the IPv6 header or are no header at all (RFC 8200 §4.1).
-            // That is for the destination to say: on the way nobody has to look so far.
-            p.meta.proto = proto::HOP_BY_HOP;
-            p.meta.options = p.l3().get(6) == Some(&proto::HOP_BY_HOP);
-            p.meta.l4 = 0;
-            p.meta.frag = Frag::Whole;
-            return Ok(());
-        }
+        Err(ipv6_ext::ChainError::Truncated | ipv6_ext::ChainError::Misplaced { .. }) => hidden,
     };
     p.meta.proto = found.proto;
     p.meta.options = found.hop_by_hop;
@@ -194,16 +191,37 @@ pub(super) fn chain(cx: &mut Cx<'_>, p: &mut Packet) -> Result<(), DropReason> {
         Some(f) if f.offset == 0 => Frag::First,
         Some(_) => Frag::Later,
     };
-    if p.meta.frag == Frag::First && found.l4 == 0 {
-        // RFC 7112 §5: code 3, the pointer is 0.
-        reply::parameter_problem6(cx, p, 3, 0);
+    if p.meta.frag == Frag::First && !transport::header_visible(p.meta.proto, p.l4()) {
+        // RFC 7112 §5: the pointer is 0.
+        reply::parameter_problem6(cx, p, problem::INCOMPLETE_CHAIN, 0);
         return Err(DropReason::Ip6IncompleteFirstFragment);
     }
     Ok(())
 }
 
+/// Whether the extension headers of a packet for this router make sense.
+pub(super) fn chain_is_whole(cx: &mut Cx<'_>, p: &Packet) -> Result<(), DropReason> {
+    match ipv6_ext::walk(p.l3()) {
+        Ok(_) => Ok(()),
+        Err(ipv6_ext::ChainError::TooLong) => Err(DropReason::Ip6ExtensionChain),
+        Err(ipv6_ext::ChainError::Truncated) => Err(DropReason::Ip6BadExtension),
+        Err(ipv6_ext::ChainError::Misplaced { pointer }) => {
+            // RFC 8200 §4.1: hop-by-hop options only right behind the IPv6 header, else 4/1.
+            reply::parameter_problem6(cx, p, problem::NEXT_HEADER, pointer as u32);
+            Err(DropReason::Ip6BadExtension)
+        }
+    }
+}
+
 /// Options that every router on the way looks at (RFC 8200 §4.3).
 fn hop_by_hop(cx: &mut Cx<'_>, p: &mut Packet) -> Result<(), DropReason> {
+    let whole = p
+        .l3()
+        .get(ipv6::HEADER_LEN + 1)
+        .is_some_and(|n| p.l3_len() >= ipv6::HEADER_LEN + (usize::from(*n) + 1) * 8);
+    if !whole {
+        return Err(DropReason::Ip6BadExtension);
+    }
     let verdict = ipv6_ext::options(p.l3(), ipv6::HEADER_LEN, OptionsOf::HopByHop);
     refuse_options(cx, p, verdict.err())
 }

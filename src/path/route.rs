@@ -33,26 +33,28 @@ pub(super) fn input(cx: &mut Cx<'_>, p: &mut Packet) -> Result<Option<Hop>, Drop
 fn input4(cx: &mut Cx<'_>, p: &mut Packet) -> Result<Option<Hop>, DropReason> {
     let Some(ip) = Ipv4::new(p.l3()) else { return Err(DropReason::Ip4TooShort) };
     let (src, dst) = (ip.src(), ip.dst());
+    let way = way4(cx, p, src, dst)?;
+    options4(cx, p)?;
+    Ok(way)
+}
+
+fn way4(cx: &mut Cx<'_>, p: &Packet, src: Ipv4Addr, dst: Ipv4Addr) -> Result<Option<Hop>, DropReason> {
     let inside = p.meta.ingress == LinkId::LO;
+    if src.is_multicast() || src.is_broadcast() || !inside && src.is_loopback() {
+        return Err(DropReason::MartianSource);
+    }
     if dst.is_multicast() {
         return group4(cx, p, src, dst);
     }
-    if src.is_multicast() || src.is_broadcast() {
-        return Err(DropReason::MartianSource);
-    }
     if dst.is_broadcast() || src.is_unspecified() && dst.is_unspecified() {
+        // Who has no address yet may call out to all.
+        from_where(cx, p, src.into(), None)?;
         return Ok(None);
     }
     if src.octets()[0] == 0 {
         return Err(DropReason::MartianSource);
     }
-    if dst.octets()[0] == 0 {
-        return Err(DropReason::MartianDestination);
-    }
-    if !inside && src.is_loopback() {
-        return Err(DropReason::MartianSource);
-    }
-    if !inside && dst.is_loopback() {
+    if dst.octets()[0] == 0 || !inside && dst.is_loopback() {
         return Err(DropReason::MartianDestination);
     }
     let snap = cx.snap;
@@ -60,7 +62,6 @@ fn input4(cx: &mut Cx<'_>, p: &mut Packet) -> Result<Option<Hop>, DropReason> {
         Some(entry) => match &entry.action {
             Action::Local(_) | Action::Anycast(_) | Action::Broadcast(_) => {
                 from_where(cx, p, src.into(), None)?;
-                options4(cx, p)?;
                 return Ok(None);
             }
             action => forwardable(cx, p, action, src.into(), dst.into())?,
@@ -71,7 +72,6 @@ fn input4(cx: &mut Cx<'_>, p: &mut Packet) -> Result<Option<Hop>, DropReason> {
         }
     };
     from_where(cx, p, src.into(), Some(hop.link))?;
-    options4(cx, p)?;
     Ok(Some(hop))
 }
 
@@ -84,10 +84,6 @@ fn group4(cx: &mut Cx<'_>, p: &Packet, src: Ipv4Addr, dst: Ipv4Addr) -> Result<O
             DropReason::NotForwarded
         });
     }
-    let bad = src.is_multicast() || src.is_broadcast() || src.is_loopback() || src.octets()[0] == 0;
-    if bad && p.meta.ingress != LinkId::LO {
-        return Err(DropReason::MartianSource);
-    }
     from_where(cx, p, src.into(), None)?;
     Ok(None)
 }
@@ -98,6 +94,10 @@ fn input6(cx: &mut Cx<'_>, p: &mut Packet) -> Result<Option<Hop>, DropReason> {
     let ingress = p.meta.ingress;
     let snap = cx.snap;
     let Some(link) = snap.links.get(ingress) else { return Err(DropReason::LinkDown) };
+    // Our own addresses, the link-local ones too: what seems to come from us would be answered to us.
+    if ingress != LinkId::LO && (link.has(src.into()) || snap.links.owner(src.into()).is_some()) {
+        return Err(DropReason::MartianSource);
+    }
     if dst.is_multicast() {
         return if ndp::joined(cx, link, dst) {
             Ok(None)
@@ -178,14 +178,14 @@ fn forwardable(
     }
 }
 
-/// The hash that keeps a flow on one hop. Fragments have no ports to go by, so all of a datagram's
-/// go by addresses.
+/// The hash that keeps a flow on one hop. Only the first of a datagram's fragments shows what is in it, so
+/// all of them go by addresses.
 fn flow_hash(cx: &Cx<'_>, p: &Packet, src: IpAddr, dst: IpAddr) -> u32 {
-    let ports = match p.meta.frag {
-        Frag::Whole => transport::ports(p.meta.proto, p.l4()),
-        Frag::First | Frag::Later => None,
+    let (proto, ports) = match p.meta.frag {
+        Frag::Whole => (p.meta.proto, transport::ports(p.meta.proto, p.l4())),
+        Frag::First | Frag::Later => (0, None),
     };
-    transport::flow_hash(src, dst, p.meta.proto, ports, cx.live.flow_key)
+    transport::flow_hash(src, dst, proto, ports, cx.live.flow_key)
 }
 
 /// Whether the source may come in by this link: the kernel's `fib_validate_source`. `out` is the link
@@ -195,13 +195,21 @@ fn from_where(cx: &Cx<'_>, p: &Packet, src: IpAddr, out: Option<LinkId>) -> Resu
     if ingress == LinkId::LO || src.is_unspecified() {
         return Ok(());
     }
-    if cx.snap.links.owner(src).is_some() {
+    // For IPv6 `input6` has asked already.
+    if src.is_ipv4() && cx.snap.links.owner(src).is_some() {
         return Err(DropReason::MartianSource);
     }
-    if matches!(src, IpAddr::V6(v6) if v6.is_unicast_link_local()) {
-        return Ok(());
-    }
     let Some(link) = cx.snap.links.get(ingress) else { return Err(DropReason::LinkDown) };
+    match src {
+        IpAddr::V6(v6) if v6.is_unicast_link_local() => return Ok(()),
+        IpAddr::V6(_) => {}
+        // The link's own broadcast address is no host's, whatever rp_filter says (RFC 1812 §5.3.7). Linux
+        // lets it pass.
+        IpAddr::V4(v4) if link.addresses.iter().any(|a| a.broadcast() == Some(v4)) => {
+            return Err(DropReason::MartianSource);
+        }
+        IpAddr::V4(_) => {}
+    }
     let turns_back = out == Some(ingress) && link.redirects && src.is_ipv4();
     if link.rp_filter == RpFilter::Off && !turns_back {
         return Ok(());
@@ -219,7 +227,8 @@ fn from_where(cx: &Cx<'_>, p: &Packet, src: IpAddr, out: Option<LinkId>) -> Resu
         (Some(Action::Local(_) | Action::Broadcast(_) | Action::Anycast(_)), _) => {
             Err(DropReason::MartianSource)
         }
-        (Some(_), RpFilter::Off) => Err(DropReason::MartianSource),
+        // A route that refuses is no way back, as none is.
+        (Some(_), RpFilter::Off) => Ok(()),
         (Some(_) | None, _) => Err(DropReason::RpFilter),
     }
 }
@@ -266,6 +275,9 @@ pub(super) fn output(cx: &mut Cx<'_>, p: &mut Packet, bound: Bound) -> Result<Op
 fn free(cx: &Cx<'_>, p: &Packet, src: IpAddr, dst: IpAddr) -> Result<Option<Hop>, DropReason> {
     if dst.is_multicast() || matches!(dst, IpAddr::V6(v6) if v6.is_unicast_link_local()) {
         return Err(DropReason::LinkLocalScope);
+    }
+    if matches!(dst, IpAddr::V4(v4) if v4.is_broadcast()) {
+        return Err(DropReason::NotForwarded);
     }
     match lookup(cx, dst).map(|e| &e.action) {
         Some(Action::Local(_) | Action::Anycast(_)) => Ok(None),

@@ -39,7 +39,7 @@ use crate::router::Router;
 pub use clock::Clock;
 pub use serve::{ServeError, serve};
 pub use signals::{Asked, Signals};
-use worker::{Loop, SharedWaker, Ties};
+use worker::{Loop, SharedWaker, Ties, Watch};
 
 /// Packets on their way to the local stack, and back, that may wait.
 const HOST_CHANNEL: usize = 1_024;
@@ -124,7 +124,8 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
             stop: stop.clone(),
         };
         let mine = ports.iter_mut().filter_map(|(id, of)| Some((*id, of.next()?))).collect();
-        let mut l = Loop::new(router.worker(), mine, poll, ties, clock, i == 0);
+        let watch = (i == 0).then(|| Watch::new(router.clone()));
+        let mut l = Loop::new(router.worker(), mine, poll, ties, clock, watch);
         l.prepare()?;
         loops.push(l);
     }

@@ -61,9 +61,9 @@ fn every_problem_is_on_stderr_with_its_line() {
         [
             "gw.toml:3: [router]: unknown key 'nmae'; did you mean name?",
             "gw.toml:11: link wan: addresses: 10.1.0.9/24 overlaps lan's 10.1.0.1/24 (line 7): a prefix can be on one link only",
-            "gw.toml:13: route default: no way out: no route leads to 10.2.0.2; give a next hop in 10.1.0.0/24 (lan), 10.1.0.0/24 (wan), or dev and onlink = true",
+            "gw.toml:13: route default: no way out: no route leads to 10.2.0.2; give a next hop in 10.1.0.0/24 (lan), 10.1.0.0/24 (wan), or dev and onlink",
             "gw.toml:19: route 198.51.100.0/24: no link named 'wann'; links here are lan, wan",
-            "gw.toml:21: route 203.0.113.0/24: no way out: only the default route leads to 10.9.0.1; give a next hop in 10.1.0.0/24 (lan), 10.1.0.0/24 (wan), or dev and onlink = true",
+            "gw.toml:21: route 203.0.113.0/24: no way out: only the default route leads to 10.9.0.1; give a next hop in 10.1.0.0/24 (lan), 10.1.0.0/24 (wan), or dev and onlink",
         ]
     );
 }

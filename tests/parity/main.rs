@@ -200,6 +200,19 @@ fn a_kernel_with_other_settings_differs() {
     });
 }
 
+/// The kernel beside the program, device to device.
+#[test]
+fn the_router_does_what_the_kernel_does() {
+    isolate::test(|| {
+        let (mut a, mut b) = (Twin::kernel("kernel", &[]), Twin::sekisho());
+        let verdicts = run(&mut a, &mut b, cases::all());
+        match report(["kernel", "sekisho"], &verdicts) {
+            Ok(text) => println!("{text}"),
+            Err(text) => panic!("{text}"),
+        }
+    });
+}
+
 /// The kernel beside the walk: all cases but those for the local stack, which sits on top of it.
 #[test]
 fn the_walk_does_what_the_kernel_does() {

@@ -11,12 +11,13 @@
 //! Two of these stand side by side, alike to the last MAC: in one the kernel routes, in the other Sekisho.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::time::Instant;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use sekisho::base::Mac;
 use sekisho::lab::probes::Wiretap;
-use sekisho::lab::{End, Plan, Topology};
+use sekisho::lab::{End, Plan, Spawned, Topology, Workplace};
 
 use crate::frame::{self, V4, V6};
 
@@ -145,6 +146,18 @@ impl Twin {
         Twin::new(name, Taps::open(plan.build().unwrap()))
     }
 
+    /// Sekisho runs, with one worker.
+    pub(crate) fn sekisho() -> Self {
+        let lab = segments(false).build().unwrap();
+        let place = Workplace::new().unwrap();
+        let control = place.path("gw.sock");
+        let file = place.write("gw.toml", &config(&control)).unwrap();
+        let program = Path::new(env!("CARGO_BIN_EXE_sekisho"));
+        let mut router = Spawned::start(&lab["router"], program, &["run", file.to_str().unwrap()]).unwrap();
+        router.wait_for_socket(&control, Duration::from_secs(10)).unwrap();
+        Twin::new("sekisho", Process { taps: Taps::open(lab), _router: router, _place: place })
+    }
+
     pub(crate) fn send(&mut self, port: Port, frame: &[u8]) {
         self.wires.send(port, frame);
     }
@@ -220,6 +233,38 @@ impl Wires for Taps {
         }
         came
     }
+}
+
+/// The ends of real wires, and the program between them.
+struct Process {
+    taps: Taps,
+    _router: Spawned,
+    _place: Workplace,
+}
+
+impl Wires for Process {
+    fn send(&mut self, port: Port, frame: &[u8]) {
+        self.taps.send(port, frame);
+    }
+
+    fn receive(&mut self) -> Vec<(Port, Vec<u8>)> {
+        self.taps.receive()
+    }
+}
+
+/// The router's configuration: what [`Twin::kernel`] sets up by netlink and sysctl.
+fn config(control: &Path) -> String {
+    let mut text = format!("[router]\nname = \"gw\"\nworkers = 1\ncontrol = \"{}\"\n", control.display());
+    for port in Port::ALL {
+        let (name, mac, mtu) = (port.name(), port.mac(), port.mtu());
+        let (v4, v6) = (port.router4(), port.router6());
+        text += &format!("[link.{name}]\nkind = \"packet\"\nmac = \"{mac}\"\nmtu = {mtu}\n");
+        text += &format!("addresses = [\"{v4}/24\", \"{v6}/64\"]\n");
+    }
+    for (to, via, dev) in ROUTES {
+        text += &format!("[[route]]\nto = \"{to}\"\nvia = \"{via}\"\ndev = \"{dev}\"\n");
+    }
+    text
 }
 
 /// What the kernel needs to be a router like ours. Namespaces inherit IPv4 settings from the machine, so all

@@ -1,7 +1,15 @@
 //! The whole router in memory: frames in, frames out, time as the test says.
 //!
-//! `net.rs` is the bench: a router with links, a clock, and frames to and from made-up stations. Every
+//! `net.rs` is the bench: a router with links, a clock, and frames to and from made-up stations;
+//! `make.rs` makes packets, `check.rs` holds every frame that leaves against the formats. Every
 //! test ends by asking the ledger whether each packet is accounted for.
 
 mod basics;
+mod check;
+mod forwarding;
+mod ingress;
+mod make;
+mod martians;
 mod net;
+mod offloads;
+mod routes;

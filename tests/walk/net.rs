@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::check;
 use sekisho::base::counters::{Tally, Totals};
 use sekisho::base::{Column, DropReason, Instant, LinkId, Mac};
 use sekisho::fib::{NextHop, Rib, Route, RouteKind};
@@ -182,12 +183,12 @@ impl Bench {
     }
 
     /// A packet to or through the router from a station whose MAC is known, with an Ethernet header put before.
-    pub(crate) fn from_client(&mut self, l3: &[u8]) {
+    pub(crate) fn client_sends(&mut self, l3: &[u8]) {
         self.receive(LAN, &frame(LAN_MAC, CLIENT_MAC, l3));
     }
 
     /// The same from the other side.
-    pub(crate) fn from_server(&mut self, l3: &[u8]) {
+    pub(crate) fn server_sends(&mut self, l3: &[u8]) {
         self.receive(WAN, &frame(WAN_MAC, SERVER_MAC, l3));
     }
 
@@ -211,8 +212,9 @@ impl Bench {
     /// Takes what the worker has for links and the local stack.
     pub(crate) fn collect(&mut self) {
         loop {
-            while let Some(sent) = self.worker.poll_transmit() {
-                self.out.push(sent);
+            while let Some((link, p)) = self.worker.poll_transmit() {
+                check::sent(&self.router.snapshot(), link, &p);
+                self.out.push((link, p));
             }
             let taken: Vec<Packet> = self.worker.drain_host().collect();
             for p in taken {
@@ -267,6 +269,21 @@ impl Bench {
             .collect();
         assert_eq!(t.drops(reason), 1, "{}: drops are {all:?}", reason.name());
         self.balanced();
+    }
+
+    /// The one frame that left by `link`, which must be an ICMP error or redirect.
+    #[track_caller]
+    pub(crate) fn error(&mut self, link: LinkId) -> check::Told {
+        check::Told::of(&self.one(link))
+    }
+
+    /// A packet of the client's goes nowhere, and nobody is told anything.
+    #[track_caller]
+    pub(crate) fn swallows(l3: &[u8], reason: DropReason) {
+        let mut b = Bench::acquainted();
+        b.client_sends(l3);
+        b.silent();
+        b.dropped(reason);
     }
 
     /// Every packet is accounted for.

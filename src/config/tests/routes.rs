@@ -71,15 +71,15 @@ fn routes_without_a_way_out() {
              [[route]]\nto = \"192.0.2.0/24\"\nvia = \"10.2.0.3\"\ndev = \"lan\"\n"
         ),
         [
-            "gw.toml:1: route 198.51.100.0/24: no way out: only the default route leads to 10.9.0.1; give a next hop in 10.1.0.0/24 (lan), 10.2.0.0/24 (wan), or dev and onlink = true",
-            "gw.toml:4: route 203.0.113.0/24: no way out: only the default route leads to 10.9.0.1; give a next hop in 10.1.0.0/24 (lan), 10.2.0.0/24 (wan), or dev and onlink = true",
-            "gw.toml:10: route 192.0.2.0/24: no way out: 10.2.0.3 is not on lan, where 10.1.0.0/24 is; mend one of them, or add onlink = true",
+            "gw.toml:1: route 198.51.100.0/24: no way out: only the default route leads to 10.9.0.1; give a next hop in 10.1.0.0/24 (lan), 10.2.0.0/24 (wan), or dev and onlink",
+            "gw.toml:4: route 203.0.113.0/24: no way out: only the default route leads to 10.9.0.1; give a next hop in 10.1.0.0/24 (lan), 10.2.0.0/24 (wan), or dev and onlink",
+            "gw.toml:10: route 192.0.2.0/24: no way out: 10.2.0.3 is not on lan, where 10.1.0.0/24 is; mend one of them, or add onlink",
         ]
     );
     assert_eq!(
         said("[[route]]\nto = \"fd09::/64\"\nvia = \"fd08::1\"\n"),
         [
-            "gw.toml:1: route fd09::/64: no way out: no route leads to fd08::1; give a next hop in fd01::/64 (lan), or dev and onlink = true"
+            "gw.toml:1: route fd09::/64: no way out: no route leads to fd08::1; give a next hop in fd01::/64 (lan), or dev and onlink"
         ]
     );
     let around = said(
@@ -122,7 +122,7 @@ fn other_mistakes_neither_hide_nor_make_these() {
         [
             "gw.toml:2: link dmz: kind: 'packt' is none of packet, tap, tun (did you mean packet?)",
             "gw.toml:10: route 10.8.0.0/16: metric: -1 is out of range: 0 to 4294967295",
-            "gw.toml:14: route 192.0.2.0/24: no way out: no route leads to 10.99.0.1; give a next hop in 10.1.0.0/24 (lan), 10.2.0.0/24 (wan), 10.3.0.0/24 (dmz), or dev and onlink = true",
+            "gw.toml:14: route 192.0.2.0/24: no way out: no route leads to 10.99.0.1; give a next hop in 10.1.0.0/24 (lan), 10.2.0.0/24 (wan), 10.3.0.0/24 (dmz), or dev and onlink",
         ]
     );
 }
@@ -161,6 +161,11 @@ fn route_files_are_part_of_it() {
         "{said:?}"
     );
     assert!(said[1].starts_with("more.txt:3: "), "{said:?}");
+
+    // What a broken line leads to is not complained about, the rest is.
+    let (_, said) = with("10.9.0.0/16 via 10.1.0.2 dev lna\n198.51.100.0/24 via 10.66.0.1\n");
+    assert_eq!(said.len(), 2, "{said:?}");
+    assert!(said[1].starts_with("more.txt:2: route 198.51.100.0/24: no way out"), "{said:?}");
 
     let (_, said) = with(&"nonsense\n".repeat(50));
     assert_eq!(said.len(), 21, "{said:?}");

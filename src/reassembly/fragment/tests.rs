@@ -62,6 +62,16 @@ fn options_are_copied_by_their_bit() {
 }
 
 #[test]
+fn options_of_a_later_fragment_are_passed_on() {
+    // Not to be copied, so whoever cut the datagram should have left it out; that is not for us to mend.
+    let mut later = datagram4(600, 5, &[7, 7, 4, 0, 0, 0, 0, 0]);
+    edit4(&mut later, |ip| ip.set_flags_offset(100));
+    for fragment in cut(later, 320) {
+        assert_eq!(Ipv4::new(fragment.l3()).unwrap().options(), [7, 7, 4, 0, 0, 0, 0, 0]);
+    }
+}
+
+#[test]
 fn flags_are_kept_and_checksums_finished() {
     let mut packet = datagram4(2000, 5, &[]);
     edit4(&mut packet, |ip| ip.set_flags_offset(0xc000));

@@ -8,11 +8,9 @@ use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
 
 use super::{Failure, Outcome, Run as Verb, complain, say};
-use crate::base::Instant;
 use crate::config;
-use crate::control::answer::Sources;
-use crate::control::{self, Answer, Server};
-use crate::run::{self, Running, Signals};
+use crate::control::Server;
+use crate::run::{self, Signals};
 
 /// Be the router that a configuration file describes.
 ///
@@ -58,7 +56,7 @@ impl Verb for Run {
         let mut server = Server::bind(&path, &config.name)?;
         say(format_args!("sekisho: {} forwards; control socket {}", config.name, path.display()))?;
         run::tell_systemd("READY=1");
-        let ended = run::serve(&running, &mut server, &mut signals, &mut |verb, _| answer(&running, &verb));
+        let ended = run::serve(&running, &mut server, &mut signals, &mut |verb, _| running.answer(&verb));
         run::tell_systemd("STOPPING=1");
         drop(server);
         let stopped = running.stop();
@@ -66,24 +64,6 @@ impl Verb for Run {
         stopped?;
         Ok(ExitCode::SUCCESS)
     }
-}
-
-/// Answers a request with the router as it is now.
-fn answer(running: &Running, verb: &control::Verb) -> Answer {
-    let (snapshot, live) = (running.router().snapshot(), running.router().live());
-    let sources = Sources {
-        name: running.name(),
-        // The router's clock starts when it does.
-        uptime: running.now().since(Instant::ZERO),
-        now: running.now(),
-        totals: &running.router().totals(),
-        links: &snapshot.links,
-        states: &live.states,
-        rib: running.rib(),
-        neighbors: &live.neighbors,
-        dad: &live.dad,
-    };
-    control::answer::answer(verb, &sources)
 }
 
 /// What the router has to say while it runs: warnings and what links do. `SEKISHO_LOG` chooses, in the words of

@@ -49,6 +49,7 @@ impl Verb for Run {
         }
         let path = config.control_path().map_err(Failure)?;
         log_to_stderr();
+        Server::look(&path, &config.name)?;
         // Before the threads start, so that none of them is killed by a signal that comes now.
         let mut signals = Signals::catch()?;
         let running = run::start(&config)?;

@@ -148,7 +148,7 @@ impl Gateway {
 
 /// How far a column of the ledger is from balance.
 pub(crate) fn imbalance(stats: &Value, column: &str) -> i64 {
-    let of = |what: &str| number(&stats[column][what]);
+    let of = |what: &str| number(&stats["columns"][column][what]);
     let drops: i64 = stats["drops"].as_array().unwrap().iter().map(|d| number(&d[column])).sum();
     assert_eq!(drops, of("dropped"), "the reasons do not add up: {stats:#}");
     of("entered") - of("sent") - of("delivered") - of("parked") - drops

@@ -87,7 +87,7 @@ fn the_ttl_runs_out_at_the_router() {
         }
         let stats = gw.balanced();
         assert_eq!(drops(&stats, "ttl_exceeded"), 2);
-        assert!(number(&stats["received"]["delivered"]) >= 2);
+        assert!(number(&stats["columns"]["received"]["delivered"]) >= 2);
         gw.stop();
     });
 }

@@ -1,6 +1,6 @@
 //! `sekisho demo`: a testbed, shown at work.
 //!
-//! The verb starts this program again in namespaces of its own ([`lab::isolate`]); the inner one makes two
+//! The verb starts this program again in namespaces of its own ([`isolate`]); the inner one makes two
 //! hosts, runs the router between them in a thread, probes it with the hosts' kernels, and shows
 //! what came of it. What is shown is in `show.rs`, the probes are in `probes.rs`.
 

@@ -18,23 +18,8 @@ use crate::control::view;
 use words::{Asked, Options, Said};
 
 /// Show the router's links, addresses, routes and neighbors, as ip(8) does.
-///
-/// The words, their abbreviations and the output are those of iproute2, so what reads one reads the other:
-/// `sekisho ip -j route`, `sekisho ip -br a`, `sekisho ip n s dev lan`.
-///
-///   ip [-4|-6] [-j [-p]|-o|-br] [-s] link|address|route|neighbor [show] …
-///
-///   link     [show] [[dev] NAME] [up]
-///   address  [show] [[dev] NAME] [up] [scope host|link|global] [to PREFIX]
-///   route    [show] [[root|match|exact] PREFIX] [table main|local|all] [dev NAME] [via ADDRESS]
-///            [proto NAME] [scope SCOPE] [type TYPE]
-///   neighbor [show] [[to] PREFIX] [dev NAME] [nud STATE]
-///
-/// -4, -6 one family; -j JSON, -p indented; -o one line each; -br a table; -s with counters.
-///
-/// Exit code 0: shown, even if nothing fits. 1: no router, no such link. 2: words not understood.
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
+#[command(long_about = LONG)]
 pub(super) struct Ip {
     /// The router's control socket; else $SEKISHO_CONTROL, else that of the only router running
     #[arg(long, value_name = "PATH")]
@@ -66,6 +51,25 @@ impl Run for Ip {
         }
     }
 }
+
+/// The manual.
+const LONG: &str = "\
+Show the router's links, addresses, routes and neighbors, as ip(8) does.
+
+The words, their abbreviations and the output are those of iproute2, so what reads one reads the other: \
+`sekisho ip -j route`, `sekisho ip -br a`, `sekisho ip n s dev lan`.
+
+  ip [-4|-6] [-j [-p]|-o|-br] [-s] link|address|route|neighbor [show] …
+
+  link     [show] [[dev] NAME] [up]
+  address  [show] [[dev] NAME] [up] [scope host|link|global] [to PREFIX]
+  route    [show] [[root|match|exact] PREFIX] [table main|local|all]
+           [dev NAME] [via ADDRESS] [proto NAME] [scope SCOPE] [type TYPE]
+  neighbor [show] [[to] PREFIX] [dev NAME] [nud STATE]
+
+-4, -6: one family. -j: JSON, -p: indented. -o: one line each. -br: a table. -s: with counters.
+
+Exit code 0: shown, even if nothing fits. 1: no router, or no such link. 2: words not understood.";
 
 /// What `ip help` shows.
 const USAGE: &str = "\

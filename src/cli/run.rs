@@ -9,7 +9,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::{Failure, Outcome, Run as Verb, complain, say};
 use crate::config;
-use crate::control::{Answer, Server};
+use crate::control::Server;
 use crate::run::{self, Signals};
 
 /// Be the router that a configuration file describes.
@@ -49,15 +49,14 @@ impl Verb for Run {
         }
         let path = config.control_path().map_err(Failure)?;
         log_to_stderr();
+        Server::look(&path, &config.name)?;
         // Before the threads start, so that none of them is killed by a signal that comes now.
         let mut signals = Signals::catch()?;
         let running = run::start(&config)?;
         let mut server = Server::bind(&path, &config.name)?;
         say(format_args!("sekisho: {} forwards; control socket {}", config.name, path.display()))?;
         run::tell_systemd("READY=1");
-        let ended = run::serve(&running, &mut server, &mut signals, &mut |_, _| {
-            Answer::Refused("this verb has no answer yet".into())
-        });
+        let ended = run::serve(&running, &mut server, &mut signals, &mut |verb, _| running.answer(&verb));
         run::tell_systemd("STOPPING=1");
         drop(server);
         let stopped = running.stop();

@@ -1,7 +1,7 @@
 //! The asking end of the control socket: finds the router, asks, waits no longer than it says.
 //!
 //! Which router: the one whose socket is named, by `--control` or by [`ENVIRONMENT`]; else the only one that
-//! answers in the [places](places) where routers put theirs.
+//! answers in the [`places`] where routers put theirs.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::OwnedFd;

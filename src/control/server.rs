@@ -80,6 +80,15 @@ impl Server {
         })
     }
 
+    /// Looks whether the socket could be bound, and binds nothing: for a word about a router that runs
+    /// already before anything else is touched.
+    ///
+    /// # Errors
+    /// As of [`Server::bind`].
+    pub fn look(path: &Path, name: &str) -> Result<(), BindError> {
+        place::look(path, name)
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path

@@ -1,7 +1,7 @@
 //! What a packet must pass to be forwarded, and what forwarding does to its header.
 //!
-//! The order is `ip_forward`'s and `ip6_forward`'s: whom the frame was for, hop limit, scope, size,
-//! then the hop count goes down. A redirect, if there was a shorter way, comes last; for IPv6 last but one.
+//! The order is `ip_forward`'s and `ip6_forward`'s: whom the frame was for, hop limit, scope, size, then the
+//! hop count goes down. A redirect, if there was a shorter way, comes last in IPv4 and with the scope in IPv6.
 
 use std::net::IpAddr;
 
@@ -20,17 +20,14 @@ pub(super) fn check(cx: &mut Cx<'_>, p: &mut Packet, hop: &Hop) -> Result<(), Dr
     }
     let mtu = cx.snap.links.get(hop.link).ok_or(DropReason::LinkDown)?.mtu as usize;
     match p.meta.net {
-        Net::Ipv4 => check4(cx, p, mtu)?,
+        Net::Ipv4 => check4(cx, p, mtu, hop)?,
         _ => check6(cx, p, mtu, hop)?,
-    }
-    if hop.link == p.meta.ingress && p.meta.net == Net::Ipv4 {
-        redirect(cx, p, hop);
     }
     cx.tally(Tally::Forwarded);
     Ok(())
 }
 
-fn check4(cx: &mut Cx<'_>, p: &mut Packet, mtu: usize) -> Result<(), DropReason> {
+fn check4(cx: &mut Cx<'_>, p: &mut Packet, mtu: usize, hop: &Hop) -> Result<(), DropReason> {
     let Some(ip) = Ipv4::new(p.l3()) else { return Err(DropReason::Ip4TooShort) };
     if ip.ttl() <= 1 {
         reply::time_exceeded(cx, p);
@@ -42,6 +39,9 @@ fn check4(cx: &mut Cx<'_>, p: &mut Packet, mtu: usize) -> Result<(), DropReason>
     }
     if let Some(mut ip) = Ipv4::new(p.l3_mut()) {
         ip.decrement_ttl();
+    }
+    if hop.link == p.meta.ingress {
+        redirect(cx, p, hop);
     }
     Ok(())
 }
@@ -56,7 +56,9 @@ fn check6(cx: &mut Cx<'_>, p: &mut Packet, mtu: usize, hop: &Hop) -> Result<(), 
     if src.is_unspecified() || src.is_loopback() {
         return Err(DropReason::MartianSource);
     }
-    if src.is_unicast_link_local() && hop.link != p.meta.ingress {
+    if hop.link == p.meta.ingress {
+        redirect(cx, p, hop);
+    } else if src.is_unicast_link_local() {
         // RFC 4443 §3.1: code 2, beyond the scope of the source address.
         reply::beyond_scope(cx, p);
         return Err(DropReason::BeyondScope);
@@ -64,10 +66,6 @@ fn check6(cx: &mut Cx<'_>, p: &mut Packet, mtu: usize, hop: &Hop) -> Result<(), 
     if offload::segment_len(p) > mtu {
         reply::too_big(cx, p, mtu);
         return Err(DropReason::TooBig);
-    }
-    if hop.link == p.meta.ingress {
-        // Quotes the packet as it came; IPv4's redirect quotes it as it leaves. Linux again.
-        redirect(cx, p, hop);
     }
     if let Some(mut ip) = Ipv6::new(p.l3_mut()) {
         ip.decrement_hop_limit();

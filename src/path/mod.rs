@@ -7,7 +7,7 @@
 //!                        send: what the router itself makes ─► route::output ─► OUTPUT ─► POSTROUTING
 //! ```
 //!
-//! The order of the stages stands here, in [`inward`], [`local`] and [`outward`], and nowhere else. A
+//! The order of the stages stands here, in `inward`, `local` and `outward`, and nowhere else. A
 //! stage takes the packet in place and gives a verdict: on it goes, or a [`DropReason`]. What a stage
 //! wants sent because of a packet (an ICMP error, an ARP reply) is put in line and walks outward
 //! after it, so that the walk never calls itself.
@@ -48,8 +48,8 @@ pub use trace::{Filter as TraceFilter, Record as TraceRecord, Tracer};
 
 use hook::hook;
 
-/// How many packets one received packet may set off inside the router before it counts as a loop.
-/// A TTL of 64 bounds the honest ones; this bounds what a mistake of ours could do.
+/// How long a chain of packets may be of which each sets off the next, before it counts as a loop. A TTL of
+/// 64 bounds the honest ones; this bounds what a mistake of ours could do.
 const CHAIN: usize = 256;
 
 /// A frame from a link: walks it to its end, and whatever it sets off.
@@ -170,15 +170,22 @@ fn walk_out(cx: &mut Cx<'_>, mut p: Packet, bound: Bound) {
     }
 }
 
-/// Walks what stands in line, and what that sets off.
+/// Walks what stands in line, and what that sets off: link after link of the chains, so that it is their
+/// length that is bounded, and not how many neighbors can time out at once.
 fn settle(cx: &mut Cx<'_>) {
-    let mut budget = CHAIN;
-    while let Some(work) = cx.me.line.pop_front() {
-        match (work, budget) {
-            (Work::Outward(p, _) | Work::Inward(p), 0) => cx.drop(p, DropReason::Loop),
-            (Work::Outward(p, bound), _) => walk_out(cx, p, bound),
-            (Work::Inward(p), _) => walk(cx, p),
+    for _ in 0..CHAIN {
+        if cx.me.line.is_empty() {
+            return;
         }
-        budget = budget.saturating_sub(1);
+        for _ in 0..cx.me.line.len() {
+            match cx.me.line.pop_front() {
+                Some(Work::Outward(p, bound)) => walk_out(cx, p, bound),
+                Some(Work::Inward(p)) => walk(cx, p),
+                None => break,
+            }
+        }
+    }
+    while let Some(Work::Outward(p, _) | Work::Inward(p)) = cx.me.line.pop_front() {
+        cx.drop(p, DropReason::Loop);
     }
 }

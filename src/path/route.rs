@@ -94,8 +94,10 @@ fn input6(cx: &mut Cx<'_>, p: &mut Packet) -> Result<Option<Hop>, DropReason> {
     let ingress = p.meta.ingress;
     let snap = cx.snap;
     let Some(link) = snap.links.get(ingress) else { return Err(DropReason::LinkDown) };
-    // Our own addresses, the link-local ones too: what seems to come from us would be answered to us.
-    if ingress != LinkId::LO && (link.has(src.into()) || snap.links.owner(src.into()).is_some()) {
+    // Our own addresses, the link-local ones too: what seems to come from us would be answered to us. One that
+    // is still being checked is not ours: whoever has it says so from it.
+    let own = if link.has(src.into()) { Some(ingress) } else { snap.links.owner(src.into()) };
+    if ingress != LinkId::LO && own.is_some_and(|on| cx.live.dad.state(on, src) == DadState::Valid) {
         return Err(DropReason::MartianSource);
     }
     if dst.is_multicast() {

@@ -30,6 +30,8 @@ use mio::Poll;
 
 use crate::base::{Instant, LinkId};
 use crate::config::{Config, Problems};
+use crate::control::answer::{Sources, answer};
+use crate::control::{Answer, Verb};
 use crate::fib::Rib;
 use crate::host::{Host, Services};
 use crate::io::{DeviceSpec, OpenError, Port};
@@ -67,7 +69,7 @@ pub enum StartError {
 pub struct Running {
     name: String,
     router: Router,
-    rib: Rib,
+    rib: Arc<Rib>,
     clock: Clock,
     stop: Arc<AtomicBool>,
     wakers: Vec<SharedWaker>,
@@ -106,7 +108,7 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
     let mut running = Running {
         name: config.name.clone(),
         router: router.clone(),
-        rib,
+        rib: Arc::new(rib),
         clock,
         stop: stop.clone(),
         wakers: vec![host_waker.clone()],
@@ -182,9 +184,22 @@ impl Running {
         &self.name
     }
 
-    /// The routes as they were configured, for showing them.
-    pub fn rib(&self) -> &Rib {
-        &self.rib
+    /// Answers a request of the control socket.
+    pub fn answer(&self, verb: &Verb) -> Answer {
+        let snapshot = self.router.snapshot();
+        let live = self.router.live();
+        let sources = Sources {
+            name: &self.name,
+            uptime: self.now().since(Instant::ZERO),
+            now: self.now(),
+            totals: &self.router.totals(),
+            links: &snapshot.links,
+            states: &live.states,
+            rib: &self.rib,
+            neighbors: &live.neighbors,
+            dad: &live.dad,
+        };
+        answer(verb, &sources)
     }
 
     /// The time on the router's clock.

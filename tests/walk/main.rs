@@ -6,10 +6,17 @@
 
 mod basics;
 mod check;
+mod errors;
 mod forwarding;
 mod ingress;
+mod local;
 mod make;
 mod martians;
+mod ndp;
+mod neighbors;
 mod net;
 mod offloads;
+mod redirects;
 mod routes;
+mod tuns;
+mod workers;

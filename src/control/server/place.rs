@@ -81,7 +81,7 @@ pub(super) fn bind(path: &Path, name: &str) -> Result<(UnixListener, (u64, u64))
 }
 
 /// Looks at what is in the place already: nothing, or a socket that nobody answers at, is well.
-fn look(path: &Path, name: &str) -> Result<(), BindError> {
+pub(super) fn look(path: &Path, name: &str) -> Result<(), BindError> {
     let failed = |source| BindError::Io { path: path.to_owned(), source };
     match fs::symlink_metadata(path) {
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),

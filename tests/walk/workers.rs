@@ -1,0 +1,217 @@
+//! Several workers on one router.
+
+use std::time::Duration;
+
+use sekisho::base::{Column, Instant, LinkId};
+use sekisho::packet::{Caps, Net, Packet};
+use sekisho::router::Worker;
+use sekisho::wire::arp::{Arp, Op};
+
+use crate::make::*;
+use crate::net::*;
+
+/// A second worker of the bench's router.
+fn another(b: &Bench) -> Worker {
+    let mut w = b.router.worker();
+    for (link, ethernet) in [(LAN, true), (WAN, true), (TUN, false)] {
+        w.set_caps(link, Caps { ethernet, ..Caps::FULL });
+    }
+    w
+}
+
+fn numbered(n: u16) -> Packet {
+    Packet::from_slice(&frame(LAN_MAC, CLIENT_MAC, &udp(CLIENT, SERVER, (1, n), b"x")))
+}
+
+fn number(p: &Packet) -> u16 {
+    u16::from_be_bytes(p.l3()[22..24].try_into().unwrap())
+}
+
+fn sent(w: &mut Worker) -> Vec<u16> {
+    let mut out = vec![];
+    while let Some((link, p)) = w.poll_transmit() {
+        if p.meta.net == Net::Ipv4 && link == WAN {
+            out.push(number(&p));
+        }
+    }
+    out
+}
+
+fn reply() -> Packet {
+    let arp = Arp {
+        op: Op::Reply,
+        sender_mac: SERVER_MAC,
+        sender_ip: SERVER,
+        target_mac: WAN_MAC,
+        target_ip: WAN_ADDR,
+    };
+    Packet::from_slice(&arp_frame(WAN_MAC, SERVER_MAC, &arp))
+}
+
+#[test]
+fn what_one_parked_leaves_before_what_comes_later_whoever_hears_the_answer() {
+    let mut b = Bench::new();
+    let (mut one, mut two) = (another(&b), another(&b));
+    let now = b.now;
+    for n in 0..3 {
+        one.handle_frame(LAN, numbered(n), now);
+    }
+    assert!(sent(&mut one).is_empty());
+    // The other hears the answer: it has the packets now, in its outbox, not yet sent.
+    two.handle_frame(WAN, reply(), now);
+    // The flow goes on at the first: nothing may overtake.
+    for n in 3..6 {
+        one.handle_frame(LAN, numbered(n), now);
+    }
+    assert!(sent(&mut one).is_empty());
+    assert_eq!(sent(&mut two), [0, 1, 2]);
+    assert!(two.settle(now), "others came meanwhile");
+    one.handle_frame(LAN, numbered(6), now);
+    assert!(sent(&mut one).is_empty());
+    assert_eq!(sent(&mut two), [3, 4, 5]);
+    assert!(two.settle(now));
+    assert_eq!(sent(&mut two), [6]);
+    assert!(!two.settle(now));
+    one.handle_frame(LAN, numbered(7), now);
+    assert_eq!(sent(&mut one), [7]);
+    b.now = now;
+    b.balanced();
+}
+
+#[test]
+fn what_one_learns_the_other_knows() {
+    let b = Bench::new();
+    let (mut one, mut two) = (another(&b), another(&b));
+    one.handle_frame(LAN, numbered(0), b.now);
+    one.handle_frame(WAN, reply(), b.now);
+    assert_eq!(sent(&mut one), [0]);
+    one.settle(b.now);
+    two.handle_frame(LAN, numbered(1), b.now);
+    assert_eq!(sent(&mut two), [1]);
+    // A MAC that changes at one is not used by the other any more.
+    let moved = Arp {
+        op: Op::Request,
+        sender_mac: CLIENT_MAC,
+        sender_ip: SERVER,
+        target_mac: WAN_MAC,
+        target_ip: SERVER,
+    };
+    one.handle_frame(
+        WAN,
+        Packet::from_slice(&arp_frame(sekisho::base::Mac::BROADCAST, CLIENT_MAC, &moved)),
+        b.now,
+    );
+    two.handle_frame(LAN, numbered(2), b.now);
+    let (_, p) = two.poll_transmit().unwrap();
+    assert_eq!(p.data()[..6], CLIENT_MAC.0);
+    b.balanced();
+}
+
+#[test]
+fn fragments_of_one_datagram_may_come_to_several() {
+    let b = Bench::acquainted();
+    let mut workers = [another(&b), another(&b)];
+    let pieces = fragments(&ping(CLIENT, LAN_ADDR, &bytes(4_000)), 1440, 5);
+    for (i, f) in pieces.iter().enumerate() {
+        workers[i % 2].handle_frame(LAN, Packet::from_slice(&frame(LAN_MAC, CLIENT_MAC, f)), b.now);
+    }
+    let out: usize = workers.iter_mut().map(|w| std::iter::from_fn(|| w.poll_transmit()).count()).sum();
+    assert_eq!(out, 3, "the answer, in pieces");
+    b.balanced();
+}
+
+#[test]
+fn whoever_comes_first_runs_the_timers() {
+    let b = Bench::acquainted();
+    let (mut one, mut two) = (another(&b), another(&b));
+    let dead = udp(CLIENT, std::net::Ipv4Addr::new(10, 2, 0, 99), (1, 2), b"x");
+    one.handle_frame(LAN, Packet::from_slice(&frame(LAN_MAC, CLIENT_MAC, &dead)), b.now);
+    let mut asked = 0;
+    let mut told = 0;
+    for step in 0..50 {
+        let now = b.now + Duration::from_millis(100 * step);
+        for w in [&mut two, &mut one] {
+            w.handle_timeout(now);
+            while let Some((link, p)) = w.poll_transmit() {
+                asked += usize::from(p.meta.net == Net::Arp && link == WAN);
+                told += usize::from(p.meta.net == Net::Ipv4 && link == LAN);
+            }
+        }
+    }
+    assert_eq!((asked, told), (3, 1));
+    b.balanced();
+}
+
+/// Threads that forward at the same time while neighbors come and go.
+#[test]
+fn flows_keep_their_order_on_threads() {
+    const FLOWS: u16 = 4;
+    const EACH: u16 = 400;
+    let b = Bench::new();
+    let start = b.now;
+    let collected = std::sync::Mutex::new(Vec::new());
+    std::thread::scope(|s| {
+        for thread in 0..2u16 {
+            let mut w = another(&b);
+            let collected = &collected;
+            s.spawn(move || {
+                let mut now = start;
+                let drain = |w: &mut Worker, now: Instant| {
+                    // As a port would: all of it under one lock, so that the order is the wire's.
+                    loop {
+                        let mut wire = collected.lock().unwrap();
+                        while let Some((link, p)) = w.poll_transmit() {
+                            wire.push((link, p));
+                        }
+                        drop(wire);
+                        if !w.settle(now) {
+                            break;
+                        }
+                    }
+                };
+                for n in 0..EACH {
+                    now += Duration::from_millis(1);
+                    for flow in (0..FLOWS).filter(|f| f % 2 == thread) {
+                        let l3 = udp(CLIENT, SERVER, (flow, n), b"x");
+                        w.handle_frame(LAN, Packet::from_slice(&frame(LAN_MAC, CLIENT_MAC, &l3)), now);
+                    }
+                    if n % 50 == 7 {
+                        w.handle_frame(WAN, reply(), now);
+                    }
+                    if n % 90 == 80 {
+                        // The neighbor has another MAC: nobody may go on using the old one.
+                        w.handle_frame(WAN, announcement(n), now);
+                    }
+                    w.handle_timeout(now);
+                    drain(&mut w, now);
+                }
+                w.handle_frame(WAN, reply(), now);
+                drain(&mut w, now);
+            });
+        }
+    });
+    let mut next = [0u16; FLOWS as usize];
+    let mut seen = 0;
+    for (link, p) in collected.into_inner().unwrap() {
+        if (link, p.meta.net) == (WAN, Net::Ipv4) {
+            let flow = usize::from(u16::from_be_bytes(p.l3()[20..22].try_into().unwrap()));
+            let n = number(&p);
+            assert!(n >= next[flow], "flow {flow}: {n} after {}", next[flow]);
+            next[flow] = n + 1;
+            seen += 1;
+        }
+    }
+    assert!(seen > 0);
+    let t = b.totals();
+    for column in Column::ALL {
+        assert_eq!(t.imbalance(column), 0);
+    }
+    assert!(t.links[LinkId(2).index()].tx_packets >= seen);
+}
+
+/// The server says that it has moved.
+fn announcement(n: u16) -> Packet {
+    let mac = sekisho::base::Mac([2, 0, 0, 1, (n >> 8) as u8, n as u8]);
+    let arp = Arp { op: Op::Request, sender_mac: mac, sender_ip: SERVER, target_mac: mac, target_ip: SERVER };
+    Packet::from_slice(&arp_frame(sekisho::base::Mac::BROADCAST, mac, &arp))
+}

@@ -103,7 +103,7 @@ fn two_of_the_same_name_are_one_too_many() {
         let mut second = Spawned::start(&gw.lab["router"], Path::new(SEKISHO), &args).unwrap();
         assert_eq!(second.wait(Duration::from_secs(5)).unwrap().code(), Some(1));
         assert_eq!(second.said().lines().count(), 1, "{}", second.said());
-        assert!(second.said().contains("gw"), "{}", second.said());
+        assert!(second.said().contains("already"), "{}", second.said());
         assert!(pings(&gw));
         gw.stop();
     });

@@ -1,7 +1,7 @@
 //! TCP and UDP through the router, every byte compared, with the hosts' offloads on and off.
 
 use sekisho::lab::isolate;
-use sekisho::lab::probes::{Amount, Datagrams, Stream};
+use sekisho::lab::probes::{Amount, Datagrams, PathMtu, Stream};
 
 use crate::gateway::{Choice, Gateway, SERVER, ip};
 
@@ -9,6 +9,9 @@ use crate::gateway::{Choice, Gateway, SERVER, ip};
 fn carry(choice: &Choice) {
     let gw = Gateway::new(choice);
     for to in SERVER {
+        // What the client learns of the path here it remembers; IPv6 datagrams would be lost over it.
+        let report = gw.client().run(|| PathMtu::new(ip(to)).run()).unwrap();
+        assert_eq!(report.mtu, Some(choice.far_mtu));
         let report = Stream::new(ip(to), Amount::Bytes(64 << 20)).run(gw.client(), gw.server()).unwrap();
         assert!(report.intact() && report.sent == 64 << 20, "{to}: {report:?}");
         println!("{to}: {:.2} Gbit/s", report.rate() / 1e9);

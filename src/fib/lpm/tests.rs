@@ -45,6 +45,16 @@ fn edges<B: Bits>(prefixes: &[Prefix<B>], last: impl Fn(B, u8) -> B, step: impl 
 
 const WIDTHS: [u32; 5] = [0, 6, 12, 16, 18];
 
+/// Prefixes as crowded as where a registry hands out neighboring blocks: these make pages.
+fn crowded6() -> impl Strategy<Value = Vec<Prefix<u128>>> {
+    let len = prop_oneof![3 => Just(32u8), 1 => 20..=32u8, 1 => 33..=64u8, 1 => Just(128)];
+    let one = (0..512u128, any::<u64>(), len).prop_map(|(block, site, len)| {
+        let bits = 0x2001 << 112 | block << 96 | u128::from(site & 0x8001_0000_0000_0003);
+        (mask6(bits, len), len)
+    });
+    proptest::collection::vec(one, 80..250).prop_map(distinct)
+}
+
 proptest! {
     #[test]
     fn ipv4_equals_the_definition(prefixes in prefixes4(60), random in proptest::collection::vec(any::<u32>(), 30)) {
@@ -67,6 +77,19 @@ proptest! {
             for key in &keys {
                 prop_assert_eq!(table.lookup(*key), reference(&prefixes, *key), "{:032x} at width {}", key, width);
             }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn crowds_equal_the_definition(prefixes in crowded6()) {
+        let keys = edges(&prefixes, |b, len| b | !mask6(u128::MAX, len), |b| [b.wrapping_add(1), b.wrapping_sub(1)]);
+        let table = Lpm::build(prefixes.clone());
+        prop_assert!(!table.pages.is_empty());
+        for key in &keys {
+            prop_assert_eq!(table.lookup(*key), reference(&prefixes, *key), "{:032x}", key);
         }
     }
 }

@@ -5,22 +5,23 @@ use super::{Bits, LINE, Line, Lpm, Prefix, Ref, STRIDE, Skip};
 impl<B: Bits> Lpm<B> {
     /// Compiles prefixes, no two of them equal, with values below [`super::MAX_VALUE`].
     pub(in crate::fib) fn build(mut prefixes: Vec<Prefix<B>>) -> Self {
-        let direct_bits = direct_bits::<B>(prefixes.len());
-        Self::build_with(&mut prefixes, direct_bits)
+        let shape = Shape::of::<B>(prefixes.len());
+        Self::build_as(&mut prefixes, shape)
     }
 
-    pub(super) fn build_with(prefixes: &mut [Prefix<B>], direct_bits: u32) -> Self {
+    pub(super) fn build_as(prefixes: &mut [Prefix<B>], shape: Shape) -> Self {
         prefixes.sort_unstable_by_key(|p| (p.bits, p.len));
-        let mut b = Builder { lines: Vec::new(), free: LINE, pages: Vec::new(), skips: Vec::new() };
-        let mut direct = vec![Ref::NONE; 1 << direct_bits];
+        let width = shape.direct_bits;
+        let mut b = Builder { shape, lines: Vec::new(), free: LINE, pages: Vec::new(), skips: Vec::new() };
+        let mut direct = vec![Ref::NONE; 1 << width];
         let mut rest = &*prefixes;
-        spread(rest, 0, direct_bits, &mut direct);
+        spread(rest, 0, width, &mut direct);
         for (i, slot) in direct.iter_mut().enumerate() {
-            let below = take_slot(&mut rest, 0, direct_bits, i);
-            *slot = b.subtree(below, direct_bits, *slot);
+            let below = take_slot(&mut rest, 0, width, i);
+            *slot = b.subtree(below, width, *slot);
         }
         Lpm {
-            direct_bits,
+            direct_bits: width,
             direct: direct.into(),
             lines: b.lines.into(),
             pages: b.pages.into(),
@@ -29,33 +30,64 @@ impl<B: Bits> Lpm<B> {
     }
 }
 
-/// The direct table's width for so many prefixes. A router with a handful must not pay for a table
-/// that a million deserve: 256 bytes, 16 KiB, 256 KiB, 1 MiB. IPv6 prefixes differ little in their
-/// first bits, and gain nothing beyond 16. Measured; see docs/benchmarks.md.
-fn direct_bits<B: Bits>(prefixes: usize) -> u32 {
-    match prefixes {
-        0..64 => 6,
-        _ if B::WIDTH == 128 => 16,
-        64..4_096 => 12,
-        4_096..65_536 => 16,
-        _ => 18,
+/// What a trie is built for: time while memory is no matter, memory when it is, for a table that the
+/// processor's cache holds is the faster one. The figures are in docs/benchmarks.md.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Shape {
+    /// The first bits, which have a slot for every value.
+    pub(super) direct_bits: u32,
+    /// The widest page. Prefixes tend to end on whole octets.
+    pub(super) max_page: u32,
+    /// One in so many slots of a page must lead on.
+    pub(super) page_slots: usize,
+    /// A path of more bits than this with one way only is skipped rather than walked.
+    pub(super) max_walk: u32,
+}
+
+impl Shape {
+    /// A router with a handful of routes: 1 KiB, and 1 KiB for every octet that leads on. There may
+    /// be hundreds of such routers on one machine.
+    pub(super) const SMALL: Shape = Shape { direct_bits: 8, max_page: 8, page_slots: 256, max_walk: 8 };
+    /// The same from the second octet on, whose slots fill 256 KiB. With [`Shape::MEDIUM_MAX`]
+    /// prefixes it comes to some MiB.
+    pub(super) const MEDIUM: Shape = Shape { direct_bits: 16, ..Shape::SMALL };
+    /// Full tables. Eight slots for each that leads on are 32 bytes, about what a node and its ref take.
+    pub(super) const LARGE: Shape = Shape { direct_bits: 18, max_page: 16, page_slots: 8, max_walk: 5 };
+
+    const SMALL_MAX: usize = 64;
+    const MEDIUM_MAX: usize = 16_384;
+
+    fn of<B: Bits>(prefixes: usize) -> Shape {
+        match prefixes {
+            0..=Shape::SMALL_MAX => Shape::SMALL,
+            ..=Shape::MEDIUM_MAX => Shape::MEDIUM,
+            // IPv6 prefixes differ little in their first bits, and gain nothing beyond 16.
+            _ if B::WIDTH == 128 => Shape { direct_bits: 16, ..Shape::LARGE },
+            _ => Shape::LARGE,
+        }
     }
 }
 
-/// A path of this many bits or more with one way only is skipped rather than walked.
-const MIN_SKIP: u32 = STRIDE;
+impl Shape {
+    /// The widest page that is worth it for these prefixes.
+    fn page_width<B: Bits>(&self, prefixes: &[Prefix<B>], depth: u32) -> Option<u32> {
+        let most = (prefixes.len() * self.page_slots).ilog2().min(self.max_page).min(B::WIDTH - depth);
+        (MIN_PAGE..=most).rev().find(|&width| {
+            let deep = prefixes.iter().filter(|p| u32::from(p.len) >= depth + width);
+            let slots = deep.map(|p| p.bits.chunk(depth, width));
+            // They come in order.
+            let mut last = None;
+            let distinct = slots.filter(|slot| last.replace(*slot) != Some(*slot)).count();
+            distinct * self.page_slots >= 1 << width
+        })
+    }
+}
 
-/// The widths of pages. Narrower ones are hardly faster than a node.
-const PAGE_WIDTHS: std::ops::RangeInclusive<u32> = 7..=16;
-
-/// A page is worth its memory if one in so many of its slots leads on: 32 bytes each, which is what
-/// a node and its ref would take.
-const PAGE_SLOTS: usize = 8;
-
-/// Fewer prefixes fill no page.
-const MIN_PAGE: usize = (1 << *PAGE_WIDTHS.start()) / PAGE_SLOTS;
+/// The narrowest page: 6 bits is what a node decides.
+const MIN_PAGE: u32 = STRIDE + 1;
 
 struct Builder<B> {
+    shape: Shape,
     lines: Vec<Line>,
     /// The first free word of the last line.
     free: usize,
@@ -72,10 +104,10 @@ impl<B: Bits> Builder<B> {
         // The order puts a prefix before those inside it: no other can be shorter than the first
         // and still share all that the first and the last do.
         let shared = first.bits.common(last.bits).min(u32::from(first.len));
-        if prefixes.len() == 1 || shared >= depth + MIN_SKIP {
+        if prefixes.len() == 1 || shared > depth + self.shape.max_walk {
             return self.skip(prefixes, shared, inherited);
         }
-        match page_width(prefixes, depth) {
+        match self.shape.page_width(prefixes, depth) {
             Some(width) if Ref::fits_page(self.pages.len()) => self.page(prefixes, depth, width, inherited),
             _ => self.node(prefixes, depth, inherited),
         }
@@ -151,22 +183,6 @@ impl<B: Bits> Builder<B> {
         self.lines.push(Line([0; LINE]));
         self.free = 0;
     }
-}
-
-/// The widest page that is worth it.
-fn page_width<B: Bits>(prefixes: &[Prefix<B>], depth: u32) -> Option<u32> {
-    if prefixes.len() < MIN_PAGE {
-        return None;
-    }
-    let most = (prefixes.len() * PAGE_SLOTS).ilog2().min(*PAGE_WIDTHS.end()).min(B::WIDTH - depth);
-    (*PAGE_WIDTHS.start()..=most).rev().find(|&width| {
-        let deep = prefixes.iter().filter(|p| u32::from(p.len) >= depth + width);
-        let slots = deep.map(|p| p.bits.chunk(depth, width));
-        // They come in order.
-        let mut last = None;
-        let distinct = slots.filter(|slot| last.replace(*slot) != Some(*slot)).count();
-        distinct * PAGE_SLOTS >= 1 << width
-    })
 }
 
 /// Writes the prefixes that end within the `width` bits from `depth` on into the slots they cover.

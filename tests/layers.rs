@@ -65,6 +65,19 @@ fn files_are_short() {
     }
 }
 
+#[test]
+fn the_map_of_the_tests_is_whole() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let map = read(&root.join("docs/testing.md"));
+    for entry in fs::read_dir(root.join("tests")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        // A directory beside a file of its name belongs to it.
+        let target = name.trim_end_matches(".rs");
+        let shown = [format!("`tests/{target}/`"), format!("`tests/{target}.rs`")];
+        assert!(shown.iter().any(|s| map.contains(s)), "docs/testing.md says nothing of tests/{name}");
+    }
+}
+
 fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }

@@ -1,13 +1,17 @@
 //! The command line: arguments in, text or JSON out.
 //!
 //! Each verb is one file with one definition: a clap struct whose doc comment is its help and its
-//! manual, and a [`Run`]. To add one, add its file, its `mod` line and its line in `verbs!`.
+//! manual, and a `Run`. To add one, add its file, its `mod` line and its line in `verbs!`.
 //!
 //! Exit codes: 0 done, 1 the answer is no or it failed, 2 misuse. What is asked for goes to stdout,
 //! errors go to stderr in one sentence.
 
 mod check;
+mod demo;
+mod ip;
 mod paint;
+mod run;
+mod stats;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -21,7 +25,7 @@ pub use paint::Paint;
 
 /// Runs the command line and gives its exit code.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let verb = match Sekisho::try_parse_from(args) {
+    let verb = match Sekisho::try_parse_from(verb_first(args.into_iter().collect())) {
         Ok(Sekisho { verb }) => verb,
         Err(e) => return misuse(&e),
     };
@@ -32,6 +36,20 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Puts a `--control PATH` that stands before the verb behind it, where the verbs that talk to a running
+/// router take it: both orders are natural, and scripts use either.
+fn verb_first(mut args: Vec<OsString>) -> Vec<OsString> {
+    let words = match args.get(1).and_then(|a| a.to_str()) {
+        Some("--control") => 2,
+        Some(a) if a.starts_with("--control=") => 1,
+        _ => return args,
+    };
+    if args.len() > 1 + words {
+        args[1..=1 + words].rotate_left(words);
+    }
+    args
 }
 
 /// A userspace router for Linux.
@@ -61,7 +79,11 @@ macro_rules! verbs {
 }
 
 verbs! {
+    Run(run::Run),
     Check(check::Check),
+    Demo(demo::Demo),
+    Stats(stats::Stats),
+    Ip(ip::Ip),
 }
 
 /// What every verb does.
@@ -135,6 +157,20 @@ mod tests {
             let short = verb.get_about().expect("a line of help").to_string();
             let long = verb.get_long_about().expect("a text that teaches").to_string();
             assert!(long.len() > short.len() + 80, "{}: {long}", verb.get_name());
+        }
+    }
+
+    #[test]
+    fn the_socket_may_be_named_before_the_verb() {
+        let turned = |words: &str| {
+            let args = words.split(' ').map(OsString::from).collect();
+            let args = verb_first(args).into_iter().map(|a| a.into_string().unwrap());
+            args.collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(turned("sekisho --control /x stats -j"), "sekisho stats --control /x -j");
+        assert_eq!(turned("sekisho --control=/x ip -j a"), "sekisho ip --control=/x -j a");
+        for same in ["sekisho", "sekisho --control", "sekisho --control /x", "sekisho stats --control /x"] {
+            assert_eq!(turned(same), same);
         }
     }
 

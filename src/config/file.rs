@@ -68,6 +68,7 @@ pub(super) struct RouteTable {
     pub(super) hop: HopTable,
     pub(super) nexthops: Given<Vec<HopTable>>,
     pub(super) metric: Given<i64>,
+    pub(super) src: Given<String>,
     pub(super) kind: Given<String>,
 }
 
@@ -77,6 +78,7 @@ pub(super) struct HopTable {
     pub(super) at: usize,
     pub(super) via: Given<String>,
     pub(super) dev: Given<String>,
+    pub(super) onlink: Given<bool>,
     pub(super) weight: Given<i64>,
 }
 
@@ -212,10 +214,12 @@ fn route(t: &Table<'_>, sink: &mut Sink<'_>) -> RouteTable {
             at: t.at(),
             via: t.string("via", sink),
             dev: t.string("dev", sink),
+            onlink: t.bool("onlink", sink),
             weight: Given::No,
         },
         nexthops,
         metric: t.number("metric", sink),
+        src: t.string("src", sink),
         kind: t.string("type", sink),
     }
 }
@@ -226,6 +230,7 @@ fn hop(t: &Table<'_>, section: &Section, sink: &mut Sink<'_>) -> HopTable {
         at: t.at(),
         via: t.string("via", sink),
         dev: t.string("dev", sink),
+        onlink: t.bool("onlink", sink),
         weight: t.number("weight", sink),
     }
 }

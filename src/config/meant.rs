@@ -14,15 +14,17 @@ use std::path::Path;
 use super::file::{At, ConntrackTable, File, Given, RouterTable};
 use super::near::did_you_mean;
 use super::problem::{Sink, quoted};
-use super::{Config, ConntrackConfig, IcmpConfig, LinkConfig, MAX_WORKERS, RouteFile, Services, host};
+use super::{Config, ConntrackConfig, Doubt, IcmpConfig, LinkConfig, MAX_WORKERS, RouteFile, Services, host};
 
-/// The configuration, as far as it can be understood; the sink gets the rest.
-pub(super) fn config(file: File, path: &Path, sink: &mut Sink<'_>) -> Config {
+/// The configuration, as far as it can be understood; the sink gets the rest, and links stay in with
+/// what is right about them, so that it isn't said of routes that their links are missing.
+pub(super) fn config(file: File, path: &Path, sink: &mut Sink<'_>) -> (Config, Doubt) {
+    let mut doubt = Doubt { anything: sink.incomplete(), ..Doubt::default() };
     let (name, workers, control, route_files) = router(&file.router, path, sink);
     let typed: Vec<String> = file.links.iter().map(|l| l.name.value.clone()).collect();
-    let link::Meant { links, loopback } = link::links(file.links, &name, sink);
+    let link::Meant { links, loopback } = link::links(file.links, &name, &mut doubt, sink);
     let names = Names { typed: &typed, links: &links, loopback: &loopback };
-    let routes = file.routes.into_iter().filter_map(|r| route::route(r, &names, sink)).collect();
+    let routes = file.routes.into_iter().filter_map(|r| route::route(r, &names, &mut doubt, sink)).collect();
     let neighbors = neighbor::neighbors(file.neighbors, &names, sink);
     for key in &file.firewall {
         let text = format!("[firewall]: {}: this version has no packet filter; remove the line", key.value);
@@ -37,7 +39,7 @@ pub(super) fn config(file: File, path: &Path, sink: &mut Sink<'_>) -> Config {
     if typed.is_empty() && !sink.incomplete() {
         sink.odd(0, "no links: this router would talk to itself only; add a [link.NAME] section");
     }
-    Config {
+    let config = Config {
         path: path.to_owned(),
         name,
         workers,
@@ -51,19 +53,20 @@ pub(super) fn config(file: File, path: &Path, sink: &mut Sink<'_>) -> Config {
         icmp: IcmpConfig { rate },
         services,
         warnings: Vec::new(),
-    }
+    };
+    (config, doubt)
 }
 
 /// The links that routes and neighbors may name.
 struct Names<'a> {
-    /// All names in the file, those of broken links too.
+    /// All names in the file.
     typed: &'a [String],
     links: &'a [LinkConfig],
     loopback: &'a [crate::link::Address],
 }
 
 impl<'a> Names<'a> {
-    /// The link of that name. `None` is reported here, or was where the link stands.
+    /// The link of that name. `None` is reported.
     fn link(&self, what: &str, name: &At<String>, sink: &mut Sink<'_>) -> Option<&'a LinkConfig> {
         let found = self.links.iter().find(|l| l.name == name.value);
         if found.is_none() && !self.typed.contains(&name.value) && !sink.incomplete() {

@@ -9,6 +9,7 @@
 //! Nothing stops at the first mistake. A [`Config`] holds only what was checked, so that nobody has
 //! to ask again; it says what a router is to be and knows nothing of devices, threads or packets.
 
+mod build;
 mod file;
 mod host;
 mod meant;
@@ -23,6 +24,7 @@ use std::path::{Path, PathBuf};
 use ipnet::IpNet;
 
 use crate::base::Mac;
+use crate::fib::{Fib, Rib};
 use crate::link::{Address, Link, LinkKind, Links, RpFilter};
 
 pub use problem::{Problem, Problems};
@@ -106,6 +108,8 @@ pub struct RouteConfig {
     pub hops: Vec<HopConfig>,
     /// Its metric, if it has one of its own.
     pub metric: Option<u32>,
+    /// The source that packets made here prefer on it: one of the router's addresses.
+    pub src: Option<IpAddr>,
 }
 
 /// One way out of a route.
@@ -117,6 +121,8 @@ pub struct HopConfig {
     pub dev: Option<String>,
     /// Its share among the others, 1 to 256.
     pub weight: u16,
+    /// `via` is on `dev` though no prefix of it says so. Both are there then.
+    pub onlink: bool,
 }
 
 /// What a route does with packets.
@@ -193,8 +199,8 @@ pub const MAX_FILE: u64 = 16 << 20;
 /// The longest path of a Unix socket, in bytes (unix(7): `sun_path` with its closing zero).
 const MAX_SOCKET_PATH: usize = 107;
 
-/// Reads a configuration file and everything in it that can be judged by itself. The routes are
-/// judged together by [`Config::rib`].
+/// Reads a configuration file and judges all of it but how its routes fit together, which
+/// [`Config::rib`] does.
 ///
 /// # Errors
 /// All that is wrong with it, or that it can't be read.
@@ -207,16 +213,20 @@ pub fn load(path: &Path) -> Result<Config, Problems> {
 /// # Errors
 /// All that is wrong with it.
 pub fn parse(text: &str, path: &Path) -> Result<Config, Problems> {
-    let (config, problems) = understand(text, path);
+    let Understood { config, problems, .. } = understand(text, path);
     problems.or(config)
 }
 
-/// Everything that is wrong with a file and what it names, and what can be understood of it all the
-/// same; `None` if it can't be read at all.
+/// Everything that is wrong with a file and with the route files it names, and what can be understood
+/// of it all the same; `None` if it can't be read at all.
 pub fn check(path: &Path) -> (Option<Config>, Problems) {
     match read(path) {
         Ok(text) => {
-            let (config, problems) = understand(&text, path);
+            let Understood { config, mut problems, doubt } = understand(&text, path);
+            if let Err(more) = build::routing(&config, &config.links_table(), &doubt) {
+                problems.append(more);
+                problems.sort(path);
+            }
             (Some(config), problems)
         }
         Err(problems) => (None, problems),
@@ -224,13 +234,30 @@ pub fn check(path: &Path) -> (Option<Config>, Problems) {
 }
 
 /// As much of the configuration as can be understood, and all that is wrong with the rest.
-fn understand(text: &str, path: &Path) -> (Config, Problems) {
+fn understand(text: &str, path: &Path) -> Understood {
     let mut sink = problem::Sink::new(path, text);
     let file = file::read(text, &mut sink);
-    let mut config = meant::config(file, path, &mut sink);
+    let (mut config, doubt) = meant::config(file, path, &mut sink);
     let (problems, warnings) = sink.finish();
     config.warnings = warnings;
-    (config, problems)
+    Understood { config, problems, doubt }
+}
+
+/// What became of a text.
+struct Understood {
+    /// Right in all parts that no problem is told about.
+    config: Config,
+    problems: Problems,
+    doubt: Doubt,
+}
+
+/// What the parts that can't be understood may have meant for the others.
+#[derive(Debug, Default)]
+struct Doubt {
+    /// Prefixes that broken routes lead to.
+    prefixes: Vec<IpNet>,
+    /// A part is missing that could have been any address, link or route.
+    anything: bool,
 }
 
 fn read(path: &Path) -> Result<String, Problems> {
@@ -267,6 +294,24 @@ impl Config {
             redirects: l.redirects,
         };
         Links::with_loopback(&self.loopback, self.links.iter().map(link))
+    }
+
+    /// The routes: those that follow from addresses, the file's, and those of its route files.
+    ///
+    /// # Errors
+    /// Routes that are there twice or have no way out, and lines of route files that are no routes;
+    /// each with its file and line.
+    pub fn rib(&self) -> Result<Rib, Problems> {
+        self.routing(&self.links_table()).map(|(rib, _)| rib)
+    }
+
+    /// The same, with the table that packets are looked up in, which it takes to judge the routes.
+    /// `links` is what [`Config::links_table`] gave.
+    ///
+    /// # Errors
+    /// As [`Config::rib`].
+    pub fn routing(&self, links: &Links) -> Result<(Rib, Fib), Problems> {
+        build::routing(self, links, &Doubt::default())
     }
 
     /// How many forwarding threads there are on a machine with `cpus` processors: what was asked

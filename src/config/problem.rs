@@ -32,7 +32,12 @@ impl fmt::Display for Problem {
         if self.column > 0 {
             write!(f, ":{}", self.column)?;
         }
-        write!(f, ": {}", self.text)
+        f.write_str(": ")?;
+        // Parts of it come from files that anybody may have written.
+        for c in self.text.chars() {
+            if c.is_control() { write!(f, "{}", c.escape_debug())? } else { write!(f, "{c}")? }
+        }
+        Ok(())
     }
 }
 
@@ -99,8 +104,13 @@ impl Problems {
         if self.is_empty() { Ok(value) } else { Err(self) }
     }
 
-    fn sort(&mut self) {
-        self.list.sort_by_key(|p| (p.line, p.column));
+    /// By place: those of the file `first` before those of others, those of a whole file last.
+    pub(super) fn sort(&mut self, first: &Path) {
+        self.list.sort_by(|a, b| {
+            let file = |p: &Problem| p.file != first;
+            let place = |p: &Problem| (p.line == 0, p.line, p.column);
+            file(a).cmp(&file(b)).then_with(|| a.file.cmp(&b.file)).then(place(a).cmp(&place(b)))
+        });
     }
 }
 
@@ -203,7 +213,7 @@ impl<'a> Sink<'a> {
 
     /// The problems and the warnings, each by line.
     pub(super) fn finish(mut self) -> (Problems, Vec<Problem>) {
-        self.problems.sort();
+        self.problems.sort(self.file);
         self.warnings.sort_by_key(|p| p.line);
         (self.problems, self.warnings)
     }

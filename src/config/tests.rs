@@ -1,6 +1,9 @@
 //! Good files and what they mean; what is said about bad ones is in `bad`.
 
+mod any;
 mod bad;
+mod docs;
+mod routes;
 
 use std::path::Path;
 
@@ -121,6 +124,7 @@ fn a_good_file_says_what_it_means() {
         via: Some(via.parse().unwrap()),
         dev: dev.map(str::to_owned),
         weight,
+        onlink: false,
     };
     assert_eq!(c.routes[0].hops, [hop("10.2.0.2", None, 1)]);
     assert_eq!(c.routes[2].hops, [hop("10.2.0.2", None, 2), hop("10.1.0.2", Some("lan"), 1)]);

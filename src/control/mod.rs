@@ -1,1 +1,19 @@
-//! (being built)
+//! The control socket: how the other verbs talk to a running router.
+//!
+//! ```text
+//!  sekisho stats ─► client ══ Unix socket, mode 0600 ══► server ─► handler ─► answer ─► view
+//!                         ◄═══ JSON, length first ══════        (of the run loop)
+//! ```
+//!
+//! [`protocol`] is what crosses the socket, [`server`] and [`client`] its two ends, [`view`] what is shown
+//! and [`answer`] how that is made of the router's tables. Knows nothing of the command line.
+
+pub mod answer;
+pub mod client;
+pub mod protocol;
+pub mod server;
+pub mod view;
+
+pub use client::Client;
+pub use protocol::{Request, Verb};
+pub use server::{Answer, Server};

@@ -317,3 +317,6 @@ fn outermost<B: Address>(routes: &Routes<B>) -> Lpm<B> {
     }
     Lpm::build(outer)
 }
+
+#[cfg(test)]
+mod tests;

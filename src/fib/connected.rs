@@ -87,3 +87,6 @@ fn kernel(prefix: IpNet, kind: RouteKind, metric: u32) -> Route {
 pub(super) fn is_link_local_net(prefix: IpNet) -> bool {
     matches!(prefix, IpNet::V6(net) if net.prefix_len() >= 10 && is_link_local(net.addr()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,8 +18,13 @@ mod resolve;
 mod rib;
 mod route;
 mod table;
+mod text;
+
+#[cfg(test)]
+mod sample;
 
 pub use build::{BuildCause, BuildError};
-pub use rib::Rib;
+pub use rib::{Place, Rib};
 pub use route::{Family, NextHop, Protocol, Route, RouteError, RouteKind, Table};
 pub use table::{Action, Entry, Fib, Hop, Hops};
+pub use text::{LineError, LoadError, TextError, load, parse_line};

@@ -307,3 +307,6 @@ fn gcd(a: u128, b: u128) -> u128 {
 fn lcm(a: u128, b: u128) -> u128 {
     a / gcd(a, b).max(1) * b
 }
+
+#[cfg(test)]
+mod tests;

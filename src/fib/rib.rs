@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -84,6 +85,40 @@ impl Rib {
         v4.chain(v6)
     }
 
+    /// Up to `n` routes of those that [`Rib::show`] gives, from behind `after` on, and the place of the
+    /// last if there may be more: a long listing in pieces, with the table free to be shared between them.
+    pub fn page(
+        &self,
+        family: Family,
+        table: Table,
+        after: Option<Place>,
+        n: usize,
+    ) -> (Vec<Route>, Option<Place>) {
+        match (family, after) {
+            (Family::V4, Some(Place(AnyKey::V4(key)))) => self.page_of(self.v4.table(table), Some(key), n),
+            (Family::V6, Some(Place(AnyKey::V6(key)))) => self.page_of(self.v6.table(table), Some(key), n),
+            (Family::V4, _) => self.page_of(self.v4.table(table), None, n),
+            (Family::V6, _) => self.page_of(self.v6.table(table), None, n),
+        }
+    }
+
+    fn page_of<B: Address>(
+        &self,
+        routes: &Routes<B>,
+        after: Option<Key<B>>,
+        n: usize,
+    ) -> (Vec<Route>, Option<Place>)
+    where
+        AnyKey: From<Key<B>>,
+    {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let range = routes.range((from, Bound::Unbounded)).take(n);
+        let mut last = None;
+        let page: Vec<_> = range.map(|(k, id)| (last = Some(*k), self.shared.route(k, *id)).1).collect();
+        let more = last.filter(|_| page.len() == n);
+        (page, more.map(|key| Place(key.into())))
+    }
+
     /// All routes: IPv4 before IPv6, table main before local, each as [`Rib::show`] gives it.
     pub fn iter(&self) -> impl Iterator<Item = Route> + '_ {
         let all = [
@@ -93,6 +128,28 @@ impl Rib {
             (Family::V6, Table::Local),
         ];
         all.into_iter().flat_map(|(family, table)| self.show(family, table))
+    }
+}
+
+/// A place in a listing; see [`Rib::page`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place(AnyKey);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum AnyKey {
+    V4(Key<u32>),
+    V6(Key<u128>),
+}
+
+impl From<Key<u32>> for AnyKey {
+    fn from(key: Key<u32>) -> Self {
+        AnyKey::V4(key)
+    }
+}
+
+impl From<Key<u128>> for AnyKey {
+    fn from(key: Key<u128>) -> Self {
+        AnyKey::V6(key)
     }
 }
 
@@ -356,3 +413,6 @@ impl Interner {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -210,6 +210,16 @@ impl Route {
         hops.iter().try_for_each(|hop| validate_hop(to, hop))
     }
 
+    /// The word iproute2 prints after `scope`; `None` where it prints none: for what is global, and IPv6.
+    pub fn scope(&self) -> Option<&'static str> {
+        if self.family() == Family::V4 { scope(&self.kind) } else { None }
+    }
+
+    /// The link of a route that is not unicast. Linux hangs IPv6 rejects on `lo`, IPv4 ones nowhere.
+    pub fn link(&self) -> Option<LinkId> {
+        self.kind.link(self.family())
+    }
+
     /// The route in the words of `ip route show`, for lack of a name `linkN` for a link.
     /// Several hops make several lines, as there. iproute2 also writes a blank at the end of lines;
     /// this does not.
@@ -322,7 +332,6 @@ impl RouteKind {
         })
     }
 
-    /// The link of a route that is not unicast. Linux hangs IPv6 rejects on `lo`, IPv4 ones nowhere.
     fn link(&self, family: Family) -> Option<LinkId> {
         match self {
             RouteKind::Local(link) | RouteKind::Anycast(link) | RouteKind::Broadcast(link) => Some(*link),
@@ -352,15 +361,13 @@ impl fmt::Display for Shown<'_> {
         if let Some(hop) = single {
             self.write_hop(f, hop)?;
         }
-        if let Some(link) = r.kind.link(family) {
+        if let Some(link) = r.link() {
             self.write_link(f, link)?;
         }
         if r.protocol != Protocol::Boot {
             write!(f, " proto {}", r.protocol)?;
         }
-        if family == Family::V4
-            && let Some(scope) = scope(&r.kind)
-        {
+        if let Some(scope) = r.scope() {
             write!(f, " scope {scope}")?;
         }
         if let Some(src) = r.src {
@@ -417,8 +424,7 @@ fn write_prefix(f: &mut fmt::Formatter<'_>, prefix: IpNet) -> fmt::Result {
     }
 }
 
-/// The word iproute2 prints after `scope`; it leaves out `global`. Linux gives link scope to what
-/// has no gateway, except that a route with several hops counts as global.
+/// Linux gives link scope to what has no gateway, except that a route with several hops counts as global.
 fn scope(kind: &RouteKind) -> Option<&'static str> {
     match kind {
         RouteKind::Local(_) => Some("host"),
@@ -430,3 +436,6 @@ fn scope(kind: &RouteKind) -> Option<&'static str> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -137,6 +137,18 @@ impl Outgoing {
         self.queue.push(packet);
     }
 
+    /// Queues a TCP segment that stands for itself.
+    pub(super) fn segment_to(&mut self, ends: Ends, segment: &[u8]) {
+        let header = ends.header_len();
+        let mut packet = self.pool.sized(header + segment.len());
+        if packet.append(&[0; ipv6::HEADER_LEN][..header]) && packet.append(segment) {
+            packet.meta.net = if ends.src.is_ipv4() { Net::Ipv4 } else { Net::Ipv6 };
+            packet.meta.l4 = header as u16;
+            packet.meta.proto = TCP;
+            self.send(packet, ends);
+        }
+    }
+
     /// Finishes what waits and hands it over.
     pub(super) fn drain(&mut self, out: &mut Vec<Packet>) {
         self.joint = None;

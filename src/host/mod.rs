@@ -104,10 +104,10 @@ pub struct Host {
 impl Host {
     /// A stack with these services. `seed` is secret and differs at every start: sequence numbers
     /// and identifications grow from it.
-    pub fn new(services: Services, seed: u64, now: Instant) -> Self {
+    pub fn new(services: Services, seed: u64) -> Self {
         Host {
             services,
-            connections: Connections::new(seed, now),
+            connections: Connections::new(seed),
             out: Outgoing::new(Pool::new(limits::POOL), seed),
         }
     }

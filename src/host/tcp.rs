@@ -36,8 +36,6 @@ pub(super) struct Connections {
     flows: HashMap<Flow, usize>,
     /// Sockets of half-open connections that were pushed out, with their untouched buffers.
     spare: Vec<Sockets>,
-    /// Speaks for ports where nobody listens.
-    deaf: [Interface; 2],
     /// The moment of the earliest thing to do; [`Instant::FAR_FUTURE`] if there is none.
     due: Instant,
     seed: u64,
@@ -48,12 +46,11 @@ pub(super) struct Connections {
 type Flow = (SocketAddr, SocketAddr);
 
 impl Connections {
-    pub(super) fn new(seed: u64, now: Instant) -> Self {
+    pub(super) fn new(seed: u64) -> Self {
         Connections {
             slots: (0..CONNECTIONS).map(|_| None).collect(),
             flows: HashMap::with_capacity(CONNECTIONS),
             spare: Vec::new(),
-            deaf: [true, false].map(|ipv4| interface(ipv4, seed, now)),
             due: Instant::FAR_FUTURE,
             seed,
             opened: 0,
@@ -95,7 +92,7 @@ impl Connections {
             (Some(slot), _) => slot,
             (None, Some(service)) if opens => self.open(flow, service, now, out)?,
             (None, _) => {
-                self.refuse(bytes, ends, now, out);
+                refuse(&tcp, ends, out);
                 return Ok(());
             }
         };
@@ -183,16 +180,34 @@ impl Connections {
             self.spare.push(sockets);
         }
     }
-
-    /// Answers a segment of no connection as a closed port does (RFC 9293 §3.10.7.1).
-    fn refuse(&mut self, bytes: &[u8], ends: &Ends, now: Instant, out: &mut Outgoing) {
-        let ipv4 = ends.dst.is_ipv4();
-        let [four, six] = &mut self.deaf;
-        let interface = if ipv4 { four } else { six };
-        let mut line = Line::new(Some(bytes), ipv4, out);
-        interface.poll_ingress_single(clock(now), &mut line, &mut SocketSet::new(&mut [][..]));
-    }
 }
+
+/// Answers a segment of no connection as a closed port does (RFC 9293 §3.10.7.1). By hand: smoltcp acknowledges
+/// nothing but a SYN.
+fn refuse(segment: &Tcp<&[u8]>, ends: &Ends, out: &mut Outgoing) {
+    let flags = segment.flags();
+    if flags & tcp::RST != 0 {
+        return;
+    }
+    let mut bytes = [0; tcp::HEADER_LEN];
+    bytes[DATA_OFFSET_AT] = (tcp::HEADER_LEN as u8 / 4) << 4;
+    let Some(mut reset) = Tcp::new(&mut bytes[..]) else { return };
+    reset.set_src_port(segment.dst_port());
+    reset.set_dst_port(segment.src_port());
+    if flags & tcp::ACK != 0 {
+        reset.set_seq(segment.ack());
+        reset.set_flags(tcp::RST);
+    } else {
+        let controls = u32::from(flags & tcp::SYN != 0) + u32::from(flags & tcp::FIN != 0);
+        let len = segment.payload().len() as u32 + controls;
+        reset.set_ack(segment.seq().wrapping_add(len));
+        reset.set_flags(tcp::RST | tcp::ACK);
+    }
+    out.segment_to(ends.back(), &bytes);
+}
+
+/// Where the header says how long it is.
+const DATA_OFFSET_AT: usize = 12;
 
 /// A set of exactly one socket.
 struct Sockets {

@@ -14,7 +14,7 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use super::port::{Port, Sent, Status};
+use super::port::{Port, Sent, Status, takes};
 use super::sys;
 use crate::packet::{Caps, Offload, Packet, Pool};
 
@@ -142,19 +142,6 @@ impl MemoryPort {
             && self.wire.status() == Status::Up
             && self.birth == self.wire.births.load(Relaxed)
     }
-
-    /// Whether the device will ever take the packet.
-    fn takes(&self, packet: &Packet) -> bool {
-        let Config { caps, mtu, .. } = self.wire.config;
-        let tagged = matches!(packet.data().get(12..14), Some([0x81, 0x00] | [0x88, 0xa8]));
-        let l2 = match (caps.ethernet, tagged) {
-            (false, _) => 0,
-            (true, false) => 14,
-            (true, true) => 18,
-        };
-        let fits = packet.meta.offload.gso.is_some() || packet.len() <= l2 + mtu;
-        packet.len() > l2 && fits && caps.take(&packet.meta.offload)
-    }
 }
 
 impl Port for MemoryPort {
@@ -185,7 +172,7 @@ impl Port for MemoryPort {
         let mut there = lane.lock();
         let was_empty = there.is_empty();
         while let Some(packet) = queue.front() {
-            if !self.takes(packet) {
+            if !takes(packet, self.wire.config.caps, self.wire.config.mtu) {
                 sent.refuse(packet);
             } else if there.len() < self.wire.config.capacity {
                 sent.count(packet);

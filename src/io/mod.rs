@@ -1,13 +1,19 @@
 //! Devices: how frames come in and go out, and every syscall that takes.
 //!
-//! Knows nothing of routes, neighbors or rules.
+//! [`open()`] gives the ports of a link, [`port`] says what can be relied on. Decorators ([`pcap`], [`fault`]) wrap any
+//! port; [`memory`] needs no kernel. Knows nothing of routes, neighbors or rules.
 
+mod af_packet;
 pub mod fault;
 pub mod guard;
 pub mod memory;
 pub mod netlink;
+mod open;
 pub mod pcap;
 pub mod port;
+mod slot;
 pub mod sys;
+mod tun_tap;
 
+pub use open::{DeviceSpec, OpenError, is_interface_name, open};
 pub use port::{Port, Sent, Status};

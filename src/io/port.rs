@@ -17,10 +17,11 @@
 //!   among [`Port::caps`]) is taken off and counted in [`Sent::refused`]; it must not block those behind it.
 //! - **Down.** While the interface is down, receive gives nothing and transmit leaves all in the queue, both
 //!   without an error; [`Port::check`] says so. Coming up again needs no new port.
-//! - **Gone.** When the interface is deleted (or called something else, or sent to another namespace) the port
-//!   stays, closes its descriptor, and [`Port::epoch`] grows; [`Port::check`] looks for an interface of the configured
-//!   name and opens it, then `epoch` grows again: the descriptor is another one and has to be registered anew. A closed
-//!   descriptor has left its epoll by itself. A port never takes an interface it was not configured for.
+//! - **Gone.** When the interface is deleted (a packet link's also when it is called something else or sent to
+//!   another namespace) the port stays, closes its descriptor, and [`Port::epoch`] grows; [`Port::check`] looks for an
+//!   interface of the configured name and opens it, then `epoch` grows again: the descriptor is another one and has to be
+//!   registered anew. A closed descriptor has left its epoll by itself. A port never takes an interface it was not
+//!   configured for.
 //! - **Check.** Four times a second, and at once when the descriptor reports an error, the worker calls
 //!   [`Port::check`], looks at `epoch`, and receives once without waiting for the descriptor: whatever an edge failed to
 //!   announce waits no longer than that. It runs in the network namespace in which the port was opened.
@@ -100,4 +101,17 @@ impl Sent {
     pub fn refuse(&mut self, packet: &Packet) {
         self.refused[packet.meta.column as usize] += 1;
     }
+}
+
+/// Whether a device that leaves the choice to us should ever be given the packet: not longer than its MTU
+/// allows (one tag is extra, as for the kernel), not shorter than a header, in no state it can't finish.
+pub(super) fn takes(packet: &Packet, caps: Caps, mtu: usize) -> bool {
+    let tagged = matches!(packet.data().get(12..14), Some([0x81, 0x00] | [0x88, 0xa8]));
+    let l2 = match (caps.ethernet, tagged) {
+        (false, _) => 0,
+        (true, false) => 14,
+        (true, true) => 18,
+    };
+    let fits = packet.meta.offload.gso.is_some() || packet.len() <= l2 + mtu;
+    packet.len() > l2 && fits && caps.take(&packet.meta.offload)
 }

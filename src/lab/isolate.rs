@@ -30,7 +30,7 @@ pub enum IsolateError {
     },
 }
 
-/// Whether this process is the inner one, started by [`reexec`] or [`test`].
+/// Whether this process is the inner one, started by [`reexec`] or [`test()`].
 pub fn inside() -> bool {
     env::var_os(MARK).is_some()
 }

@@ -7,7 +7,9 @@
 pub mod isolate;
 pub mod netns;
 pub mod probes;
+pub mod spawn;
 pub mod topology;
 
 pub use netns::Netns;
+pub use spawn::{Spawned, Workplace};
 pub use topology::{End, LabError, Plan, Topology};

@@ -14,7 +14,7 @@ use std::io;
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt as _;
-use std::process::Command;
+use std::process::{Child, Command};
 use std::sync::Arc;
 use std::time::Duration;
 use std::{fmt, mem, panic, thread};
@@ -307,6 +307,13 @@ pub(super) fn ethtool_set(device: &str, command: u32, value: u32) -> io::Result<
     // SAFETY: for these commands the kernel reads and writes one ethtool_value through the pointer; both
     // structures outlive the call.
     check(unsafe { libc::ioctl(any.as_raw_fd(), libc::SIOCETHTOOL as _, &mut request) }).map(drop)
+}
+
+/// Sends a signal to a child of ours that has not been waited for.
+pub(super) fn signal(child: &Child, signal: libc::c_int) -> io::Result<()> {
+    let pid = libc::pid_t::try_from(child.id()).map_err(io::Error::other)?;
+    // SAFETY: kill takes integers only; the id is that of the child until it is waited for.
+    check(unsafe { libc::kill(pid, signal) }).map(drop)
 }
 
 fn set_netns(fd: RawFd) -> io::Result<()> {

@@ -3,14 +3,15 @@
 //! The rules of RFC 4861 §7.3 in the form Linux gave them. Knows nothing of the table it is in, nor
 //! of locks; what concerns the whole table goes through [`Shared`].
 
-use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::thread;
 use std::time::Duration;
 
+use super::queue::{Queue, Turn, Worker};
 use super::{Action, Config, Info, Nud, Ready};
 use crate::base::{DropReason, Instant, LinkId, Mac};
-use crate::packet::{Net, Packet, Pool};
+use crate::packet::{Net, Packet};
 
 /// A neighbor's name in the table. The same link-local address may be on several links.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -37,7 +38,7 @@ impl Shared {
     }
 
     /// Takes `bytes` from the allowance for packets that wait, if they are left.
-    fn reserve(&self, bytes: usize) -> bool {
+    pub(super) fn reserve(&self, bytes: usize) -> bool {
         let fits = |n: usize| n.checked_add(bytes).filter(|n| *n <= self.config.total_bytes);
         self.parked.fetch_update(Relaxed, Relaxed, fits).is_ok()
     }
@@ -81,10 +82,7 @@ pub(super) struct Entry {
     pub(super) deadline: Option<Instant>,
     /// The earliest alarm set for this entry: never later than the deadline.
     pub(super) alarm: Option<Instant>,
-    queue: VecDeque<Packet>,
-    queue_bytes: usize,
-    /// A worker is sending what waited; later packets stay behind those.
-    draining: bool,
+    queue: Queue,
     /// Until when somebody may be using the MAC without asking.
     lent: Instant,
 }
@@ -102,9 +100,7 @@ impl Entry {
             router: false,
             deadline: None,
             alarm: None,
-            queue: VecDeque::new(),
-            queue_bytes: 0,
-            draining: false,
+            queue: Queue::default(),
             lent: Instant::ZERO,
         }
     }
@@ -129,9 +125,18 @@ impl Entry {
             Nud::Stale => self.enter(Nud::Delay, Some(cx.now + config.delay_first_probe), cx.now),
             Nud::Reachable | Nud::Delay | Nud::Probe | Nud::Permanent => {}
         }
-        if self.draining {
-            self.park(packet, cx);
-            return None;
+        match self.queue.turn(me) {
+            Turn::Send => {}
+            Turn::Wait => {
+                self.park(packet, cx);
+                return None;
+            }
+            Turn::Take => {
+                self.park(packet, cx);
+                let mine = self.queue.hand_out_mine(me(), cx.shared);
+                self.send(mine, cx);
+                return None;
+            }
         }
         let until = match self.deadline {
             _ if self.state == Nud::Permanent => Instant::FAR_FUTURE,
@@ -142,8 +147,21 @@ impl Entry {
         Some((packet, Ready { mac: self.mac, until }))
     }
 
-    /// The timer ran out.
+    /// When [`Entry::expire`] is to be called.
+    pub(super) fn wake(&self) -> Option<Instant> {
+        match (self.deadline, self.queue.deadline()) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+
+    /// Does what is due.
     pub(super) fn expire(&mut self, cx: &mut Cx<'_>) {
+        let overdue = self.queue.overdue(me(), cx.now, cx.shared);
+        self.send(overdue, cx);
+        if self.deadline.is_none_or(|deadline| cx.now < deadline) {
+            return;
+        }
         let config = &cx.shared.config;
         let now = cx.now;
         match self.state {
@@ -229,12 +247,13 @@ impl Entry {
 
     /// Makes the entry permanent, whatever it was.
     pub(super) fn fix(&mut self, mac: Mac, cx: &mut Cx<'_>) {
+        let known = self.state.is_valid();
         if self.mac != mac {
             self.revoke(cx.now, cx.shared);
         }
         self.mac = mac;
         self.enter(Nud::Permanent, None, cx.now);
-        if !self.draining {
+        if !known {
             self.release(cx);
         }
     }
@@ -246,22 +265,18 @@ impl Entry {
         }
     }
 
-    /// The packets handed out last are on their way; hands out those that came meanwhile, or lets
-    /// packets pass again if there are none.
+    /// This worker has sent the packets it was given. Gives it those that came meanwhile; `false` if there
+    /// are none for it.
     pub(super) fn drained(&mut self, cx: &mut Cx<'_>) -> bool {
-        if !self.draining {
-            return false;
-        }
-        self.release(cx);
-        self.draining
+        let packets = self.queue.sent(me(), cx.now, cx.shared);
+        let more = !packets.is_empty();
+        self.send(packets, cx);
+        more
     }
 
     /// Takes out all packets that wait. The caller says what becomes of them.
-    pub(super) fn take_queue(&mut self, shared: &Shared) -> VecDeque<Packet> {
-        shared.parked.fetch_sub(self.queue_bytes, Relaxed);
-        self.queue_bytes = 0;
-        self.draining = false;
-        std::mem::take(&mut self.queue)
+    pub(super) fn take_queue(&mut self, shared: &Shared) -> impl Iterator<Item = Packet> + use<> {
+        self.queue.clear(shared)
     }
 
     /// Makes those who use the MAC without asking ask again.
@@ -309,52 +324,38 @@ impl Entry {
         self.revoke(cx.now, cx.shared);
         cx.out.push(Action::Failed { link, ip });
         let queue = self.take_queue(cx.shared);
-        cx.out.extend(queue.into_iter().map(|packet| Action::Unreachable { link, ip, packet }));
+        cx.out.extend(queue.map(|packet| Action::Unreachable { link, ip, packet }));
     }
 
     fn solicit(&mut self, cx: &mut Cx<'_>) {
         let Key { link, ip } = cx.key;
         let dest = (self.probes < cx.shared.config.ucast_probes).then_some(self.mac);
         self.probes = self.probes.saturating_add(1);
-        let hint = self.queue.back().and_then(source);
+        let hint = self.queue.latest().and_then(source);
         cx.out.push(Action::Solicit { link, target: ip, dest, hint });
     }
 
-    /// Hands out what waits; while there is something, later packets stay behind.
+    /// Gives what waits to this worker.
     fn release(&mut self, cx: &mut Cx<'_>) {
-        let Key { link, ip } = cx.key;
-        let mac = self.mac;
-        let queue = self.take_queue(cx.shared);
-        self.draining = !queue.is_empty();
-        cx.out.extend(queue.into_iter().map(|packet| Action::Send { link, ip, mac, packet }));
+        let packets = self.queue.hand_out_all(me(), cx.shared);
+        self.send(packets, cx);
     }
 
-    /// Lets a packet wait, pushing out older ones if there is no room.
+    fn send(&self, packets: Vec<Packet>, cx: &mut Cx<'_>) {
+        let (Key { link, ip }, mac) = (cx.key, self.mac);
+        cx.out.extend(packets.into_iter().map(|packet| Action::Send { link, ip, mac, packet }));
+    }
+
     fn park(&mut self, packet: Packet, cx: &mut Cx<'_>) {
-        // A pool that keeps nothing: storage that large is better freed than kept waiting here.
-        let packet = packet.compact(&mut Pool::new(0));
-        let bytes = packet.footprint();
-        let full = |packet| Action::Drop { packet, reason: DropReason::NeighborQueueFull };
-        while self.queue_bytes + bytes > cx.shared.config.queue_bytes {
-            let Some(oldest) = self.unpark(cx.shared) else { break };
-            cx.out.push(full(oldest));
-        }
-        while !cx.shared.reserve(bytes) {
-            match self.unpark(cx.shared) {
-                Some(oldest) => cx.out.push(full(oldest)),
-                None => return cx.out.push(full(packet)),
-            }
-        }
-        self.queue_bytes += bytes;
-        self.queue.push_back(packet);
+        let reason = DropReason::NeighborQueueFull;
+        let gone = self.queue.park(packet, me(), cx.shared).into_iter();
+        cx.out.extend(gone.map(|packet| Action::Drop { packet, reason }));
     }
+}
 
-    fn unpark(&mut self, shared: &Shared) -> Option<Packet> {
-        let packet = self.queue.pop_front()?;
-        self.queue_bytes -= packet.footprint();
-        shared.parked.fetch_sub(packet.footprint(), Relaxed);
-        Some(packet)
-    }
+/// The worker that does this.
+fn me() -> Worker {
+    thread::current().id()
 }
 
 /// How long a MAC is lent, at most: what the table knows about use is never older than this.
@@ -367,5 +368,41 @@ fn source(packet: &Packet) -> Option<IpAddr> {
         Net::Ipv4 => Some(IpAddr::from(<[u8; 4]>::try_from(l3.get(12..16)?).ok()?)),
         Net::Ipv6 => Some(IpAddr::from(<[u8; 16]>::try_from(l3.get(8..24)?).ok()?)),
         Net::None | Net::Arp => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packets_left_to_a_worker_that_does_not_come_are_sent_soon() {
+        let shared = Shared {
+            config: Config::default(),
+            reachable: AtomicU64::new(30_000_000_000),
+            generation: AtomicU64::new(0),
+            parked: AtomicUsize::new(0),
+        };
+        let other = thread::spawn(me).join().unwrap();
+        let key = Key { link: LinkId(1), ip: IpAddr::from([10, 0, 0, 1]) };
+        let mac = Mac([2, 0, 0, 0, 0, 1]);
+        let (mut entry, mut out, now) = (Entry::new(Instant::ZERO), Vec::new(), Instant::ZERO);
+        let claim = Claim { mac: Some(mac), reachable: true, override_: true, suspect: false, router: None };
+        entry.queue.park(Packet::from_slice(b"0"), other, &shared);
+        let mut cx = Cx { key, now, shared: &shared, out: &mut out };
+        entry.update(claim, &mut cx);
+        assert_eq!(entry.wake(), Some(Instant::from_secs(30)));
+        // The other worker is never done with parking.
+        let mut more = true;
+        while more {
+            entry.queue.park(Packet::from_slice(b"1"), other, &shared);
+            more = entry.drained(&mut cx);
+        }
+        let soon = entry.wake().unwrap();
+        assert!(soon < Instant::from_millis(10));
+        out.clear();
+        entry.expire(&mut Cx { key, now: soon, shared: &shared, out: &mut out });
+        assert!(matches!(&out[..], [Action::Send { .. }]));
+        assert_eq!((entry.state, entry.wake()), (Nud::Reachable, Some(Instant::from_secs(30))));
     }
 }

@@ -103,10 +103,10 @@ impl NeighborTable {
             if shard.entries.get(&key).is_none_or(|e| self.worth(e, newcomer, now) != Some(worth)) {
                 continue;
             }
-            let queue = self.forget(&mut shard, key, now).unwrap_or_default();
             out.push(Action::Evicted { link: key.link, ip: key.ip });
+            let queue = self.forget(&mut shard, key, now).into_iter().flatten();
             let drop = |packet| Action::Drop { packet, reason: DropReason::NeighborTableFull };
-            out.extend(queue.into_iter().map(drop));
+            out.extend(queue.map(drop));
             evicted += 1;
         }
         if full && evicted == 0 {
@@ -172,9 +172,9 @@ impl NeighborTable {
             let gone = shard.entries.iter().filter(|(key, e)| over[family(key.ip)] && old(e));
             let gone: Vec<Key> = gone.map(|(key, _)| *key).collect();
             for key in gone {
-                let queue = self.forget(&mut shard, key, now).unwrap_or_default();
+                let queue = self.forget(&mut shard, key, now).into_iter().flatten();
                 let drop = |packet| Action::Drop { packet, reason: DropReason::NeighborTableFull };
-                out.extend(queue.into_iter().map(drop));
+                out.extend(queue.map(drop));
             }
         }
         next
@@ -216,3 +216,6 @@ const BARREN: Duration = Duration::from_millis(100);
 
 /// Between two drawings of the reachable time (`neigh_periodic_work`).
 const REDRAW: Duration = Duration::from_secs(300);
+
+#[cfg(test)]
+mod tests;

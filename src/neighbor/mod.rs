@@ -1,27 +1,28 @@
 //! Who has which MAC: the ARP and NDP cache, with the states of neighbor unreachability detection.
 //!
 //! ```text
-//!                 first use                  answer
-//!      (nothing) ──────────► INCOMPLETE ───────────────► REACHABLE ◄──────────────┐
-//!          ▲                 │ 3 broadcast solicits,     │  │ ▲                   │ solicited
-//!          │ gc              │ 1 s apart                 │  │ │ confirmed         │ answer
-//!          │                 ▼         reachable time ended │ │ meanwhile         │
-//!        FAILED ◄──────── no answer      and not in use  │  │ in use              │
-//!          │ ▲                           ┌───────────────┘  ▼ │                   │
-//!          │ │ 3 unicast solicits,       ▼  use, 5 s       DELAY ───────────► PROBE
-//!  next use│ │ no answer               STALE ──────────────► ▲    not confirmed   │
-//!          │ └───────────────────────────┼─────────────────────────────────────── ┘
-//!          ▼                             └── heard of, or another MAC claimed
-//!      INCOMPLETE
+//!               first use                     an answer of its own
+//!  (nothing) ─────────────► INCOMPLETE ──────────────────────────────► REACHABLE ◄────────┐
+//!      │                      │   ▲  3 broadcast solicits,               │    ▲           │
+//!      │            no answer │   │  1 s apart             its time ends │    │ confirmed │ an answer
+//!      │                      ▼   │ next use                             ▼    │ meanwhile │
+//!      │ heard of           FAILED             unused ◄──────────────── in use?│          │
+//!      │                      ▲                   │                        │   │          │
+//!      │                      │                   ▼         use            ▼   │          │
+//!      └──────────────────────┼───────────────► STALE ──────────────────► DELAY ──────► PROBE
+//!                             │                   ▲                             5 s       │
+//!                             │                   └─ another MAC claimed                  │
+//!                             └───────────────────────────────────────────────────────────┘
+//!                                              no answer to 3 unicast solicits, 1 s apart
 //!
-//!  state        a packet for it …          a timer of …                 it may be evicted …
-//!  Incomplete   waits                      retrans, each a solicit      1 s after its first solicit
-//!  Reachable    goes                       what is left of reachability never
-//!  Stale        goes, and starts Delay     none                         unused for 5 s
-//!  Delay        goes                       delay_first_probe            never
-//!  Probe        goes                       retrans, each a solicit      never
-//!  Failed       waits, and starts anew     none                         always, and first
-//!  Permanent    goes                       none                         never
+//!  state        a packet for it …        its timer …                  it may be evicted …
+//!  Incomplete   waits                    retrans, each a solicit      1 s after the first solicit
+//!  Reachable    goes                     what is left of its time     never
+//!  Stale        goes, and starts Delay   none                         unused for 5 s
+//!  Delay        goes                     delay_first_probe            never
+//!  Probe        goes                     retrans, each a solicit      never
+//!  Failed       waits, and starts anew   none                         always, and first
+//!  Permanent    goes                     none                         never
 //! ```
 //!
 //! The states and timers are RFC 4861 §7.3 as Linux has them (`net/core/neighbour.c`), for ARP too.
@@ -33,8 +34,9 @@
 //! - Send what [`Action::Solicit`] asks for, with a source address of the link's own: the address in
 //!   `hint` if it is one of them, as Linux does.
 //! - Carry out [`Action::Send`]s in their order, and **after the last one has been handed to the
-//!   port**, call [`NeighborTable::drained`] for each neighbor they were for, until it says `false`.
-//!   Until then packets other workers have for that neighbor queue up behind, so none overtakes.
+//!   port**, call [`NeighborTable::drained`] for each neighbor they were for, on the same thread, until
+//!   it says `false`. Until then the workers whose packets these are don't send past them: what else
+//!   they have for that neighbor is parked. With one worker nothing changes about that.
 //! - Keep the ledger: a packet is parked when [`NeighborTable::resolve`] keeps it, and unparked when
 //!   it comes out in an action, whichever. Each packet kept comes out exactly once.
 //! - Look at [`NeighborTable::generation`] once a batch when keeping a [`Ready`] beyond a packet.
@@ -43,6 +45,7 @@ mod config;
 mod dad;
 mod entry;
 mod gc;
+mod queue;
 mod shard;
 mod table;
 

@@ -1,7 +1,8 @@
 //! What holds whatever happens: packets are conserved, limits kept, order kept.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::thread;
 
 use proptest::prelude::*;
@@ -177,85 +178,101 @@ proptest! {
     }
 }
 
-/// Two workers send numbered packets to one neighbor, which keeps going away and coming back; each
-/// transmits what it is given. Each worker's packets must reach the wire in their order.
+/// Two workers send numbered packets to one neighbor, which a third keeps forgetting and hearing of again.
+/// Each transmits what it is given; each sender's packets must reach the wire in their order.
 #[test]
 fn two_workers_keep_each_others_order() {
-    const EACH: u32 = 20_000;
-    let table =
-        NeighborTable::new(Config { queue_bytes: 1 << 30, total_bytes: 1 << 30, ..Config::default() }, 1);
-    let (link, ip) = key(0);
-    let now = Instant::from_secs(1);
-    // The lock stands for the port: what is sent under it is on the wire in that order.
-    let wire = std::sync::Mutex::new(Vec::new());
-    let done = AtomicBool::new(false);
-    let send = |packet: Packet| {
-        wire.lock().unwrap().push(number(&packet));
-    };
+    const ROUNDS: usize = 300;
+    let config = Config { queue_bytes: 1 << 30, total_bytes: 1 << 30, ..Config::default() };
+    let table = NeighborTable::new(config, 1);
+    let ((link, ip), now) = (key(0), Instant::from_secs(1));
+    // The lock stands for the port: what is pushed under it is on the wire in that order.
+    let wire = Mutex::new(Vec::new());
+    let send = |packet: Packet| wire.lock().unwrap().push(number(&packet));
     let carry_out = |out: &mut Vec<Action>| {
-        while !out.is_empty() {
-            let mut sent = false;
+        while out.iter().any(|a| matches!(a, Action::Send { .. })) {
+            // The time a worker takes between being told and having sent.
+            thread::yield_now();
             for action in out.drain(..) {
                 match action {
-                    Action::Send { packet, .. } => {
-                        send(packet);
-                        sent = true;
-                    }
+                    Action::Send { packet, .. } => send(packet),
                     Action::Solicit { .. } => {}
                     other => panic!("{other:?}"),
                 }
             }
-            if sent {
-                table.drained(link, ip, now, out);
-            }
+            table.drained(link, ip, now, out);
         }
+        out.clear();
     };
+    let answer = |out: &mut Vec<Action>| {
+        let advert = Advert { solicited: true, ..Advert::default() };
+        table.advertised(link, ip, Some(mac(1)), advert, now, out);
+        carry_out(out);
+    };
+    let waiting = || table.entries(now).iter().map(|i| i.queued).sum::<usize>();
+    let (done, sent) = (AtomicBool::new(false), AtomicUsize::new(0));
     thread::scope(|scope| {
-        let worker = |half: u32| {
-            let (table, carry_out, send) = (&table, &carry_out, &send);
-            move || {
+        for half in [0, 1 << 31] {
+            let (table, send, carry_out, done, sent) = (&table, &send, &carry_out, &done, &sent);
+            scope.spawn(move || {
                 let mut out = Vec::new();
-                for i in 0..EACH {
+                for i in 0.. {
+                    if done.load(SeqCst) {
+                        break;
+                    }
                     if let Some((packet, _)) = table.resolve(link, ip, numbered(half | i), now, &mut out) {
                         send(packet);
                     }
+                    sent.fetch_add(1, SeqCst);
                     carry_out(&mut out);
+                    if i % 64 == 0 {
+                        thread::yield_now();
+                    }
                 }
+            });
+        }
+        let mut out = Vec::new();
+        for _ in 0..ROUNDS {
+            while waiting() == 0 {
+                thread::yield_now();
             }
-        };
-        let workers = [scope.spawn(worker(0)), scope.spawn(worker(1 << 31))];
-        scope.spawn(|| {
-            // The third worker hears the answers, and a state of not knowing is made between them.
-            let mut out = Vec::new();
-            while !done.load(SeqCst) {
-                if table.entries(now).iter().any(|i| i.state.is_valid()) {
-                    table.remove(link, ip, now, &mut out);
-                    assert!(out.is_empty(), "only this thread makes it known, and it left nothing");
-                }
-                table.advertised(
-                    link,
-                    ip,
-                    Some(mac(1)),
-                    Advert { solicited: true, ..Advert::default() },
-                    now,
-                    &mut out,
-                );
-                carry_out(&mut out);
+            answer(&mut out);
+            // What was left to the workers they take with their next packets.
+            while waiting() > 0 {
+                thread::yield_now();
             }
-        });
-        for worker in workers {
-            worker.join().unwrap();
+            table.remove(link, ip, now, &mut out);
+            assert!(out.is_empty(), "only this thread makes it known, and nothing was left");
         }
         done.store(true, SeqCst);
     });
-    let mut out = Vec::new();
-    table.advertised(link, ip, Some(mac(1)), Advert { solicited: true, ..Advert::default() }, now, &mut out);
-    carry_out(&mut out);
+    answer(&mut Vec::new());
     let wire = wire.into_inner().unwrap();
-    assert_eq!(wire.len(), 2 * EACH as usize);
+    assert_eq!(wire.len(), sent.into_inner());
     for half in [0, 1 << 31] {
-        let seen: Vec<u32> =
-            wire.iter().copied().filter(|n| n & 1 << 31 == half).map(|n| n & !(1 << 31)).collect();
+        let seen: Vec<u32> = wire.iter().copied().filter(|n| n & 1 << 31 == half).collect();
         assert!(seen.is_sorted(), "worker {half:#x} was overtaken");
     }
+}
+
+/// Threads that make the same neighbors at the same time make each once, and count it once.
+#[test]
+fn neighbors_made_by_several_threads_at_once_are_counted_once() {
+    const MANY: u32 = 50_000;
+    let table =
+        NeighborTable::new(Config { gc_thresh2: 1 << 20, gc_thresh3: 1 << 20, ..Config::default() }, 1);
+    let now = Instant::from_secs(1);
+    thread::scope(|scope| {
+        for _ in 0..3 {
+            // Who is behind is faster, since the entries are there: so they meet at the front.
+            scope.spawn(|| {
+                for host in 0..MANY {
+                    let ip = IpAddr::from(host.to_be_bytes());
+                    assert!(table.solicited(LINKS[0], ip, mac(1), now, &mut Vec::new()));
+                }
+            });
+        }
+    });
+    assert_eq!(table.entries(now).len(), MANY as usize);
+    assert_eq!(table.counts[0].load(SeqCst), MANY as usize);
 }

@@ -31,10 +31,10 @@ impl Shard {
         Some(result)
     }
 
-    /// Sets an alarm for an entry's deadline, unless an earlier one is set.
+    /// Sets an alarm for an entry's timers, unless an earlier one is set.
     pub(super) fn arm(&mut self, key: Key) {
         let Some(entry) = self.entries.get_mut(&key) else { return };
-        let Some(deadline) = entry.deadline else { return };
+        let Some(deadline) = entry.wake() else { return };
         if entry.alarm.is_none_or(|alarm| deadline < alarm) {
             entry.alarm = Some(deadline);
             self.alarms.push(Reverse((deadline, key)));
@@ -55,9 +55,7 @@ impl Shard {
                 continue;
             }
             entry.alarm = None;
-            if entry.deadline.is_some_and(|d| d <= now) {
-                entry.expire(&mut Cx { key, now, shared, out });
-            }
+            entry.expire(&mut Cx { key, now, shared, out });
             self.arm(key);
         }
     }

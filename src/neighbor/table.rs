@@ -1,6 +1,5 @@
 //! The table: entries in shards, and what the path does with them.
 
-use std::collections::VecDeque;
 use std::collections::hash_map::Entry as Slot;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
@@ -151,9 +150,9 @@ impl NeighborTable {
         self.with(Key { link, ip }, now, &mut Vec::new(), |entry, cx| entry.confirm(cx.now));
     }
 
-    /// The packets last handed out for this neighbor as [`Action::Send`] have been given to the port.
-    /// If others came meanwhile they are handed out now, with `true`: send them and call again.
-    /// With `false` the neighbor is open to everybody again.
+    /// This worker (thread) has given the packets last handed out for this neighbor as [`Action::Send`] to
+    /// the port. If others came meanwhile they are handed out now, with `true`: send them and call again.
+    /// With `false` there is nothing more to do.
     pub fn drained(&self, link: LinkId, ip: IpAddr, now: Instant, out: &mut Vec<Action>) -> bool {
         self.with(Key { link, ip }, now, out, Entry::drained).unwrap_or(false)
     }
@@ -209,7 +208,7 @@ impl NeighborTable {
         let key = Key { link, ip };
         let mut shard = lock(self.shard(&key));
         let Some(queue) = self.forget(&mut shard, key, now) else { return false };
-        out.extend(queue.into_iter().map(|packet| Action::Unreachable { link, ip, packet }));
+        out.extend(queue.map(|packet| Action::Unreachable { link, ip, packet }));
         true
     }
 
@@ -223,12 +222,18 @@ impl NeighborTable {
                 let Some(entry) = shard.entries.get_mut(&key) else { continue };
                 let queue = entry.take_queue(&self.shared);
                 let drop = |packet| Action::Drop { packet, reason: DropReason::LinkDown };
-                out.extend(queue.into_iter().map(drop));
+                out.extend(queue.map(drop));
                 if entry.state != Nud::Permanent {
                     self.forget(&mut shard, key, now);
                 }
             }
         }
+    }
+
+    /// One neighbor, if it is known; looking does not count as use.
+    pub fn get(&self, link: LinkId, ip: IpAddr, now: Instant) -> Option<Info> {
+        let key = Key { link, ip };
+        lock(self.shard(&key)).entries.get(&key).map(|entry| entry.info(key, now))
     }
 
     /// All neighbors, ordered by link and address, for people.
@@ -288,7 +293,12 @@ impl NeighborTable {
     }
 
     /// Removes an entry, and gives what waited for it.
-    pub(super) fn forget(&self, shard: &mut Shard, key: Key, now: Instant) -> Option<VecDeque<Packet>> {
+    pub(super) fn forget(
+        &self,
+        shard: &mut Shard,
+        key: Key,
+        now: Instant,
+    ) -> Option<impl Iterator<Item = Packet> + use<>> {
         let mut entry = shard.entries.remove(&key)?;
         if entry.state != Nud::Permanent {
             self.counts[family(key.ip)].fetch_sub(1, Relaxed);

@@ -32,8 +32,11 @@ pub(super) fn gather(cx: &mut Cx<'_>, p: Packet) -> Option<Packet> {
     cx.live.reassembler.push(p, cx.now, &mut done);
     let mut p = fragments(cx, done)?;
     cx.note(&p, || "reassembly: whole".to_owned());
-    if p.meta.net == Net::Ipv6 {
-        ingress::chain(&mut p);
+    if p.meta.net == Net::Ipv6
+        && let Err(reason) = ingress::chain(cx, &mut p)
+    {
+        cx.drop(p, reason);
+        return None;
     }
     sensible(cx, p)
 }
@@ -85,9 +88,11 @@ pub(super) fn deliver(cx: &mut Cx<'_>, mut p: Packet) {
     if let Err(reason) = headers(cx, &p) {
         return cx.drop(p, reason);
     }
-    let many = to_many(cx, &p);
+    // A reply to an echo request looks at the address only; for the rest the frame counts too.
+    let group = to_group(cx, &p);
+    let many = group || p.meta.l2 != L2Kind::Host;
     match (p.meta.net, p.meta.proto) {
-        (Net::Ipv4, proto::ICMP) => icmp::receive4(cx, p, many),
+        (Net::Ipv4, proto::ICMP) => icmp::receive4(cx, p, group),
         (Net::Ipv6, proto::ICMPV6) => icmp::receive6(cx, p),
         (_, proto::TCP) => match tcp(&mut p, many) {
             Ok(()) => to_host(cx, p),
@@ -118,7 +123,15 @@ fn headers(cx: &mut Cx<'_>, p: &Packet) -> Result<(), DropReason> {
     if p.meta.net != Net::Ipv6 {
         return Ok(());
     }
-    let Ok(found) = ipv6_ext::walk(p.l3()) else { return Err(DropReason::Ip6BadExtension) };
+    let found = match ipv6_ext::walk(p.l3()) {
+        Ok(found) => found,
+        Err(why) => {
+            if let ipv6_ext::ChainError::Misplaced { pointer } = why {
+                reply::parameter_problem6(cx, p, 1, pointer as u32);
+            }
+            return Err(DropReason::Ip6BadExtension);
+        }
+    };
     if let Some(routing) = found.routing
         && routing.segments_left > 0
     {
@@ -134,11 +147,8 @@ fn headers(cx: &mut Cx<'_>, p: &Packet) -> Result<(), DropReason> {
     ingress::refuse_options(cx, p, why)
 }
 
-/// Whether the packet was sent to more stations than this one.
-fn to_many(cx: &Cx<'_>, p: &Packet) -> bool {
-    if p.meta.l2 != L2Kind::Host {
-        return true;
-    }
+/// Whether the packet's destination is more stations than this one.
+fn to_group(cx: &Cx<'_>, p: &Packet) -> bool {
     match p.meta.net {
         Net::Ipv4 => Ipv4::new(p.l3()).is_none_or(|ip| {
             let dst = ip.dst();
@@ -177,6 +187,10 @@ fn udp(cx: &mut Cx<'_>, p: &mut Packet, many: bool) -> Result<(), DropReason> {
         return Err(DropReason::NoPort);
     }
     if !cx.snap.listeners.udp.contains(&port) {
+        // What lies behind the datagram is not the datagram's: it is not quoted.
+        if p.meta.offload.gso.is_none() {
+            p.truncate(usize::from(p.meta.l3) + usize::from(p.meta.l4) + said);
+        }
         reply::port_unreachable(cx, p);
         return Err(DropReason::NoPort);
     }

@@ -80,7 +80,9 @@ pub(super) fn network(cx: &mut Cx<'_>, p: &mut Packet) -> Result<(), DropReason>
         return Err(DropReason::FrameTooLong);
     }
     cx.live.tracer.look(p);
-    cx.note(p, || format!("in {}: {}", cx.link_name(p.meta.ingress), crate::wire::describe(p.l3(), false)));
+    cx.note(p, || {
+        format!("in {}: {}", cx.link_name(p.meta.ingress), crate::wire::describe::describe(p.l3(), false))
+    });
     Ok(())
 }
 
@@ -98,14 +100,14 @@ pub(super) fn own(cx: &mut Cx<'_>, p: &mut Packet) -> Result<(), DropReason> {
             let total = Ipv6::new(p.l3()).map(|ip| ipv6::HEADER_LEN + usize::from(ip.payload_len()));
             let total = total.filter(|n| *n <= p.l3_len()).ok_or(DropReason::NotEncodable)?;
             p.truncate(usize::from(p.meta.l3) + total);
-            chain(p);
+            chain(cx, p)?;
         }
     }
     if p.meta.traced {
-        cx.note(p, || format!("made here: {}", crate::wire::describe(p.l3(), false)));
+        cx.note(p, || format!("made here: {}", crate::wire::describe::describe(p.l3(), false)));
     } else {
         cx.live.tracer.look(p);
-        cx.note(p, || format!("made here: {}", crate::wire::describe(p.l3(), false)));
+        cx.note(p, || format!("made here: {}", crate::wire::describe::describe(p.l3(), false)));
     }
     Ok(())
 }
@@ -153,8 +155,7 @@ fn ipv6(cx: &mut Cx<'_>, p: &mut Packet) -> Result<(), DropReason> {
         return Err(DropReason::Ip6Truncated);
     }
     let (src, dst) = (ip.src(), ip.dst());
-    // IPv4 in IPv6's clothes comes from no host (draft-itojun-v6ops-v4mapped-harmful; as `ip6_rcv_core`).
-    if src.is_multicast() || src.to_ipv4_mapped().is_some() {
+    if src.is_multicast() {
         return Err(DropReason::MartianSource);
     }
     if p.meta.ingress != LinkId::LO {
@@ -168,7 +169,7 @@ fn ipv6(cx: &mut Cx<'_>, p: &mut Packet) -> Result<(), DropReason> {
     }
     let hop_by_hop = ip.next_header() == proto::HOP_BY_HOP;
     p.truncate(usize::from(p.meta.l3) + total);
-    chain(p);
+    chain(cx, p)?;
     if hop_by_hop {
         self::hop_by_hop(cx, p)?;
     }
@@ -176,10 +177,15 @@ fn ipv6(cx: &mut Cx<'_>, p: &mut Packet) -> Result<(), DropReason> {
 }
 
 /// Walks the IPv6 extension headers. Those that make no sense are for the destination to refuse: a router on
-/// the way does not look at them (RFC 8200 §4), so that nothing is then known of what follows.
-pub(super) fn chain(p: &mut Packet) {
+/// the way does not look at them (RFC 8200 §4), so that nothing is then known of what follows. But what is
+/// made to hide its upper layer from everybody on the way goes no further (RFC 7112 §5).
+pub(super) fn chain(cx: &mut Cx<'_>, p: &mut Packet) -> Result<(), DropReason> {
     let hidden = ipv6_ext::Chain { proto: proto::NONE, ..ipv6_ext::Chain::default() };
-    let found = ipv6_ext::walk(p.l3()).unwrap_or(hidden);
+    let found = match ipv6_ext::walk(p.l3()) {
+        Ok(found) => found,
+        Err(ipv6_ext::ChainError::TooLong) => return Err(DropReason::Ip6ExtensionChain),
+        Err(ipv6_ext::ChainError::Truncated | ipv6_ext::ChainError::Misplaced { .. }) => hidden,
+    };
     p.meta.proto = found.proto;
     p.meta.options = found.hop_by_hop;
     p.meta.l4 = found.l4 as u16;
@@ -189,26 +195,26 @@ pub(super) fn chain(p: &mut Packet) {
         Some(f) if f.offset == 0 => Frag::First,
         Some(_) => Frag::Later,
     };
+    if p.meta.frag == Frag::First && !transport::header_visible(p.meta.proto, p.l4()) {
+        // RFC 7112 §5: the pointer is 0.
+        reply::parameter_problem6(cx, p, problem::INCOMPLETE_CHAIN, 0);
+        return Err(DropReason::Ip6IncompleteFirstFragment);
+    }
+    Ok(())
 }
 
 /// Whether the extension headers of a packet for this router make sense.
 pub(super) fn chain_is_whole(cx: &mut Cx<'_>, p: &Packet) -> Result<(), DropReason> {
     match ipv6_ext::walk(p.l3()) {
-        Ok(_) => {}
-        Err(ipv6_ext::ChainError::TooLong) => return Err(DropReason::Ip6ExtensionChain),
-        Err(ipv6_ext::ChainError::Truncated) => return Err(DropReason::Ip6BadExtension),
+        Ok(_) => Ok(()),
+        Err(ipv6_ext::ChainError::TooLong) => Err(DropReason::Ip6ExtensionChain),
+        Err(ipv6_ext::ChainError::Truncated) => Err(DropReason::Ip6BadExtension),
         Err(ipv6_ext::ChainError::Misplaced { pointer }) => {
             // RFC 8200 §4.1: hop-by-hop options only right behind the IPv6 header, else 4/1.
             reply::parameter_problem6(cx, p, problem::NEXT_HEADER, pointer as u32);
-            return Err(DropReason::Ip6BadExtension);
+            Err(DropReason::Ip6BadExtension)
         }
     }
-    // RFC 8200 §4.5: the pointer is zero.
-    if p.meta.frag == Frag::First && !transport::header_visible(p.meta.proto, p.l4()) {
-        reply::parameter_problem6(cx, p, problem::INCOMPLETE_CHAIN, 0);
-        return Err(DropReason::Ip6IncompleteFirstFragment);
-    }
-    Ok(())
 }
 
 /// Options that every router on the way looks at (RFC 8200 §4.3).

@@ -7,7 +7,7 @@
 //!                        send: what the router itself makes ─► route::output ─► OUTPUT ─► POSTROUTING
 //! ```
 //!
-//! The order of the stages stands here, in [`inward`], [`local`] and [`outward`], and nowhere else. A
+//! The order of the stages stands here, in `inward`, `local` and `outward`, and nowhere else. A
 //! stage takes the packet in place and gives a verdict: on it goes, or a [`DropReason`]. What a stage
 //! wants sent because of a packet (an ICMP error, an ARP reply) is put in line and walks outward
 //! after it, so that the walk never calls itself.

@@ -87,7 +87,7 @@ fn solicitation(
         DadState::Tentative | DadState::Duplicate => return Err(DropReason::AddressTentative),
     }
     if probing {
-        advertise(cx, link, own, ns.target, ALL_NODES, false, anycast);
+        advertise(cx, link, own, ns.target, ALL_NODES, Asked { solicited: false, by_group: true, anycast });
         return Ok(());
     }
     if let Some(mac) = ns.source_mac {
@@ -97,10 +97,12 @@ fn solicitation(
         let mut actions = std::mem::take(&mut cx.me.actions);
         cx.live.neighbors.solicited(link, src.into(), mac, cx.now, &mut actions);
         resolve::apply(cx, actions);
-    } else if dst.is_multicast() {
+    } else if dst.is_multicast() && cx.live.neighbors.get(link, src.into(), cx.now).is_none() {
+        // It should have said where to answer to (RFC 4861 §4.3).
         return Err(DropReason::NdpInvalid);
     }
-    advertise(cx, link, own, ns.target, src, true, anycast);
+    let by_group = dst.is_multicast();
+    advertise(cx, link, own, ns.target, src, Asked { solicited: true, by_group, anycast });
     Ok(())
 }
 
@@ -128,22 +130,30 @@ fn advertisement(cx: &mut Cx<'_>, link: LinkId, na: &ndp::NeighborAdvert) -> Res
     Ok(())
 }
 
-fn advertise(
-    cx: &mut Cx<'_>,
-    link: LinkId,
-    own: Mac,
-    target: Ipv6Addr,
-    to: Ipv6Addr,
+/// How an address was asked for.
+struct Asked {
+    /// By somebody who can be answered; a probe for duplicates can't.
     solicited: bool,
+    /// By its group: whoever asked the station itself knows the MAC (RFC 4861 §7.2.4).
+    by_group: bool,
+    /// The address is an anycast one.
     anycast: bool,
-) {
+}
+
+fn advertise(cx: &mut Cx<'_>, link: LinkId, own: Mac, target: Ipv6Addr, to: Ipv6Addr, asked: Asked) {
     cx.tally(Tally::Advertisements);
+    let Asked { solicited, by_group, anycast } = asked;
     // An anycast address is nobody's own: it is advertised from another, and overrides nothing
     // (RFC 4861 §7.2.7).
-    let src = if anycast { source::for_solicit(cx, link, to.into(), None) } else { Some(target.into()) };
+    let src = if anycast { source::on_link(cx, link, to.into()) } else { Some(target.into()) };
     let Some(IpAddr::V6(src)) = src else { return };
-    let na =
-        ndp::NeighborAdvert { router: true, solicited, override_: !anycast, target, target_mac: Some(own) };
+    let na = ndp::NeighborAdvert {
+        router: true,
+        solicited,
+        override_: !anycast && by_group,
+        target,
+        target_mac: by_group.then_some(own),
+    };
     emit(cx, link, src, to, None, |buf| na.emit(src, to, buf));
 }
 
@@ -175,7 +185,8 @@ pub(super) fn send_redirect(cx: &mut Cx<'_>, p: &Packet, link: LinkId, target: I
     let (src, dst) = (ip.src(), ip.dst());
     let Some(l) = cx.snap.links.get(link) else { return };
     let Some(from) = l.link_local() else { return };
-    let redirect = ndp::Redirect { target, destination: dst, target_mac: None, redirected: p.l3() };
+    let target_mac = cx.live.neighbors.get(link, target.into(), cx.now).and_then(|n| n.mac);
+    let redirect = ndp::Redirect { target, destination: dst, target_mac, redirected: p.l3() };
     emit(cx, link, from, src, None, |buf| redirect.emit(from, src, buf));
 }
 

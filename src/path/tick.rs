@@ -27,10 +27,11 @@ pub fn timeout(cx: &mut Cx<'_>) {
     settle(cx);
 }
 
-/// A link went up or down: its neighbors are forgotten, its addresses checked anew.
-pub fn link_changed(cx: &mut Cx<'_>, link: LinkId, up: bool) {
+/// A link went up or down: its neighbors are forgotten, its addresses checked anew. `false` if that is no
+/// news, and nothing happened.
+pub fn link_changed(cx: &mut Cx<'_>, link: LinkId, up: bool) -> bool {
     if !cx.live.states.set(link, up) {
-        return;
+        return false;
     }
     let mut actions = std::mem::take(&mut cx.me.actions);
     if !up {
@@ -49,6 +50,7 @@ pub fn link_changed(cx: &mut Cx<'_>, link: LinkId, up: bool) {
     }
     dad(cx, probes);
     settle(cx);
+    true
 }
 
 pub(super) fn dad(cx: &mut Cx<'_>, actions: Vec<DadAction>) {

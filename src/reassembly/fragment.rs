@@ -223,3 +223,6 @@ fn unfragmentable(l3: &[u8]) -> Option<(usize, usize)> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

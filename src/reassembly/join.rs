@@ -47,7 +47,8 @@ pub(super) fn join6(datagram: Datagram) -> Joined {
             let mut ip = Ipv6::new(whole.l3_mut())?;
             ip.set_payload_len(len);
             ip.set_traffic_class(ip.traffic_class() | ecn);
-            let chain = ipv6_ext::walk(whole.l3()).ok()?;
+            // A fragment header behind the fragment header is nonsense (ipv6_frag_rcv).
+            let chain = ipv6_ext::walk(whole.l3()).ok().filter(|c| c.frag.is_none())?;
             whole.meta.proto = chain.proto;
             whole.meta.l4 = u16::try_from(chain.l4).ok()?;
             Some(())

@@ -67,3 +67,8 @@ pub enum Tell {
         pointer: u32,
     },
 }
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;

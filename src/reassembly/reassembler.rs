@@ -165,7 +165,7 @@ impl Half {
     ) {
         self.open(key, now + timeout);
         self.check_distance(key, now + timeout, max_dist, out);
-        let (ingress, mark) = (packet.meta.ingress, packet.meta.traced);
+        let (ingress, traced) = (packet.meta.ingress, packet.meta.traced);
         // A pool that keeps nothing: storage that large is better freed than kept waiting here.
         let packet = packet.compact(&mut Pool::new(0));
         let cost = packet.footprint() + FRAGMENT_COST;
@@ -180,7 +180,7 @@ impl Half {
                 match joined {
                     Ok((mut packet, largest, absorbed)) => {
                         packet.meta.ingress = ingress;
-                        packet.meta.traced |= mark;
+                        packet.meta.traced |= traced;
                         out.push(Done::Whole { packet, largest, absorbed });
                     }
                     Err(packets) => drop_all(packets, DropReason::FragmentInvalid, out),

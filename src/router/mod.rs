@@ -134,9 +134,9 @@ impl Worker {
         self.with(now, |cx| path::send(cx, packet));
     }
 
-    /// A link went up or down.
-    pub fn handle_link(&mut self, link: LinkId, up: bool, now: Instant) {
-        self.with(now, |cx| path::link_changed(cx, link, up));
+    /// A link went up or down; `false` if that is no news.
+    pub fn handle_link(&mut self, link: LinkId, up: bool, now: Instant) -> bool {
+        self.with(now, |cx| path::link_changed(cx, link, up))
     }
 
     /// Does what is due by now. Calling early does no harm.

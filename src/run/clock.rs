@@ -24,7 +24,7 @@ impl Clock {
 }
 
 /// The time of day, UTC, in milliseconds since midnight.
-pub fn wall_ms() -> u64 {
+pub(super) fn wall_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     (since.as_millis() % 86_400_000) as u64
 }

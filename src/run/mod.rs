@@ -1,1 +1,273 @@
-//! x
+//! The running router: threads, clock, shutdown.
+//!
+//! ```text
+//! worker × N   owns one port of each link: receive → walk → transmit, to completion
+//! host × 1     the local stack: channels in and out
+//! caller       control socket, signals
+//! ```
+//!
+//! [`start`] opens everything first and forwards only then: it either gives a router that works
+//! whole, or an error and nothing left behind. Threads inherit the network namespace of the caller.
+//!
+//! Shutdown: the flag is set, every thread is woken, each empties what it has and ends, ports are
+//! dropped (which gives back what they took from the host), then [`Running::stop`] returns.
+
+mod clock;
+mod host;
+mod serve;
+mod signals;
+mod worker;
+
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread::{self, JoinHandle};
+
+use mio::Poll;
+
+use crate::base::{Instant, LinkId};
+use crate::config::{Config, Problems};
+use crate::control::answer::{Sources, answer};
+use crate::control::{Answer, Verb};
+use crate::fib::Rib;
+use crate::host::{Host, Services};
+use crate::io::{DeviceSpec, OpenError, Port};
+use crate::path::{Listeners, LiveConfig, Snapshot};
+use crate::router::Router;
+
+pub use clock::Clock;
+pub use serve::{ServeError, serve};
+pub use signals::{Asked, Signals};
+use worker::{Loop, SharedWaker, Ties, Watch};
+
+/// Packets on their way to the local stack, and back, that may wait.
+const HOST_CHANNEL: usize = 1_024;
+
+/// Why a router did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration can't be put into force.
+    #[error("{0}")]
+    Config(#[from] Problems),
+    /// A link's device could not be opened.
+    #[error("link {link}: {source}")]
+    Open {
+        /// The link.
+        link: String,
+        /// What was wrong.
+        source: OpenError,
+    },
+    /// The system refused a thread or a poll.
+    #[error("the system refused a thread or its poll: {0}")]
+    System(#[from] io::Error),
+}
+
+/// A router at work. Dropping it stops it.
+pub struct Running {
+    name: String,
+    router: Router,
+    rib: Arc<Rib>,
+    clock: Clock,
+    stop: Arc<AtomicBool>,
+    wakers: Vec<SharedWaker>,
+    threads: Vec<(String, JoinHandle<io::Result<()>>)>,
+}
+
+/// Opens the links and starts the threads.
+pub fn start(config: &Config) -> Result<Running, StartError> {
+    let links = config.links_table();
+    let (rib, fib) = config.routing(&links)?;
+    let services = Services { echo: config.services.echo, discard: config.services.discard };
+    let snapshot = Snapshot {
+        listeners: Listeners { udp: services.ports() },
+        fib: Arc::new(fib),
+        icmp_rate: config.icmp.rate,
+        watchers: Vec::new(),
+        links,
+    };
+    let cpus = thread::available_parallelism().map_or(1, usize::from);
+    let workers = config.workers(cpus);
+    let mut ports = open(config, &snapshot, workers)?;
+
+    let seed = RandomState::new().build_hasher().finish();
+    let clock = Clock::start();
+    let router = Router::new(snapshot, LiveConfig { seed, ..LiveConfig::default() }, clock::wall_ms());
+    for n in &config.neighbors {
+        if let Some(link) = router.snapshot().links.named(&n.dev) {
+            router.set_static_neighbor(link.id, n.ip, n.mac);
+        }
+    }
+    let stop = Arc::new(AtomicBool::new(false));
+    let (to_host, from_workers) = crossbeam_channel::bounded(HOST_CHANNEL);
+    let (to_worker, from_host) = crossbeam_channel::bounded(HOST_CHANNEL);
+    let host_poll = Poll::new()?;
+    let host_waker = Loop::waker(&host_poll)?;
+    let mut running = Running {
+        name: config.name.clone(),
+        router: router.clone(),
+        rib: Arc::new(rib),
+        clock,
+        stop: stop.clone(),
+        wakers: vec![host_waker.clone()],
+        threads: Vec::new(),
+    };
+
+    let mut loops = Vec::new();
+    for i in 0..workers {
+        let poll = Poll::new()?;
+        running.wakers.push(Loop::waker(&poll)?);
+        let ties = Ties {
+            to_host: to_host.clone(),
+            host_waker: host_waker.clone(),
+            from_host: (i == 0).then(|| from_host.clone()),
+            stop: stop.clone(),
+        };
+        let mine = ports.iter_mut().filter_map(|(id, of)| Some((*id, of.next()?))).collect();
+        let watch = (i == 0).then(|| Watch::new(router.clone()));
+        let mut l = Loop::new(router.worker(), mine, poll, ties, clock, watch);
+        l.prepare()?;
+        loops.push(l);
+    }
+    let host = host::HostLoop {
+        host: Host::new(services, seed.rotate_left(32)),
+        ledger: router.worker(),
+        poll: host_poll,
+        from_workers,
+        to_worker,
+        worker_waker: running.wakers[1].clone(),
+        stop,
+        clock,
+    };
+    running.spawn("host".into(), move || host.run())?;
+    for (i, l) in loops.into_iter().enumerate() {
+        running.spawn(format!("worker-{i}"), move || l.run())?;
+    }
+    Ok(running)
+}
+
+type LinkPorts = Vec<(LinkId, std::vec::IntoIter<Box<dyn Port>>)>;
+
+fn open(config: &Config, snapshot: &Snapshot, workers: usize) -> Result<LinkPorts, StartError> {
+    let mut all = Vec::new();
+    for l in &config.links {
+        let Some(link) = snapshot.links.named(&l.name) else { continue };
+        let spec = DeviceSpec {
+            kind: l.kind,
+            name: l.name.clone(),
+            device: l.device.clone(),
+            mac: l.mac,
+            mtu: l.mtu,
+            queues: l.queues.unwrap_or(workers).min(workers),
+            offload: l.offload,
+            persist: l.persist,
+            owner: l.owner,
+            group: l.group,
+        };
+        let ports = crate::io::open(&spec, workers)
+            .map_err(|source| StartError::Open { link: l.name.clone(), source })?;
+        all.push((link.id, ports.into_iter()));
+    }
+    Ok(all)
+}
+
+impl Running {
+    /// The router, for reading its tables and counters.
+    pub fn router(&self) -> &Router {
+        &self.router
+    }
+
+    /// The router's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Answers a request of the control socket.
+    pub fn answer(&self, verb: &Verb) -> Answer {
+        let snapshot = self.router.snapshot();
+        let live = self.router.live();
+        let sources = Sources {
+            name: &self.name,
+            uptime: self.now().since(Instant::ZERO),
+            now: self.now(),
+            totals: &self.router.totals(),
+            links: &snapshot.links,
+            states: &live.states,
+            rib: &self.rib,
+            neighbors: &live.neighbors,
+            dad: &live.dad,
+        };
+        answer(verb, &sources)
+    }
+
+    /// The time on the router's clock.
+    pub fn now(&self) -> Instant {
+        self.clock.now()
+    }
+
+    /// The name of a thread that ended by itself, which none should: the router no longer works whole.
+    pub fn failed(&self) -> Option<&str> {
+        self.threads.iter().find(|(_, t)| t.is_finished()).map(|(name, _)| name.as_str())
+    }
+
+    /// Ends all threads and closes all devices. Gives the first error that a thread ended with.
+    pub fn stop(mut self) -> io::Result<()> {
+        self.end()
+    }
+
+    fn end(&mut self) -> io::Result<()> {
+        self.stop.store(true, Relaxed);
+        for waker in &self.wakers {
+            waker.wake().ok();
+        }
+        let mut result = Ok(());
+        for (name, thread) in self.threads.drain(..) {
+            let ended = thread.join().unwrap_or_else(|_| Err(io::Error::other(format!("{name} panicked"))));
+            if result.is_ok() {
+                result = ended;
+            }
+        }
+        result
+    }
+
+    fn spawn(
+        &mut self,
+        name: String,
+        body: impl FnOnce() -> io::Result<()> + Send + 'static,
+    ) -> io::Result<()> {
+        let thread = thread::Builder::new().name(name.clone()).spawn(body)?;
+        self.threads.push((name, thread));
+        Ok(())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Err(e) = self.end() {
+            tracing::error!("a thread ended badly: {e}");
+        }
+    }
+}
+
+/// Tells the service manager that started us, if one did (sd_notify(3)).
+pub fn tell_systemd(state: &str) {
+    let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return };
+    let sent = notify(Path::new(&path), state);
+    if let Err(e) = sent {
+        tracing::warn!("systemd could not be told '{state}': {e}");
+    }
+}
+
+fn notify(path: &Path, state: &str) -> io::Result<()> {
+    use std::os::linux::net::SocketAddrExt;
+    use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::net::{SocketAddr, UnixDatagram};
+    let address = match path.as_os_str().as_bytes() {
+        [b'@', name @ ..] => SocketAddr::from_abstract_name(name)?,
+        _ => SocketAddr::from_pathname(path)?,
+    };
+    UnixDatagram::unbound()?.send_to_addr(state.as_bytes(), &address)?;
+    Ok(())
+}

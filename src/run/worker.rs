@@ -5,7 +5,9 @@
 //! established flow. All workers run the timers that are due, whoever comes first; the first worker
 //! alone watches the links' condition and sends what the local stack makes, so that both have an order.
 
+use std::collections::BTreeSet;
 use std::io;
+use std::net::Ipv6Addr;
 use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -17,9 +19,10 @@ use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::base::{Column, DropReason, Instant, LinkId};
 use crate::io::{Port, Sent, Status};
+use crate::neighbor::DadState;
 use crate::packet::Packet;
 use crate::path::Handed;
-use crate::router::Worker;
+use crate::router::{Router, Worker};
 
 use super::clock::Clock;
 
@@ -67,8 +70,8 @@ pub(super) struct Loop {
     ties: Ties,
     clock: Clock,
     next_check: Instant,
-    /// Whether this worker says when links go up and down.
-    watches: bool,
+    /// The first worker says when links go up and down, and what becomes of their addresses.
+    watch: Option<Watch>,
     frames: Vec<Packet>,
 }
 
@@ -80,12 +83,14 @@ impl Loop {
         poll: Poll,
         ties: Ties,
         clock: Clock,
-        watches: bool,
+        watch: Option<Watch>,
     ) -> Self {
-        let slots =
-            ports.into_iter().map(|(link, port)| Slot { link, port, registered: None, ready: true }).collect();
+        let slots = ports
+            .into_iter()
+            .map(|(link, port)| Slot { link, port, registered: None, ready: true })
+            .collect();
         let frames = Vec::with_capacity(BATCH);
-        Loop { worker, slots, poll, ties, clock, next_check: Instant::ZERO, watches, frames }
+        Loop { worker, slots, poll, ties, clock, next_check: Instant::ZERO, watch, frames }
     }
 
     /// The poll's waker, for whoever has something for this thread.
@@ -198,10 +203,10 @@ impl Loop {
                 break;
             }
         }
-        self.to_host();
+        self.hand_to_host();
     }
 
-    fn to_host(&mut self) {
+    fn hand_to_host(&mut self) {
         let mut refused = Vec::new();
         let mut any = false;
         for p in self.worker.drain_host() {
@@ -223,7 +228,6 @@ impl Loop {
     /// Looks after the ports: condition, descriptor, capabilities.
     fn check(&mut self, now: Instant) -> io::Result<()> {
         self.next_check = now + CHECK;
-        let mut changed = false;
         for (i, slot) in self.slots.iter_mut().enumerate() {
             let status = slot.port.check();
             let wanted = slot.port.fd().map(|fd| (fd, slot.port.epoch()));
@@ -233,15 +237,18 @@ impl Loop {
                     self.poll.registry().register(&mut SourceFd(&fd), Token(i), Interest::READABLE)?;
                 }
                 slot.registered = wanted;
-                slot.ready = true;
             }
+            // What an edge failed to announce waits no longer than this.
+            slot.ready = true;
             self.worker.set_caps(slot.link, slot.port.caps());
-            if self.watches {
-                self.worker.handle_link(slot.link, status == Status::Up, now);
-                changed = true;
+            if let Some(watch) = &self.watch
+                && self.worker.handle_link(slot.link, status == Status::Up, now)
+            {
+                watch.say(slot.link, status);
             }
         }
-        if changed {
+        if let Some(watch) = &mut self.watch {
+            watch.look();
             self.flush();
         }
         Ok(())
@@ -251,6 +258,53 @@ impl Loop {
     fn pause(&self) -> Duration {
         let now = self.clock.now();
         self.worker.poll_timeout().min(self.next_check).since(now)
+    }
+}
+
+/// What the first worker tells people about.
+pub(super) struct Watch {
+    router: Router,
+    duplicates: BTreeSet<(LinkId, Ipv6Addr)>,
+    started: bool,
+}
+
+impl Watch {
+    pub(super) fn new(router: Router) -> Self {
+        Watch { router, duplicates: BTreeSet::new(), started: false }
+    }
+
+    fn name(&self, link: LinkId) -> String {
+        self.router.snapshot().links.get(link).map_or_else(|| link.to_string(), |l| l.name.clone())
+    }
+
+    /// That links are up in the beginning is as it should be, and no news.
+    fn say(&self, link: LinkId, status: Status) {
+        if self.started || status != Status::Up {
+            tracing::info!("link {}: {}", self.name(link), in_words(status));
+        }
+    }
+
+    /// Warns of addresses that turned out to be another station's.
+    fn look(&mut self) {
+        let addresses = self.router.live().dad.addresses();
+        let found = addresses.into_iter().filter(|(.., state)| *state == DadState::Duplicate);
+        let found: BTreeSet<_> = found.map(|(link, addr, _)| (link, addr)).collect();
+        for (link, addr) in found.difference(&self.duplicates) {
+            tracing::warn!(
+                "link {}: another station has {addr}; it is not used until the link has been down and up again",
+                self.name(*link)
+            );
+        }
+        self.duplicates = found;
+        self.started = true;
+    }
+}
+
+fn in_words(status: Status) -> &'static str {
+    match status {
+        Status::Up => "up",
+        Status::Down => "down",
+        Status::Gone => "its device is gone; it is taken up again when one of that name comes back",
     }
 }
 

@@ -79,7 +79,7 @@ impl Arp {
             return Err(ArpError::Short(b.len()));
         }
         let (hardware, protocol) = (u16_at(b, 0), u16_at(b, 2));
-        if hardware != HARDWARE_ETHERNET {
+        if ![HARDWARE_ETHERNET, HARDWARE_IEEE802].contains(&hardware) {
             return Err(ArpError::Hardware(hardware));
         }
         if protocol != ethernet::IPV4 {
@@ -134,6 +134,8 @@ impl From<Op> for u16 {
 
 /// Ethernet among the hardware types (IANA "ARP Parameters").
 const HARDWARE_ETHERNET: u16 = 1;
+/// IEEE 802 networks; some stations call Ethernet so, and Linux takes it (`arp_process`).
+const HARDWARE_IEEE802: u16 = 6;
 
 #[cfg(test)]
 mod tests {

@@ -14,7 +14,7 @@ use std::net::Ipv4Addr;
 
 use super::bytes::{put, put_u8, put_u16, put_u32, u8_at, v4_at};
 use super::checksum;
-use super::ipv4::HEADER_LEN;
+use super::ipv4::{HEADER_LEN, MAX_HEADER_LEN};
 
 /// What the options of a packet ask for. Positions are offsets from the IP header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -199,6 +199,67 @@ pub fn stamp_on_forward(header: &mut [u8], opts: &Options, out_addr: Ipv4Addr, m
     put_u16(header, 10, csum);
 }
 
+/// Options of a packet made here: up to 40 bytes, a multiple of 4.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Echoed {
+    bytes: [u8; MAX_LEN],
+    len: usize,
+}
+
+impl Echoed {
+    /// The bytes that go behind the fixed header.
+    pub fn as_slice(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}
+
+/// The options of an ICMP reply to, or error about, the packet with this header: its record route and timestamp, each
+/// filled in twice, on arrival and on the way back, as Linux does (RFC 1122 §3.2.2.6). `addr` is the reply's source
+/// address, `ours` tells the router's own. Empty if there is nothing to echo; `None` if an option has room for half an
+/// entry, then Linux sends no reply.
+///
+/// A source route is not turned round: packets with one are refused.
+pub fn echo(
+    header: &[u8],
+    opts: &Options,
+    addr: Ipv4Addr,
+    ms_since_midnight: u32,
+    ours: impl Fn(Ipv4Addr) -> bool,
+) -> Option<Echoed> {
+    // The fixed header in front stays zero: it only makes the offsets those of a packet.
+    let mut reply = [0; HEADER_LEN + MAX_LEN];
+    let mut end = HEADER_LEN;
+    for at in [opts.record_route, opts.timestamp].into_iter().flatten().map(usize::from) {
+        let option = header.get(at..at + usize::from(u8_at(header, at + 1)))?;
+        reply.get_mut(end..end + option.len())?.copy_from_slice(option);
+        end += option.len();
+    }
+    let end = end.next_multiple_of(4);
+    let arrived = parse(&reply[..end]).ok()?;
+    stamp_echo(&mut reply[..end], arrived, addr, ms_since_midnight, &ours);
+    // A timestamp that is full now has counted its overflow already: it stands last, and is left out.
+    let full = |at: &u8| u8_at(&reply, usize::from(*at) + 2) > u8_at(&reply, usize::from(*at) + 1);
+    let until = arrived.timestamp.filter(full).map_or(end, usize::from);
+    let leaving = parse(&reply[..until]).ok()?;
+    stamp_echo(&mut reply[..until], leaving, addr, ms_since_midnight, &ours);
+    let mut bytes = [0; MAX_LEN];
+    bytes.copy_from_slice(&reply[HEADER_LEN..]);
+    Some(Echoed { bytes, len: end - HEADER_LEN })
+}
+
+fn stamp_echo(
+    header: &mut [u8],
+    mut opts: Options,
+    addr: Ipv4Addr,
+    ms_since_midnight: u32,
+    ours: impl Fn(Ipv4Addr) -> bool,
+) {
+    if opts.prespecified(header).is_some_and(ours) {
+        opts.set_prespecified_is_ours();
+    }
+    stamp_on_forward(header, &opts, addr, ms_since_midnight);
+}
+
 /// Where the pointer of the option at `at` points to.
 fn entry(at: usize, pointer: u8) -> usize {
     (at + usize::from(pointer)).saturating_sub(1)
@@ -222,6 +283,9 @@ pub fn copied_options(options: &mut [u8]) {
     }
 }
 
+/// Bytes of options at most.
+const MAX_LEN: usize = MAX_HEADER_LEN - HEADER_LEN;
+
 /// Option kinds: IANA "IP Option Numbers".
 const END: u8 = 0;
 const NOP: u8 = 1;
@@ -239,130 +303,4 @@ const TS_ADDR: u8 = 1;
 const TS_PRESPEC: u8 = 3;
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::wire::ipv4::Ipv4;
-
-    const OUT: Ipv4Addr = Ipv4Addr::new(10, 2, 0, 1);
-
-    fn header(options: &[u8]) -> Vec<u8> {
-        let mut h = vec![0x45, 0, 0, 99, 0, 0, 0, 0, 64, 17, 0, 0, 10, 1, 0, 2, 10, 2, 0, 2];
-        h.extend(options);
-        h.resize(h.len().next_multiple_of(4), 0);
-        h[0] = 0x40 | (h.len() / 4) as u8;
-        Ipv4::new(&mut h).unwrap().fill_checksum();
-        h
-    }
-
-    fn stamped(options: &[u8]) -> Vec<u8> {
-        let mut h = header(options);
-        let opts = parse(&h).unwrap();
-        stamp_on_forward(&mut h, &opts, OUT, 0x0102_0304);
-        assert!(Ipv4::new(&h).unwrap().verify_checksum());
-        h.split_off(20)
-    }
-
-    #[test]
-    fn what_options_ask_for() {
-        let o = parse(&header(&[1, 7, 7, 4, 0, 0, 0, 0, 148, 4, 0, 0])).unwrap();
-        assert_eq!((o.record_route, o.timestamp, o.router_alert), (Some(21), None, true));
-        let o = parse(&header(&[131, 7, 4, 10, 9, 9, 9])).unwrap();
-        assert_eq!((o.source_route, o.source_route_at), (SourceRoute::Loose, 20));
-        assert_eq!(parse(&header(&[137, 3, 4])).unwrap().source_route, SourceRoute::Strict);
-        assert!(!parse(&header(&[148, 4, 0, 1])).unwrap().router_alert);
-        assert_eq!(parse(&header(&[])), Ok(Options::default()));
-        assert_eq!(parse(&header(&[130, 4, 1, 2, 94, 3, 9])), Ok(Options::default()), "unknown ones pass");
-    }
-
-    #[test]
-    fn pointers_of_parameter_problems_are_those_of_linux() {
-        for (options, pointer) in [
-            (&[7][..], 20),                // no length: the padding's zero is below 2
-            (&[7, 1, 0, 0], 20),           // length below 2
-            (&[7, 9, 4, 0], 20),           // beyond the header
-            (&[1, 1, 1, 68], 23),          // a lone kind as the last byte
-            (&[131, 2, 1, 1], 21),         // no pointer
-            (&[131, 3, 3, 1], 22),         // pointer into the header
-            (&[131, 3, 4, 137, 3, 4], 23), // two source routes
-            (&[7, 2, 1, 1], 21),
-            (&[7, 7, 3, 0, 0, 0, 0], 22),
-            (&[7, 7, 5, 0, 0, 0, 0], 22), // room for less than an address
-            (&[7, 3, 4, 7, 3, 4], 23),    // two record routes
-            (&[68, 3, 5, 0], 21),
-            (&[68, 8, 4, 0, 0, 0, 0, 0], 22),
-            (&[68, 8, 6, 0, 0, 0, 0, 0], 22),
-            (&[68, 8, 5, 1, 0, 0, 0, 0], 22), // address and time need eight bytes
-            (&[68, 4, 5, 0xf0], 23),          // the overflow overflows
-            (&[68, 4, 5, 0, 68, 4, 5, 0], 24),
-            (&[148, 3, 0, 0], 21),
-        ] {
-            assert_eq!(parse(&header(options)), Err(pointer), "{options:?}");
-        }
-        assert!(parse(&header(&[7, 3, 4])).is_ok(), "full from the beginning");
-        assert!(parse(&header(&[68, 4, 5, 0xf3])).is_ok(), "prescribed addresses don't overflow");
-    }
-
-    #[test]
-    fn record_route() {
-        assert_eq!(stamped(&[7, 11, 4, 0, 0, 0, 0, 0, 0, 0, 0]), [7, 11, 8, 10, 2, 0, 1, 0, 0, 0, 0, 0]);
-        assert_eq!(stamped(&[7, 7, 8, 9, 9, 9, 9]), [7, 7, 8, 9, 9, 9, 9, 0], "full");
-    }
-
-    #[test]
-    fn timestamps() {
-        assert_eq!(stamped(&[68, 8, 5, 0, 0, 0, 0, 0]), [68, 8, 9, 0, 1, 2, 3, 4]);
-        assert_eq!(
-            stamped(&[68, 12, 5, 1, 0, 0, 0, 0, 0, 0, 0, 0]),
-            [68, 12, 13, 1, 10, 2, 0, 1, 1, 2, 3, 4]
-        );
-        assert_eq!(stamped(&[68, 4, 5, 0x20]), [68, 4, 5, 0x30], "overflow is counted");
-        assert_eq!(stamped(&[68, 4, 5, 0x23]), [68, 4, 5, 0x23], "but not of prescribed addresses");
-        let prescribed = [68, 12, 5, 3, 10, 2, 0, 1, 0, 0, 0, 0];
-        assert_eq!(stamped(&prescribed), prescribed, "another router's");
-        let mut h = header(&prescribed);
-        let mut opts = parse(&h).unwrap();
-        assert_eq!(opts.prespecified(&h), Some(OUT));
-        opts.set_prespecified_is_ours();
-        stamp_on_forward(&mut h, &opts, Ipv4Addr::UNSPECIFIED, 0x0102_0304);
-        assert_eq!(h[20..], [68, 12, 13, 3, 10, 2, 0, 1, 1, 2, 3, 4]);
-    }
-
-    #[test]
-    fn nothing_is_smuggled_behind_the_end() {
-        assert_eq!(stamped(&[1, 0, 0xde, 0xad]), [1, 0, 0, 0]);
-        assert!(!parse(&header(&[1, 0, 0, 0])).unwrap().wants_stamp());
-    }
-
-    #[test]
-    fn later_fragments_keep_what_is_to_be_copied() {
-        let mut o = [7, 3, 4, 148, 4, 0, 0, 68, 4, 5, 0, 1, 130, 3, 9, 0, 7, 3];
-        copied_options(&mut o);
-        assert_eq!(o, [1, 1, 1, 148, 4, 0, 0, 1, 1, 1, 1, 1, 130, 3, 9, 0, 7, 3]);
-        let mut lying = [7, 9, 4];
-        copied_options(&mut lying);
-        assert_eq!(lying, [7, 9, 4]);
-    }
-
-    proptest! {
-        #[test]
-        fn any_options(
-            options in proptest::collection::vec(
-                prop_oneof![Just(7u8), Just(68), Just(131), Just(0), Just(1), 0u8..16, any::<u8>()], 0..=40),
-            ours: bool,
-        ) {
-            let mut h = header(&options);
-            if let Ok(mut opts) = parse(&h) {
-                if ours && opts.prespecified(&h).is_some() {
-                    opts.set_prespecified_is_ours();
-                }
-                stamp_on_forward(&mut h, &opts, OUT, 7);
-                let p = Ipv4::new(&h).unwrap();
-                prop_assert!(p.verify_checksum());
-                prop_assert_eq!((p.header_len(), p.src(), p.ttl()), (h.len(), Ipv4Addr::new(10, 1, 0, 2), 64));
-            }
-            copied_options(&mut h[20..]);
-        }
-    }
-}
+mod tests;

@@ -112,7 +112,7 @@ pub fn walk(packet: &[u8]) -> Result<Chain, ChainError> {
                 return Ok(chain);
             }
         };
-        let header = packet.get(at..).filter(|h| h.len() >= 8).ok_or(ChainError::Truncated)?;
+        let Some(header) = packet.get(at..).filter(|h| h.len() >= 8) else { return cut_short(chain) };
         let mut len = match chain.proto {
             proto::AH => (usize::from(u8_at(header, 1)) + 2) * unit,
             _ => (usize::from(u8_at(header, 1)) + 1) * unit,
@@ -149,13 +149,20 @@ pub fn walk(packet: &[u8]) -> Result<Chain, ChainError> {
             _ => {}
         }
         if header.len() < len {
-            return Err(ChainError::Truncated);
+            return cut_short(chain);
         }
         chain.proto = u8_at(header, 0);
         chain.proto_field = at;
         at += len;
     }
     Err(ChainError::TooLong)
+}
+
+/// A chain that ends in the midst of a header. In a first fragment the rest of it stands in another, and no
+/// upper-layer header can be seen here (RFC 7112).
+fn cut_short(chain: Chain) -> Result<Chain, ChainError> {
+    let continued = chain.frag.is_some_and(|f| f.more);
+    if continued { Ok(Chain { l4: 0, ..chain }) } else { Err(ChainError::Truncated) }
 }
 
 /// What the options of a header say to a router that may pass them on.

@@ -10,7 +10,6 @@ pub mod arp;
 mod bytes;
 pub mod checksum;
 pub mod describe;
-pub use describe::describe;
 pub mod ethernet;
 pub mod icmpv4;
 pub mod icmpv6;
@@ -25,3 +24,6 @@ pub mod tcp;
 pub mod transport;
 pub mod udp;
 pub mod vlan;
+
+#[cfg(test)]
+mod oracle;

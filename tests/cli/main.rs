@@ -1,6 +1,7 @@
 //! The binary as its users meet it: what it prints where, and its exit codes.
 
 mod check;
+mod live;
 mod usage;
 
 use std::path::Path;

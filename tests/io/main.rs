@@ -1,4 +1,7 @@
 //! Devices against a real kernel, in network namespaces that each test makes for itself.
 
+mod contract;
 mod netlink;
 mod netns;
+mod packet;
+mod tun_tap;

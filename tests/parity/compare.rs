@@ -30,7 +30,7 @@ fn without(frame: &[u8], ids: &mut HashMap<Vec<u8>, u8>) -> Vec<u8> {
         *ids.entry(id.to_vec()).or_insert(next)
     };
     let routers4 = Port::ALL.map(|p| p.router4().octets());
-    let routers6 = Port::ALL.map(|p| [p.router6().octets(), p.link_local().octets()]);
+    let routers6 = Port::ALL.map(|p| [p.host6(0), p.router6(), p.link_local()].map(|a| a.octets()));
     match f.get(12..14).map(|t| u16::from_be_bytes([t[0], t[1]])) {
         Some(frame::IPV4) if f.len() >= 34 && routers4.iter().any(|a| f[26..30] == *a) => {
             let header = 14 + usize::from(f[14] & 15) * 4;

@@ -10,14 +10,14 @@
 //!
 //! Two of these stand side by side, alike to the last MAC: in one the kernel routes, in the other Sekisho.
 
-use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::time::Instant;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use sekisho::base::Mac;
 use sekisho::lab::probes::Wiretap;
-use sekisho::lab::{End, Plan, Topology};
+use sekisho::lab::{End, Plan, Spawned, Topology, Workplace};
 
 use crate::frame::{self, V4, V6};
 
@@ -78,7 +78,7 @@ impl Port {
         }
     }
 
-    fn mtu(self) -> u32 {
+    pub(crate) fn mtu(self) -> u32 {
         if self == Port::Dmz { 1280 } else { 1500 }
     }
 
@@ -115,44 +115,55 @@ pub(crate) const ROUTES: [(&str, &str, &str); 6] = [
 /// One of the two.
 pub(crate) struct Twin {
     pub(crate) name: &'static str,
-    lab: Topology,
-    taps: Vec<(Port, Wiretap)>,
+    wires: Box<dyn Wires>,
     seen: Vec<(Port, Vec<u8>)>,
     sentinels: Vec<[u8; 4]>,
 }
 
+/// Our ends of the segments.
+pub(crate) trait Wires {
+    /// Sends a frame.
+    fn send(&mut self, port: Port, frame: &[u8]);
+    /// What came since the last time.
+    fn receive(&mut self) -> Vec<(Port, Vec<u8>)>;
+}
+
 impl Twin {
+    /// A router behind these wires.
+    pub(crate) fn new(name: &'static str, wires: impl Wires + 'static) -> Self {
+        Twin { name, wires: Box::new(wires), seen: vec![], sentinels: vec![] }
+    }
+
     /// The kernel forwards, with `settings` on top of the usual.
     pub(crate) fn kernel(name: &'static str, settings: &[(&str, &str)]) -> Self {
-        let mut plan = wires(true);
+        let mut plan = segments(true);
         for (path, value) in KERNEL_SETTINGS.iter().chain(settings) {
             plan = plan.sysctl("router", path, value);
         }
         for (to, via, dev) in ROUTES {
             plan = plan.route_on("router", to.parse().unwrap(), via.parse().unwrap(), dev);
         }
-        Twin::start(name, plan.build().unwrap())
+        Twin::new(name, Taps::open(plan.build().unwrap()))
     }
 
-    fn start(name: &'static str, lab: Topology) -> Self {
-        let taps = Port::ALL.map(|p| {
-            let tap = lab[p.name()].run(|| Wiretap::open("eth0")).unwrap();
-            (p, tap)
-        });
-        Twin { name, lab, taps: taps.into(), seen: vec![], sentinels: vec![] }
+    /// Sekisho runs, with one worker.
+    pub(crate) fn sekisho() -> Self {
+        let lab = segments(false).build().unwrap();
+        let place = Workplace::new().unwrap();
+        let control = place.path("gw.sock");
+        let file = place.write("gw.toml", &config(&control)).unwrap();
+        let program = Path::new(env!("CARGO_BIN_EXE_sekisho"));
+        let mut router = Spawned::start(&lab["router"], program, &["run", file.to_str().unwrap()]).unwrap();
+        router.wait_for_socket(&control, Duration::from_secs(10)).unwrap();
+        Twin::new("sekisho", Process { taps: Taps::open(lab), _router: router, _place: place })
     }
 
-    /// The namespace of the router.
-    pub(crate) fn router(&self) -> &sekisho::lab::Netns {
-        &self.lab["router"]
-    }
-
-    pub(crate) fn send(&self, port: Port, frame: &[u8]) {
-        self.tap(port).send(frame).unwrap();
+    pub(crate) fn send(&mut self, port: Port, frame: &[u8]) {
+        self.wires.send(port, frame);
     }
 
     /// Sends a packet that any router forwards: what was sent before it is done with when it arrives.
-    pub(crate) fn send_sentinel(&self, port: Port, number: u32) {
+    pub(crate) fn send_sentinel(&mut self, port: Port, number: u32) {
         let far = if port == Port::Lan { Port::Wan } else { Port::Lan };
         let (src, dst) = (port.host4(250), far.host4(250));
         let data = [SENTINEL, &number.to_be_bytes()].concat();
@@ -163,13 +174,7 @@ impl Twin {
 
     /// Reads what came, and answers whoever asks for one of our stations' MACs.
     pub(crate) fn pump(&mut self) {
-        let mut came = VecDeque::new();
-        for (port, tap) in &self.taps {
-            for f in tap.until(Instant::now(), |_| false).unwrap() {
-                came.push_back((*port, f.bytes));
-            }
-        }
-        for (port, bytes) in came {
+        for (port, bytes) in self.wires.receive() {
             if let Some(reply) = answer(port, &bytes) {
                 self.send(port, &reply);
             }
@@ -196,10 +201,71 @@ impl Twin {
         self.seen.clear();
         self.sentinels.clear();
     }
+}
 
-    fn tap(&self, port: Port) -> &Wiretap {
-        &self.taps[port as usize - 1].1
+/// The ends of real wires.
+pub(crate) struct Taps {
+    /// Keeps the namespaces.
+    _lab: Topology,
+    taps: Vec<(Port, Wiretap)>,
+}
+
+impl Taps {
+    pub(crate) fn open(lab: Topology) -> Self {
+        let taps = Port::ALL.map(|p| {
+            let tap = lab[p.name()].run(|| Wiretap::open("eth0")).unwrap();
+            (p, tap)
+        });
+        Taps { _lab: lab, taps: taps.into() }
     }
+}
+
+impl Wires for Taps {
+    fn send(&mut self, port: Port, frame: &[u8]) {
+        self.taps[port as usize - 1].1.send(frame).unwrap();
+    }
+
+    fn receive(&mut self) -> Vec<(Port, Vec<u8>)> {
+        let mut came = vec![];
+        for (port, tap) in &self.taps {
+            let frames = tap.until(Instant::now(), |_| false).unwrap();
+            came.extend(frames.into_iter().map(|f| (*port, f.bytes)));
+        }
+        came
+    }
+}
+
+/// The ends of real wires, and the program between them.
+struct Process {
+    taps: Taps,
+    _router: Spawned,
+    _place: Workplace,
+}
+
+impl Wires for Process {
+    fn send(&mut self, port: Port, frame: &[u8]) {
+        self.taps.send(port, frame);
+    }
+
+    fn receive(&mut self) -> Vec<(Port, Vec<u8>)> {
+        self.taps.receive()
+    }
+}
+
+/// The router's configuration: what [`Twin::kernel`] sets up by netlink and sysctl.
+fn config(control: &Path) -> String {
+    let mut text = format!("[router]\nname = \"gw\"\nworkers = 1\ncontrol = \"{}\"\n", control.display());
+    for port in Port::ALL {
+        let (name, mac, mtu) = (port.name(), port.mac(), port.mtu());
+        let (v4, v6) = (port.router4(), port.router6());
+        text += &format!("[link.{name}]\nkind = \"packet\"\nmac = \"{mac}\"\nmtu = {mtu}\n");
+        // Like the kernel's there: what leaves is finished, so that it can be compared.
+        text += &format!("offload = \"off\"\naddresses = [\"{v4}/24\", \"{v6}/64\"]\n");
+    }
+    for (to, via, dev) in ROUTES {
+        text += &format!("[[route]]\nto = \"{to}\"\nvia = \"{via}\"\ndev = \"{dev}\"\n");
+    }
+    text
 }
 
 /// What the kernel needs to be a router like ours. Namespaces inherit IPv4 settings from the machine, so all
@@ -218,7 +284,7 @@ const KERNEL_SETTINGS: [(&str, &str); 9] = [
 
 /// The segments, with the kernel of the router's namespace having addresses or not. It finishes its own
 /// checksums, which would otherwise be read here undone.
-fn wires(kernel_routes: bool) -> Plan {
+pub(crate) fn segments(kernel_routes: bool) -> Plan {
     let mut plan = Plan::new().space("router");
     for port in Port::ALL {
         let mut end = End::new("router", port.name()).mac(port.mac()).mtu(port.mtu()).offload(!kernel_routes);

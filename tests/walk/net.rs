@@ -306,7 +306,10 @@ impl Bench {
 
 /// What frames are, a line each.
 pub(crate) fn list(frames: &[Packet]) -> String {
-    frames.iter().map(|p| format!("\n  {}", sekisho::wire::describe(p.data(), p.meta.l3 > 0))).collect()
+    frames
+        .iter()
+        .map(|p| format!("\n  {}", sekisho::wire::describe::describe(p.data(), p.meta.l3 > 0)))
+        .collect()
 }
 
 /// An Ethernet frame around an IP packet.

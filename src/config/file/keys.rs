@@ -54,10 +54,12 @@ pub(super) const LINK: Section = Section {
     ],
 };
 
-pub(super) const ROUTE: Section =
-    Section { header: "[[route]]", keys: &["to", "via", "dev", "metric", "nexthops", "type"] };
+pub(super) const ROUTE: Section = Section {
+    header: "[[route]]",
+    keys: &["to", "via", "dev", "onlink", "metric", "src", "nexthops", "type"],
+};
 
-pub(super) const NEXTHOP: Section = Section { header: "nexthops", keys: &["via", "dev", "weight"] };
+pub(super) const NEXTHOP: Section = Section { header: "nexthops", keys: &["via", "dev", "onlink", "weight"] };
 
 pub(super) const NEIGHBOR: Section = Section { header: "[[neighbor]]", keys: &["ip", "mac", "dev"] };
 

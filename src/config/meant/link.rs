@@ -9,31 +9,33 @@ use crate::base::Mac;
 use crate::config::file::{At, Given, LinkTable, Scalar};
 use crate::config::near::did_you_mean;
 use crate::config::problem::{Sink, plain, quoted};
-use crate::config::{LinkConfig, MAX_WORKERS, host};
+use crate::config::{Doubt, LinkConfig, MAX_WORKERS, host};
 use crate::link::{Address, LinkKind, RpFilter};
 
-/// The links that are in order, and what is added to the loopback.
+/// The links, and what is added to the loopback.
 pub(super) struct Meant {
     pub(super) links: Vec<LinkConfig>,
     pub(super) loopback: Vec<Address>,
 }
 
 /// Judges all links of the router called `router`.
-pub(super) fn links(tables: Vec<LinkTable>, router: &str, sink: &mut Sink<'_>) -> Meant {
+pub(super) fn links(tables: Vec<LinkTable>, router: &str, doubt: &mut Doubt, sink: &mut Sink<'_>) -> Meant {
     let mut meant = Meant { links: Vec::new(), loopback: Vec::new() };
     let mut placed = Vec::new();
     let mut devices = HashMap::new();
     for t in tables {
         if meant.links.len() == MOST {
             sink.wrong(t.name.at, format!("link {}: there are {MOST} links already", plain(&t.name.value)));
+            doubt.anything = true;
             break;
         }
         if t.name.value == LOOPBACK {
             meant.loopback = loopback(&t, sink, &mut placed);
             continue;
         }
-        let before = sink.count();
-        let Some(link) = link(&t, router, sink, &mut placed) else { continue };
+        let before = placed.len();
+        let link = link(&t, router, sink, &mut placed);
+        doubt.anything |= placed.len() - before < t.addresses.len();
         let line = link.line;
         match devices.entry(link.device.clone()) {
             Entry::Vacant(free) => {
@@ -48,9 +50,7 @@ pub(super) fn links(tables: Vec<LinkTable>, router: &str, sink: &mut Sink<'_>) -
                 sink.wrong(at, text);
             }
         }
-        if sink.count() == before {
-            meant.links.push(link);
-        }
+        meant.links.push(link);
     }
     overlaps(placed, sink);
     meant
@@ -100,7 +100,7 @@ struct Placed {
     at: usize,
 }
 
-fn link(t: &LinkTable, router: &str, sink: &mut Sink<'_>, placed: &mut Vec<Placed>) -> Option<LinkConfig> {
+fn link(t: &LinkTable, router: &str, sink: &mut Sink<'_>, placed: &mut Vec<Placed>) -> LinkConfig {
     let name = &t.name.value;
     let what = format!("link {}", plain(name));
     if let Some(bad) = no_interface_name(name) {
@@ -118,7 +118,8 @@ fn link(t: &LinkTable, router: &str, sink: &mut Sink<'_>, placed: &mut Vec<Place
     let rp_filter = word(&t.rp_filter, &format!("{what}: rp_filter"), &filters, sink);
     let offload = word(&t.offload, &format!("{what}: offload"), &[("auto", true), ("off", false)], sink);
     let queues = queues(&t.queues, &what, sink);
-    let kind = kind?;
+    // A kind that isn't one stands for one that can have everything.
+    let kind = kind.unwrap_or(LinkKind::Packet);
     let makes = matches!(kind, LinkKind::Tap | LinkKind::Tun);
     let owner = if makes { id(&t.owner, "owner", &what, host::user, sink) } else { None };
     let group = if makes { id(&t.group, "group", &what, host::group, sink) } else { None };
@@ -140,7 +141,7 @@ fn link(t: &LinkTable, router: &str, sink: &mut Sink<'_>, placed: &mut Vec<Place
         group,
     };
     link.addresses.extend(link_local(&link));
-    Some(link)
+    link
 }
 
 /// `[link.lo]` can add addresses and nothing else.

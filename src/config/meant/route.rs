@@ -6,11 +6,16 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::{LOOPBACK, Names, address, within, word};
 use crate::config::file::{Given, HopTable, RouteTable};
-use crate::config::problem::{Sink, plain};
-use crate::config::{HopConfig, LinkConfig, RouteConfig, RouteType};
+use crate::config::problem::{Sink, plain, quoted};
+use crate::config::{Doubt, HopConfig, LinkConfig, RouteConfig, RouteType};
 
 /// The route, if all is well with it.
-pub(super) fn route(t: RouteTable, names: &Names<'_>, sink: &mut Sink<'_>) -> Option<RouteConfig> {
+pub(super) fn route(
+    t: RouteTable,
+    names: &Names<'_>,
+    doubt: &mut Doubt,
+    sink: &mut Sink<'_>,
+) -> Option<RouteConfig> {
     let before = sink.count();
     let what = match t.to.get() {
         Some(to) => format!("route {}", plain(&to.value)),
@@ -44,20 +49,31 @@ pub(super) fn route(t: RouteTable, names: &Names<'_>, sink: &mut Sink<'_>) -> Op
             sink.wrong(*at, format!("{what}: {via}: {a} route can't go by way of {b}"));
         }
     }
-    if sink.count() > before {
-        return None;
-    }
     let everything = match family {
         Some(false) => IpNet::V6(Ipv6Net::default()),
         // As iproute2 takes a default route that names no address.
         _ => IpNet::V4(Ipv4Net::default()),
     };
-    let to = to?.unwrap_or(everything);
+    let to = to.map(|net| net.unwrap_or(everything));
+    let src = t.src.get().and_then(|src| match src.value.parse::<IpAddr>() {
+        Ok(addr) if names.owner(addr).is_some() && Some(addr.is_ipv4()) == family => Some(addr),
+        _ => {
+            let src_is = format!("{what}: src: {} is no address of this router", quoted(&src.value));
+            sink.wrong(src.at, format!("{src_is} in the route's family"));
+            None
+        }
+    });
+    if sink.count() > before {
+        doubt.prefixes.extend(to);
+        doubt.anything |= to.is_none();
+        return None;
+    }
+    let to = to?;
     if let Some(why) = without_effect(to, names) {
         sink.odd(t.at, format!("{what}: has no effect: {why}"));
     }
     let hops = hops.into_iter().map(|(hop, _)| hop).collect();
-    Some(RouteConfig { line: sink.line(t.at), to, kind: kind?, hops, metric })
+    Some(RouteConfig { line: sink.line(t.at), to, kind: kind?, hops, metric, src })
 }
 
 /// As `weight` of iproute2, which counts from 1 and keeps a byte.
@@ -74,7 +90,7 @@ fn ways_out(
     names: &Names<'_>,
     sink: &mut Sink<'_>,
 ) -> Vec<(HopConfig, usize)> {
-    let single = !t.hop.via.is_absent() || !t.hop.dev.is_absent();
+    let single = !t.hop.via.is_absent() || !t.hop.dev.is_absent() || !t.hop.onlink.is_absent();
     let rejects = kind.filter(|k| *k != RouteType::Unicast);
     let mut hops = Vec::new();
     match (&t.nexthops, rejects) {
@@ -140,11 +156,16 @@ fn hop(h: &HopTable, what: &str, names: &Names<'_>, sink: &mut Sink<'_>) -> Opti
         sink.wrong(at, format!("{what}: via: {addr} {why}"));
     }
     let weight = within(&h.weight, &format!("{what}: weight"), WEIGHTS, sink).unwrap_or(1);
+    let onlink = h.onlink.get().is_some_and(|o| o.value);
+    if let Some(at) = h.onlink.get().filter(|o| o.value && (h.via.is_absent() || h.dev.is_absent())) {
+        sink.wrong(at.at, format!("{what}: onlink says that via is found on dev: give both"));
+    }
     let complete = (via.is_some() || h.via.is_absent()) && (dev.is_some() || h.dev.is_absent());
     complete.then(|| HopConfig {
         via: via.map(|(addr, _)| addr),
         dev: dev.map(|l| l.name.clone()),
         weight: weight as u16, // 256 at most
+        onlink,
     })
 }
 

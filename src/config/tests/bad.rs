@@ -53,6 +53,7 @@ echo = true
         "12: link wan: unknown key 'adresses'; did you mean addresses?",
         "15: route 198.51.100.0/24: no link named 'wann'; links here are lan, wan",
         "17: route 10.9.0.1/16: bits are set beyond the prefix length: write 10.9.0.0/16",
+        "18: route 10.9.0.1/16: via: 10.1.0.1 is this router's own address on lan",
         "20: [icmp]: rate: 0 is out of range: 1 to 1000000",
         "21: [icmp]: unknown key 'echo'; it belongs in [services]",
     ];

@@ -46,7 +46,7 @@ impl Rig {
             a.push(IpCidr::new(IpAddress::v6(0xfd00, 0, 0, 0, 0, 0, 0, 2), 64)).unwrap();
         });
         Rig {
-            host: Host::new(services, 0x5eed, now),
+            host: Host::new(services, 0x5eed),
             now,
             client,
             sockets: SocketSet::new(Vec::new()),

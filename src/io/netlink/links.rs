@@ -27,12 +27,16 @@ pub struct Device {
     pub index: u32,
     /// Its name.
     pub name: String,
+    /// Whether frames on it have Ethernet headers.
+    pub ethernet: bool,
     /// Whether it was set up (`IFF_UP`).
     pub up: bool,
     /// Whether it also has a carrier (`IFF_RUNNING`).
     pub running: bool,
-    /// Whether it receives every frame (`IFF_PROMISC`), as asked for by an administrator.
+    /// Whether it receives every frame: how many ask for that is not 0 (`IFLA_PROMISCUITY`).
     pub promiscuous: bool,
+    /// How many ask for every multicast frame, sockets included (`IFLA_ALLMULTI`, Linux 6.2; 0 before).
+    pub all_multicast: u32,
     /// Its MAC, if it has one of six bytes.
     pub mac: Option<Mac>,
     /// The longest L3 packet it takes.
@@ -268,9 +272,9 @@ fn parse(payload: &[u8]) -> Option<Device> {
     let flag = |f: i32| flags & f.cast_unsigned() != 0;
     let mut device = Device {
         index: u32::from_ne_bytes(*header[4..].first_chunk()?),
+        ethernet: u16::from_ne_bytes(*header[2..].first_chunk()?) == libc::ARPHRD_ETHER,
         up: flag(libc::IFF_UP),
         running: flag(libc::IFF_UP) && flag(libc::IFF_RUNNING),
-        promiscuous: flag(libc::IFF_PROMISC),
         ..Device::default()
     };
     for attribute in NlasIterator::new(attributes).flatten() {
@@ -278,7 +282,9 @@ fn parse(payload: &[u8]) -> Option<Device> {
         match attribute.kind() {
             IFLA_ADDRESS => device.mac = <[u8; 6]>::try_from(value).ok().map(Mac),
             IFLA_IFNAME => device.name = text(value),
-            IFLA_MTU => device.mtu = value.first_chunk().map_or(0, |v| u32::from_ne_bytes(*v)),
+            IFLA_MTU => device.mtu = number(value),
+            IFLA_PROMISCUITY => device.promiscuous = number(value) > 0,
+            IFLA_ALLMULTI => device.all_multicast = number(value),
             IFLA_LINKINFO => {
                 let mut inner = NlasIterator::new(value).flatten();
                 device.kind = inner.find(|a| a.kind() == IFLA_INFO_KIND).map(|a| text(a.value()));
@@ -291,6 +297,10 @@ fn parse(payload: &[u8]) -> Option<Device> {
         }
     }
     Some(device)
+}
+
+fn number(value: &[u8]) -> u32 {
+    value.first_chunk().map_or(0, |v| u32::from_ne_bytes(*v))
 }
 
 fn text(value: &[u8]) -> String {
@@ -308,3 +318,5 @@ const IFLA_MTU: u16 = 4;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_STATS64: u16 = 23;
+const IFLA_PROMISCUITY: u16 = 30;
+const IFLA_ALLMULTI: u16 = 61;

@@ -1,7 +1,7 @@
 //! Packet sockets: making, binding, options.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use super::checked;
 use crate::base::Mac;
@@ -133,6 +133,12 @@ pub fn refuse_all(socket: BorrowedFd<'_>) -> io::Result<()> {
 /// Ends [`refuse_all`].
 pub fn accept_all(socket: BorrowedFd<'_>) -> io::Result<()> {
     set(socket, libc::SOL_SOCKET, libc::SO_DETACH_FILTER, &0i32)
+}
+
+/// Has a UDP socket send what it is given as datagrams of `size` bytes, cut as late as possible (`UDP_SEGMENT`,
+/// Linux 4.18).
+pub fn set_udp_segment(socket: impl AsFd, size: u16) -> io::Result<()> {
+    set(socket.as_fd(), libc::SOL_UDP, libc::UDP_SEGMENT, &i32::from(size))
 }
 
 /// `setsockopt` with a plain C value.

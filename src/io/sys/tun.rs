@@ -35,6 +35,16 @@ pub fn tun_attach(tun: BorrowedFd<'_>, name: &str, flags: TunFlags) -> io::Resul
     checked(unsafe { libc::ioctl(tun.as_raw_fd(), libc::TUNSETIFF as _, &raw mut request) }).map(drop)
 }
 
+/// The present name of the attached device; an error once that was deleted (`TUNGETIFF`).
+pub fn tun_name(tun: BorrowedFd<'_>) -> io::Result<String> {
+    // SAFETY: an ifreq is integers and unions of them; all zeros is a valid one.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    // SAFETY: TUNGETIFF writes the ifreq, which lives on this stack.
+    checked(unsafe { libc::ioctl(tun.as_raw_fd(), libc::TUNGETIFF as _, &raw mut request) })?;
+    let name: Vec<u8> = request.ifr_name.iter().map(|c| c.cast_unsigned()).take_while(|c| *c != 0).collect();
+    Ok(String::from_utf8_lossy(&name).into_owned())
+}
+
 /// Says which unfinished frames the reader takes (`TUNSETOFFLOAD`); a persistent device keeps it.
 pub fn tun_offload(tun: BorrowedFd<'_>, mask: u32) -> io::Result<()> {
     integer(tun, libc::TUNSETOFFLOAD as _, mask)

@@ -83,6 +83,7 @@ impl Datagrams {
         let doing = || format!("UDP from {} to {} at {}", client.name(), server.name(), self.to);
         let deadline = Instant::now() + self.deadline;
         let receiver = server.run(|| UdpSocket::bind((self.to, 0))).doing(doing())?;
+        enlarge(&receiver).doing(doing())?;
         let at = receiver.local_addr().doing(doing())?;
         let tally = Tally::default();
         let start = Instant::now();
@@ -100,13 +101,14 @@ impl Datagrams {
 
     fn send(&self, to: SocketAddr, tally: &Tally, deadline: Instant) -> io::Result<u64> {
         let sockets = (0..self.flows).map(|_| self.flow(to)).collect::<io::Result<Vec<_>>>()?;
-        let window = (WINDOW / self.size).clamp(2, 64) as u64;
+        let window = ((WINDOW / self.size).clamp(2, 64) as u64).max(self.at_once as u64);
         let mut next = vec![0u64; sockets.len()];
         let (mut sent, mut given_up) = (0, 0);
         let mut buffer = Vec::new();
         while sent < self.count {
             let flow = (sent / self.at_once as u64) as usize % sockets.len();
             let batch = (self.at_once as u64).min(self.count - sent);
+            given_up = tally.wait_for((sent + batch).saturating_sub(window), given_up);
             buffer.clear();
             for sequence in next[flow]..next[flow] + batch {
                 self.write(&mut buffer, flow as u64, sequence);
@@ -119,7 +121,6 @@ impl Datagrams {
             };
             sent += batch;
             left(deadline).ok_or(io::ErrorKind::TimedOut)?;
-            given_up = tally.wait_for(sent.saturating_sub(window), given_up);
         }
         tally.wait_for(sent, given_up);
         Ok(sent)
@@ -187,12 +188,21 @@ impl Datagrams {
 
 /// Flow and sequence number.
 const HEADER: usize = 16;
-/// Bytes under way: well below the default receive buffer (`net.core.rmem_default`), which counts overhead too.
+/// Bytes under way: the receive buffer counts several times as much for them.
 const WINDOW: usize = 48 * 1024;
+/// The receive buffer, where it may be chosen (SO_RCVBUFFORCE, socket(7)).
+const RECEIVE_BUFFER: i32 = 4 << 20;
 /// How often the receiver looks whether the sender is done.
 const TICK: Duration = Duration::from_millis(20);
 /// How long the sender waits for datagrams before it takes them for lost.
 const PATIENCE: Duration = Duration::from_millis(500);
+
+/// Gives the receiver a buffer that holds all that can be under way, as far as the system allows.
+fn enlarge(socket: &UdpSocket) -> io::Result<()> {
+    let size = RECEIVE_BUFFER.to_ne_bytes();
+    set_option(socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, &size)
+        .or_else(|_| set_option(socket, libc::SOL_SOCKET, libc::SO_RCVBUF, &size))
+}
 
 fn body(flow: u64, sequence: u64) -> impl Iterator<Item = &'static u8> {
     let pattern = pattern();

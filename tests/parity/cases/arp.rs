@@ -23,7 +23,7 @@ pub(crate) fn cases(l: &mut List) {
     l.add("arp probe for our far side", &["lan arp reply"], |h| {
         broadcast(h, ask(h, Ipv4Addr::UNSPECIFIED, Wan.router4()))
     });
-    l.add("arp who has a neighbor", &[], |h| broadcast(h, ask(h, h.a4(Lan), Lan.host4(200))));
+    l.add("arp who has a neighbor", &[], |h| broadcast(h, ask(h, h.a4(Lan), Lan.host4(246))));
     l.add("arp who has somebody beyond us", &[], |h| broadcast(h, ask(h, h.a4(Lan), h.a4(Wan))));
     l.add("arp who has us, asked from off the segment", &["lan arp reply"], |h| {
         broadcast(h, ask(h, [192, 0, 2, 9].into(), us))
@@ -58,7 +58,8 @@ pub(crate) fn cases(l: &mut List) {
     });
     l.add("arp sender's mac is a group", &["lan arp reply"], |h| {
         broadcast(h, frame::arp(1, (Mac([1, 0, 0x5e, 0, 0, 1]), h.a4(Lan)), (ZERO, us)))
-    });
+    })
+    .known("ARP or neighbor solicitation with a group address as the sender's MAC");
     l.add("arp target's mac filled in", &["lan arp reply"], |h| {
         broadcast(h, frame::arp(1, (h.mac(Lan), h.a4(Lan)), (Mac([2, 1, 2, 3, 4, 5]), us)))
     });

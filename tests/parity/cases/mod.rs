@@ -41,7 +41,6 @@ impl Case {
     }
 
     /// Sekisho does otherwise, for a reason.
-    #[allow(dead_code)] // the list of differences may be empty
     fn known(&mut self, reason: &'static str) {
         self.known = Some(reason);
     }

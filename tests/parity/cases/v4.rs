@@ -127,7 +127,8 @@ fn options(l: &mut List) {
     let lone = with(&[1, 1, 1, 7]);
     l.add("v4 option without a length", &["lan icmp 12/0"], |h| h.lan(lone(h.udp4(b"x"))));
     let twice = with(&[7, 7, 4, 0, 0, 0, 0, 7, 7, 4, 0, 0, 0, 0, 0, 0]);
-    l.add("v4 record route twice", &["lan icmp 12/0"], |h| h.lan(twice(h.udp4(b"x"))));
+    l.add("v4 record route twice", &["lan icmp 12/0"], |h| h.lan(twice(h.udp4(b"x"))))
+        .known("ICMP error or reply to a packet with IP options");
     l.add("v4 bad option on an icmp error", &[], |h| {
         let quoted = h.udp4_between(h.a4(Wan), h.a4(Lan), b"x").bytes();
         h.lan(one(h.v4(frame::ICMP, frame::icmp(3, 3, 0, &quoted))))
@@ -204,18 +205,23 @@ fn addresses(l: &mut List) {
         ("v4 source from nowhere", [203, 0, 113, 5], &["wan udp"]),
         ("v4 source of another segment", [10, 3, 0, 9], &["wan udp"]),
     ] {
-        l.add(name, gives, |h| h.lan(h.udp4_between(src.into(), h.a4(Wan), b"spoofed")));
+        let case = l.add(name, gives, |h| h.lan(h.udp4_between(src.into(), h.a4(Wan), b"spoofed")));
+        if src == [0, 1, 2, 3] {
+            case.known("address in 0.0.0.0/8 other than 0.0.0.0");
+        }
     }
     l.add("v4 source the segment's broadcast", &["wan udp"], |h| {
         h.lan(h.udp4_between(Lan.host4(255), h.a4(Wan), b"spoofed"))
-    });
+    })
+    .known("packet whose source is the segment's broadcast address");
     l.add("v4 source equals destination", &["wan udp"], |h| {
         h.lan(h.udp4_between(h.a4(Wan), h.a4(Wan), b"land"))
     });
     l.add("v4 to 127.0.0.1", &[], |h| h.lan(h.udp4_to(Ipv4Addr::LOCALHOST, b"x")));
     l.add("v4 to 127.9.9.9", &[], |h| h.lan(h.udp4_to([127, 9, 9, 9].into(), b"x")));
     l.add("v4 to 0.0.0.0", &[], |h| h.lan(h.udp4_to(Ipv4Addr::UNSPECIFIED, b"x")));
-    l.add("v4 to 0.1.2.3", &["lan icmp 3/0"], |h| h.lan(h.udp4_to([0, 1, 2, 3].into(), b"x")));
+    l.add("v4 to 0.1.2.3", &["lan icmp 3/0"], |h| h.lan(h.udp4_to([0, 1, 2, 3].into(), b"x")))
+        .known("address in 0.0.0.0/8 other than 0.0.0.0");
 }
 
 fn group(l: &mut List) {
@@ -256,7 +262,8 @@ fn group(l: &mut List) {
     l.add("v4 from a multicast mac", &["wan udp"], |h| {
         let packet = h.udp4(b"x").bytes();
         vec![(Lan, frame::ethernet(Lan.mac(), Mac([3, 4, 0, 1, 0, 9]), IPV4, &packet))]
-    });
+    })
+    .known("frame whose source MAC is a group address");
     l.add("v4 from our own mac", &["wan udp"], |h| {
         vec![(Lan, frame::ethernet(Lan.mac(), Lan.mac(), IPV4, &h.udp4(b"x").bytes()))]
     });

@@ -38,7 +38,8 @@ fn time_exceeded(l: &mut List) {
     l.add("v4 ttl 1 with record route", &["lan icmp 11/0"], |h| {
         let options = vec![7, 11, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0];
         h.lan(V4 { ttl: 1, options, ..h.udp4(b"x") })
-    });
+    })
+    .known("ICMP error or reply to a packet with IP options");
     l.add("v4 ttl 1, first fragment", &["lan icmp 11/0"], |h| {
         h.lan(V4 { ttl: 1, fragment: MF, ..h.udp4(b"12345678") })
     });
@@ -112,7 +113,8 @@ fn never(l: &mut List) {
     });
     l.add("v4 no route, source broadcast of the segment", &["lan icmp 3/0"], |h| {
         h.lan(h.udp4_between(Lan.host4(255), NOWHERE, b"x"))
-    });
+    })
+    .known("answer to a packet whose source is the segment's broadcast address");
 }
 
 fn redirects(l: &mut List) {
@@ -121,7 +123,7 @@ fn redirects(l: &mut List) {
         h.lan(h.udp4_to(behind, b"x"))
     });
     l.add("v4 neighbor on the same segment", &["lan icmp 5/1", "lan udp"], |h| {
-        h.lan(h.udp4_to(Lan.host4(200), b"x"))
+        h.lan(h.udp4_to(Lan.host4(245), b"x"))
     });
     l.add("v4 better way, source not on the segment", &["lan udp"], |h| {
         h.lan(h.udp4_between([203, 0, 113, 9].into(), behind, b"x"))

@@ -55,7 +55,8 @@ fn echo(l: &mut List) {
     l.add("v4 echo to us with record route", &["lan echo reply"], |h| {
         let options = vec![7, 15, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
         h.lan(V4 { options, ..h.echo4(us(), 8) })
-    });
+    })
+    .known("ICMP error or reply to a packet with IP options");
     l.add("v4 echo to us with no-operations", &["lan echo reply"], |h| {
         h.lan(V4 { options: vec![1, 1, 1, 0], ..h.echo4(us(), 8) })
     });
@@ -131,7 +132,8 @@ fn udp(l: &mut List) {
     });
     l.add("v4 udp to us from the broadcast address", &["lan icmp 3/3"], |h| {
         h.lan(h.udp4_between(Lan.host4(255), us(), b"x"))
-    });
+    })
+    .known("answer to a packet whose source is the segment's broadcast address");
     l.add("v4 protocol nobody speaks", &["lan icmp 3/2"], |h| {
         h.lan(V4::new(h.a4(Lan), us(), frame::UNKNOWN, b"12345678".to_vec()))
     });
@@ -141,18 +143,24 @@ fn udp(l: &mut List) {
 }
 
 fn tcp(l: &mut List) {
+    const RESET: &str = "TCP reset over IPv4";
     let segment = |h: Hosts, numbers, flags, data: &[u8]| {
         let message = frame::tcp(h.a4(Lan), us(), [4000, 81], numbers, flags, data);
         V4::new(h.a4(Lan), us(), frame::TCP, message)
     };
-    l.add("v4 tcp syn to a closed port", &["lan tcp RA"], |h| h.lan(segment(h, [1000, 0], frame::SYN, b"")));
-    l.add("v4 tcp syn with data", &["lan tcp RA"], |h| h.lan(segment(h, [1000, 0], frame::SYN, b"early")));
-    l.add("v4 tcp ack to a closed port", &["lan tcp R"], |h| h.lan(segment(h, [1000, 77], frame::ACK, b"")));
-    l.add("v4 tcp fin and data", &["lan tcp RA"], |h| h.lan(segment(h, [1000, 0], frame::FIN, b"bye")));
+    l.add("v4 tcp syn to a closed port", &["lan tcp RA"], |h| h.lan(segment(h, [1000, 0], frame::SYN, b"")))
+        .known(RESET);
+    l.add("v4 tcp syn with data", &["lan tcp RA"], |h| h.lan(segment(h, [1000, 0], frame::SYN, b"early")))
+        .known(RESET);
+    l.add("v4 tcp ack to a closed port", &["lan tcp R"], |h| h.lan(segment(h, [1000, 77], frame::ACK, b"")))
+        .known(RESET);
+    l.add("v4 tcp fin and data", &["lan tcp RA"], |h| h.lan(segment(h, [1000, 0], frame::FIN, b"bye")))
+        .known(RESET);
     l.add("v4 tcp data with ack", &["lan tcp R"], |h| {
         h.lan(segment(h, [1000, 77], frame::ACK | frame::PSH, b"data"))
-    });
-    l.add("v4 tcp no flags", &["lan tcp RA"], |h| h.lan(segment(h, [1000, 0], 0, b"")));
+    })
+    .known(RESET);
+    l.add("v4 tcp no flags", &["lan tcp RA"], |h| h.lan(segment(h, [1000, 0], 0, b""))).known(RESET);
     l.add("v4 tcp rst", &[], |h| h.lan(segment(h, [1000, 0], frame::RST, b"")));
     l.add("v4 tcp bad checksum", &[], |h| {
         let mut p = segment(h, [1000, 0], frame::SYN, b"");
@@ -176,7 +184,8 @@ fn tcp(l: &mut List) {
         let dst = Wan.router4();
         let message = frame::tcp(h.a4(Lan), dst, [4000, 81], [5, 0], frame::SYN, b"");
         h.lan(V4 { tos: 0x10, ..V4::new(h.a4(Lan), dst, frame::TCP, message) })
-    });
+    })
+    .known(RESET);
 }
 
 fn fragments(l: &mut List) {

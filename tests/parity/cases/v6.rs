@@ -79,7 +79,8 @@ fn hop_limit(l: &mut List) {
     l.add("v6 hop limit 1, unknown icmp information", &["lan icmp6 3/0"], |h| {
         h.lan(V6 { hops: 1, ..error(h, 200) })
     });
-    l.add("v6 hop limit 1, redirect", &["lan icmp6 3/0"], |h| h.lan(V6 { hops: 1, ..error(h, 137) }));
+    l.add("v6 hop limit 1, redirect", &["lan icmp6 3/0"], |h| h.lan(V6 { hops: 1, ..error(h, 137) }))
+        .known("ICMPv6 error about a redirect");
     l.add("v6 hop limit 1, later fragment", &["lan icmp6 3/0"], |h| {
         h.lan(V6 { hops: 1, ..h.v6(frame::UDP, vec![0; 16]).fragment(80, true, 7) })
     });
@@ -105,7 +106,10 @@ fn addresses(l: &mut List) {
         ("v6 source site-local", "fec0::9", &["wan udp"]),
         ("v6 source from nowhere", "2001:db8::9", &["wan udp"]),
     ] {
-        l.add(name, gives, |h| h.lan(h.udp6_between(src.parse().unwrap(), h.a6(Wan), b"x")));
+        let case = l.add(name, gives, |h| h.lan(h.udp6_between(src.parse().unwrap(), h.a6(Wan), b"x")));
+        if name.starts_with("v6 source our own") {
+            case.known("IPv6 packet whose source is one of the router's own addresses");
+        }
     }
     l.add("v6 source equals destination", &["wan udp"], |h| {
         h.lan(h.udp6_between(h.a6(Wan), h.a6(Wan), b"x"))
@@ -127,13 +131,19 @@ fn addresses(l: &mut List) {
         ("v6 to a link-local address not ours", "fe80::abcd"),
         ("v6 to a v4-mapped address", "::ffff:10.2.0.9"),
     ] {
-        let gives: &[&str] = match dst {
-            "fd02::" => &["lan icmp6 1/4"],
-            "fe80::abcd" => &["lan icmp6 137/0", "lan udp"],
-            "::" | "::ffff:10.2.0.9" => &["lan icmp6 1/0"],
-            _ => &[],
+        let (gives, known): (&[&str], _) = match dst {
+            "fd02::" => {
+                (&["lan icmp6 1/4"], Some("ICMPv6 error about a packet to the subnet-router anycast address"))
+            }
+            "fe80::abcd" => (
+                &["lan icmp6 137/0", "lan udp"],
+                Some("IPv6 packet to a link-local address of another station"),
+            ),
+            "::" => (&["lan icmp6 1/0"], Some("IPv6 packet to the unspecified address")),
+            "::ffff:10.2.0.9" => (&["lan icmp6 1/0"], None),
+            _ => (&[], None),
         };
-        l.add(name, gives, |h| h.lan(h.udp6_to(dst.parse().unwrap(), b"x")));
+        l.add(name, gives, |h| h.lan(h.udp6_to(dst.parse().unwrap(), b"x"))).known = known;
     }
     for (name, dst) in [
         ("v6 multicast, interface scope", "ff01::1"),
@@ -179,7 +189,7 @@ fn redirects(l: &mut List) {
         h.lan(h.udp6_to(behind, b"x"))
     });
     l.add("v6 neighbor on the same segment", &["lan icmp6 137/0", "lan udp"], |h| {
-        h.lan(h.udp6_to(Lan.host6(0x1c8), b"x"))
+        h.lan(h.udp6_to(Lan.host6(0x2c8), b"x"))
     });
     l.add("v6 better way, source not on the segment", &["lan udp"], |h| {
         h.lan(h.udp6_between("2001:db8::77aa".parse().unwrap(), behind, b"x"))

@@ -105,7 +105,8 @@ fn routing(l: &mut List) {
     });
     l.add("v6 segment routing header to us", &[], |h| {
         h.lan(h.udp6_to(us, b"x").extend(ROUTING, &header(4, 1)))
-    });
+    })
+    .known("segment routing header that names this router");
 }
 
 fn fragments(l: &mut List) {
@@ -145,12 +146,18 @@ fn fragments(l: &mut List) {
         let p = V6::new(h.a6(Lan), us, frame::UDP, vec![1, 4, 0, 0, 0, 0, 0, 0]);
         h.lan(V6 { next: DESTINATION, ..p }.fragment(0, true, 85))
     });
+    l.add("v6 first fragment without an upper header, passing by", &["wan frag+ dst proto 17"], |h| {
+        let p = V6::new(h.a6(Lan), h.a6(Wan), frame::UDP, vec![frame::UDP, 0, 1, 4, 0, 0, 0, 0]);
+        h.lan(V6 { next: DESTINATION, ..p }.fragment(0, true, 89))
+    })
+    .known("first IPv6 fragment without its upper-layer header, passing by");
     l.add("v6 lone later fragment to us", &[], |h| {
         h.lan(V6::new(h.a6(Lan), us, frame::UDP, vec![7; 400]).fragment(800, false, 86))
     });
     l.add("v6 fragment header cut", &["lan icmp6 4/0"], |h| {
         h.lan(V6::new(h.a6(Lan), us, FRAGMENT, vec![17, 0, 0, 0]))
-    });
+    })
+    .known("IPv6 fragment header that is cut short");
     l.add("v6 udp in fragments to a closed port", &["lan icmp6 1/4"], |h| {
         h.all(h.udp6_to(us, &[7; 900]).fragments(400, 87))
     });
@@ -160,6 +167,19 @@ fn chains(l: &mut List) {
     let pad: &[u8] = &[1, 4, 0, 0, 0, 0];
     l.add("v6 eight destination headers pass", &["wan dst dst dst dst dst dst dst dst udp"], |h| {
         h.lan((0..8).fold(h.udp6(b"x"), |p, _| p.extend(DESTINATION, pad)))
+    });
+    l.add("v6 nine destination headers", &["wan dst dst dst dst dst dst dst dst dst udp"], |h| {
+        h.lan((0..9).fold(h.udp6(b"x"), |p, _| p.extend(DESTINATION, pad)))
+    })
+    .known("more than eight IPv6 extension headers, passing by");
+    l.add("v6 extension header cut, passing by", &["wan dst proto 17"], |h| {
+        let mut p = h.udp6(b"").extend(DESTINATION, pad);
+        p.payload.truncate(8);
+        p.payload[1] = 9;
+        h.lan(p)
+    });
+    l.add("v6 hop-by-hop not first, to us", &["lan icmp6 4/1"], |h| {
+        h.lan(h.echo6(Lan.router6(), 8).extend(HOP_BY_HOP, pad).extend(DESTINATION, pad))
     });
     l.add("v6 all kinds of headers to us", &["lan echo reply"], |h| {
         let p = h.echo6(Lan.router6(), 8).extend(DESTINATION, pad).fragment(0, false, 88);

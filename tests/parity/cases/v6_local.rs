@@ -37,7 +37,8 @@ fn echo(l: &mut List) {
     });
     l.add("v6 echo to another link's link-local address", &["lan echo request", "lan icmp6 137/0"], |h| {
         h.lan(h.echo6_between(h.ll(), Wan.link_local(), 8))
-    });
+    })
+    .known("IPv6 packet to a link-local address of another station");
     l.add("v6 echo to us, class", &["lan echo reply"], |h| h.lan(V6 { class: 0xb8, ..h.echo6(us(), 8) }));
     l.add("v6 echo to us, bad checksum", &[], |h| {
         let mut p = h.echo6(us(), 8);
@@ -69,7 +70,8 @@ fn groups(l: &mut List) {
     l.add("v6 echo to all nodes", &["lan echo reply"], |h| to_group(h, h.ll(), "ff02::1"));
     l.add("v6 echo to all nodes from afar", &["lan echo reply"], |h| to_group(h, h.a6(Lan), "ff02::1"));
     l.add("v6 echo to all routers", &["lan echo reply"], |h| to_group(h, h.ll(), "ff02::2"));
-    l.add("v6 echo to all routers of the site", &[], |h| to_group(h, h.a6(Lan), "ff05::2"));
+    l.add("v6 echo to all routers of the site", &[], |h| to_group(h, h.a6(Lan), "ff05::2"))
+        .known("echo request to all routers of the site, ff05::2");
     l.add("v6 echo to all nodes of the interface", &[], |h| to_group(h, h.ll(), "ff01::1"));
     l.add("v6 echo to our solicited-node group", &["lan echo reply"], |h| {
         to_group(h, h.ll(), "ff02::1:ff00:1")

@@ -50,6 +50,10 @@ fn asked(l: &mut List) {
         h.lan(V6 { hops: 255, ..V6::new(h.a6(Lan), us, frame::ICMPV6, message) })
     });
     l.add("ns without an option", &[], |h| multicast(h, solicitation_with(h.a6(Lan), us, &[])));
+    l.add("ns without an option from a neighbor", &["lan advertisement", "lan advertisement"], |h| {
+        let first = multicast(h, solicitation(h, h.a6(Lan), us));
+        [first, multicast(h, solicitation_with(h.a6(Lan), us, &[]))].concat()
+    });
     l.add("ns with an unknown option", &["lan advertisement"], |h| {
         let option = [&[200, 1, 0, 0, 0, 0, 0, 0][..], &frame::link_layer_option(1, h.mac(Lan))].concat();
         multicast(h, solicitation_with(h.a6(Lan), us, &option))
@@ -69,7 +73,7 @@ fn asked(l: &mut List) {
     // RFC 4861 §7.2.7: whoever answers for an anycast address waits a random time below a second.
     .patience(Duration::from_secs(1));
     l.add("ns for our far side", &[], |h| multicast(h, solicitation(h, h.a6(Lan), Wan.router6())));
-    l.add("ns for a neighbor", &[], |h| multicast(h, solicitation(h, h.a6(Lan), Lan.host6(0x1c8))));
+    l.add("ns for a neighbor", &[], |h| multicast(h, solicitation(h, h.a6(Lan), Lan.host6(0x2c9))));
     l.add("ns from off the segment", &["lan advertisement"], |h| {
         multicast(h, solicitation(h, "fd01:1::9".parse().unwrap(), us))
     });
@@ -108,11 +112,13 @@ fn lied_to(l: &mut List) {
         let message = frame::neighbor(none, us, 135, 0, us, &[]);
         h.lan(V6 { hops: 255, ..V6::new(none, us, frame::ICMPV6, message) })
     });
-    l.add("ns from ourselves", &["lan advertisement"], |h| multicast(h, solicitation(h, us, us)));
+    l.add("ns from ourselves", &["lan advertisement"], |h| multicast(h, solicitation(h, us, us)))
+        .known("neighbor solicitation from one of the router's own addresses");
     l.add("ns with a group's mac as its own", &["lan advertisement"], |h| {
         let option = frame::link_layer_option(1, Mac([0x33, 0x33, 0, 0, 0, 9]));
         multicast(h, solicitation_with(h.a6(Lan), us, &option))
-    });
+    })
+    .known("ARP or neighbor solicitation with a group address as the sender's MAC");
 }
 
 fn told(l: &mut List) {

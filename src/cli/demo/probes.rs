@@ -1,0 +1,156 @@
+//! What the hosts try, and what should come of it.
+
+use std::net::IpAddr;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::{CLIENT, FAR, FAR_MTU, FORBIDDEN, LINKS, NEAR, SERVER, SERVER6, show};
+use crate::cli::{Failure, Paint};
+use crate::lab::Topology;
+use crate::lab::probes::{Amount, HopKind, PathMtu, Ping, ProbeError, Stream, Trace};
+use crate::neighbor::DadState;
+use crate::path::{TraceFilter, TraceRecord};
+use crate::run::Running;
+use crate::wire::proto;
+
+/// How long each transfer runs.
+const TRANSFER: Duration = Duration::from_millis(1_000);
+/// How long the router's links and addresses may take to be ready: duplicate address detection takes a second.
+const READY: Duration = Duration::from_secs(5);
+
+/// What a probe found: whether it is as it should be, and the figure.
+struct Finding {
+    good: bool,
+    figure: String,
+}
+
+type Probe = fn(&Topology) -> Result<Finding, ProbeError>;
+
+/// The probes and what they are called.
+const PROBES: [(&str, Probe); 10] = [
+    ("ping, IPv4", |lab| ping(lab, SERVER, 56)),
+    ("ping, IPv6", |lab| ping(lab, SERVER6, 56)),
+    ("ping, 8,000 bytes in fragments", |lab| ping(lab, SERVER, 8_000)),
+    ("ping the router's far side", |lab| ping(lab, FAR, 8_000)),
+    ("TCP to the server, IPv4", |lab| transfer(lab, "client", "server", SERVER)),
+    ("TCP from the server, IPv6", |lab| transfer(lab, "server", "client", super::CLIENT6)),
+    ("traceroute, IPv4", |lab| trace(lab, SERVER)),
+    ("traceroute, IPv6", |lab| trace(lab, SERVER6)),
+    ("path MTU", path_mtu),
+    ("a prohibited network", forbidden),
+];
+
+/// Runs all probes, a line each; gives how many passed and failed.
+pub(super) fn all(lab: &Topology, paint: Paint) -> Result<(usize, usize), Failure> {
+    let mut passed = 0;
+    for (name, probe) in PROBES {
+        let found = probe(lab).unwrap_or_else(|e| Finding { good: false, figure: e.to_string() });
+        passed += usize::from(found.good);
+        show::probe(paint, name, found.good, &found.figure)?;
+    }
+    Ok((passed, PROBES.len() - passed))
+}
+
+/// Waits until the links are up and the router's addresses are its own.
+pub(super) fn wait_until_ready(running: &Running) -> Result<(), Failure> {
+    let deadline = Instant::now() + READY;
+    let router = running.router();
+    let snapshot = router.snapshot();
+    let ready = || {
+        LINKS.iter().all(|id| {
+            let ours = snapshot.links.get(*id).into_iter().flat_map(|l| &l.addresses);
+            router.live().states.is_up(*id)
+                && ours.into_iter().all(|a| match a.addr {
+                    IpAddr::V6(v6) => router.live().dad.state(*id, v6) == DadState::Valid,
+                    IpAddr::V4(_) => true,
+                })
+        })
+    };
+    while !ready() {
+        if Instant::now() > deadline {
+            return Err(Failure("the router's links did not come up: is this machine very busy?".into()));
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    Ok(())
+}
+
+/// Sends one ping whose way is recorded, and gives the record.
+pub(super) fn follow(lab: &Topology, running: &Running) -> Result<Vec<TraceRecord>, Failure> {
+    let filter = TraceFilter { link: Some(LINKS[0]), proto: Some(proto::ICMP), ..TraceFilter::default() };
+    let tracer = &running.router().live().tracer;
+    tracer.arm(filter, 1);
+    let report = lab["client"].run(|| Ping::new(addr(SERVER)).run())?;
+    let records = tracer.take();
+    if !report.complete() || records.is_empty() {
+        return Err(Failure("the packet to be followed did not come back".into()));
+    }
+    Ok(records)
+}
+
+fn ping(lab: &Topology, to: &str, size: usize) -> Result<Finding, ProbeError> {
+    let report = lab["client"].run(|| Ping::new(addr(to)).count(5).size(size).run())?;
+    let figure = match report.rtt() {
+        Some([least, middle, most]) => {
+            let ms = |d: Duration| d.as_secs_f64() * 1e3;
+            let (n, of) = (report.answers.len(), report.sent);
+            format!("{n} of {of} from {to}, {:.2} ms ({:.2} to {:.2})", ms(middle), ms(least), ms(most))
+        }
+        None => format!("no answer from {to}"),
+    };
+    Ok(Finding { good: report.complete(), figure })
+}
+
+fn transfer(lab: &Topology, from: &str, to: &str, at: &str) -> Result<Finding, ProbeError> {
+    let report = Stream::new(addr(at), Amount::For(TRANSFER)).run(&lab[from], &lab[to])?;
+    let (bytes, rate) = (show::bytes(report.received), report.rate() / 1e9);
+    let figure =
+        format!("{rate:.2} Gbit/s: {bytes} in {:.1} s, every byte checked", report.elapsed.as_secs_f64());
+    let figure = match report.damaged_at {
+        Some(at) => format!("{figure}; damaged at byte {at}"),
+        None if !report.intact() => format!("{figure}; {} sent", show::bytes(report.sent)),
+        None => figure,
+    };
+    Ok(Finding { good: report.intact() && report.received > 0, figure })
+}
+
+fn trace(lab: &Topology, to: &str) -> Result<Finding, ProbeError> {
+    let hops = lab["client"].run(|| Trace::new(addr(to)).most_hops(5).run())?;
+    let way: Vec<String> = hops
+        .iter()
+        .map(|h| match h.from {
+            Some(from) => format!("{from} {:.2} ms", h.rtt.as_secs_f64() * 1e3),
+            None => "no answer".into(),
+        })
+        .collect();
+    let arrived = hops.last().is_some_and(|h| h.kind == HopKind::Arrived && h.from == Some(addr(to)));
+    Ok(Finding { good: arrived && hops.len() == 2, figure: way.join(" → ") })
+}
+
+fn path_mtu(lab: &Topology) -> Result<Finding, ProbeError> {
+    let report = lab["client"].run(|| PathMtu::new(addr(SERVER)).run())?;
+    let told = report.steps.iter().find_map(|s| s.error.filter(|e| e.is_too_big() && e.from.is_some()));
+    let figure = match (report.mtu, told.and_then(|e| e.from)) {
+        (Some(mtu), Some(router)) => format!("{mtu} bytes: {router} said so of a packet of 1500"),
+        (Some(mtu), None) => format!("{mtu} bytes, and nobody said so"),
+        (None, _) => "not found".into(),
+    };
+    let by_router = told.is_some_and(|e| e.from == Some(addr(NEAR)));
+    Ok(Finding { good: report.mtu == Some(FAR_MTU) && by_router, figure })
+}
+
+fn forbidden(lab: &Topology) -> Result<Finding, ProbeError> {
+    let report = lab["client"].run(|| Ping::new(addr(FORBIDDEN)).from(addr(CLIENT)).run())?;
+    // RFC 1812 §5.2.7.1: 3/13, communication administratively prohibited.
+    let refused = report.errors.iter().find(|e| (e.kind, e.code) == (3, 13));
+    let figure = match refused.and_then(|e| e.from) {
+        Some(by) => format!("{by} answers: communication administratively prohibited"),
+        None => "not refused".into(),
+    };
+    Ok(Finding { good: refused.is_some_and(|e| e.from == Some(addr(NEAR))), figure })
+}
+
+/// The addresses of the demo are constants of this program.
+fn addr(text: &str) -> IpAddr {
+    text.parse().unwrap_or(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED))
+}

@@ -1,0 +1,182 @@
+//! `sekisho ip`: the router's links, addresses, routes and neighbors, in the words of iproute2.
+
+mod text;
+mod words;
+
+use std::ffi::OsString;
+use std::io::{self, BufWriter, ErrorKind, StdoutLock, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{Failure, Outcome, Run, complain};
+use crate::control::client::{Client, ClientError};
+use crate::control::protocol::{Show, Verb};
+use crate::control::view;
+use words::{Asked, Options, Said};
+
+/// Show the router's links, addresses, routes and neighbors, as ip(8) does.
+#[derive(Debug, clap::Args)]
+#[command(long_about = LONG)]
+pub(super) struct Ip {
+    /// The router's control socket; else $SEKISHO_CONTROL, else that of the only router running
+    #[arg(long, value_name = "PATH")]
+    control: Option<PathBuf>,
+    /// Options and words of ip(8)
+    #[arg(value_name = "WORDS", trailing_var_arg = true, allow_hyphen_values = true)]
+    words: Vec<OsString>,
+}
+
+impl Run for Ip {
+    fn run(self) -> Outcome {
+        let asked = match words::parse(&self.words) {
+            Ok(Said::Show(asked)) => asked,
+            Ok(Said::Help) => {
+                super::say(USAGE)?;
+                return Ok(ExitCode::SUCCESS);
+            }
+            Err(misuse) => {
+                complain(&misuse);
+                return Ok(ExitCode::from(2));
+            }
+        };
+        let control = self.control.or_else(|| asked.control.clone());
+        let mut client = Client::find(control.as_deref())?;
+        let mut out = Out::new();
+        match show(&mut client, &asked, &mut out).and_then(|()| out.end()) {
+            Ok(()) | Err(Stop::NobodyReads) => Ok(ExitCode::SUCCESS),
+            Err(Stop::Failed(why)) => Err(Failure(why)),
+        }
+    }
+}
+
+/// The manual.
+const LONG: &str = "\
+Show the router's links, addresses, routes and neighbors, as ip(8) does.
+
+The words, their abbreviations and the output are those of iproute2, so what reads one reads the other: \
+`sekisho ip -j route`, `sekisho ip -br a`, `sekisho ip n s dev lan`.
+
+  ip [-4|-6] [-j [-p]|-o|-br] [-s] link|address|route|neighbor [show] …
+
+  link     [show] [[dev] NAME] [up]
+  address  [show] [[dev] NAME] [up] [scope host|link|global] [to PREFIX]
+  route    [show] [[root|match|exact] PREFIX] [table main|local|all]
+           [dev NAME] [via ADDRESS] [proto NAME] [scope SCOPE] [type TYPE]
+  neighbor [show] [[to] PREFIX] [dev NAME] [nud STATE]
+
+-4, -6: one family. -j: JSON, -p: indented. -o: one line each. -br: a table. -s: with counters.
+
+Exit code 0: shown, even if nothing fits. 1: no router, or no such link. 2: words not understood.";
+
+/// What `ip help` shows.
+const USAGE: &str = "\
+Usage: sekisho ip [ OPTIONS ] OBJECT [ show ] [ SELECTORS ]
+where  OBJECT := { link | address | route | neighbor }
+       OPTIONS := { -4 | -6 | -j[son] | -p[retty] | -o[neline] | -br[ief] | -s[tatistics] | --control PATH }
+More: sekisho ip --help";
+
+/// Why the showing ended early.
+enum Stop {
+    /// The reader went away (`sekisho ip route | head`), which is no error.
+    NobodyReads,
+    Failed(String),
+}
+
+impl From<ClientError> for Stop {
+    fn from(e: ClientError) -> Self {
+        Stop::Failed(e.to_string())
+    }
+}
+
+impl From<io::Error> for Stop {
+    fn from(e: io::Error) -> Self {
+        match e.kind() {
+            ErrorKind::BrokenPipe => Stop::NobodyReads,
+            _ => Stop::Failed(format!("can't write the answer: {e}")),
+        }
+    }
+}
+
+/// Asks and prints.
+fn show(client: &mut Client, asked: &Asked, out: &mut Out) -> Result<(), Stop> {
+    let opts = &asked.options;
+    let verb = Verb::Ip(asked.show.clone());
+    match &asked.show {
+        Show::Link(_) | Show::Addr(_) => {
+            let addresses = matches!(asked.show, Show::Addr(_));
+            let links: Vec<view::Link> = client.ask(verb)?;
+            let links = links.into_iter().map(|l| text::trim_link(l, opts, addresses));
+            match opts.json {
+                true if opts.brief => out.json(links.map(|l| text::brief_json(&l, addresses)), opts)?,
+                true => out.json(links, opts)?,
+                false => out.texts(links.map(|l| text::link(&l, opts, addresses)))?,
+            }
+        }
+        Show::Neigh(filter) => {
+            let neighbors: Vec<view::Neighbor> = client.ask(verb)?;
+            let neighbors = neighbors.into_iter().map(|n| text::trim_neighbor(n, filter));
+            match opts.json {
+                true => out.json(neighbors, opts)?,
+                false => out.texts(neighbors.map(|n| text::neighbor(&n)))?,
+            }
+        }
+        Show::Route(filter) => {
+            client.ask_list(verb, |page: Vec<view::Route>| {
+                let routes = page.into_iter().map(|r| text::trim_route(r, filter));
+                match opts.json {
+                    true => out.json(routes, opts),
+                    false => out.texts(routes.map(|r| text::route(&r, opts))),
+                }
+            })?;
+        }
+    }
+    if opts.json { out.end_json() } else { Ok(()) }
+}
+
+/// Standard output, and how far it has come.
+struct Out {
+    to: BufWriter<StdoutLock<'static>>,
+    /// Elements of the JSON list so far.
+    elements: usize,
+}
+
+impl Out {
+    fn new() -> Self {
+        Out { to: BufWriter::new(io::stdout().lock()), elements: 0 }
+    }
+
+    fn texts(&mut self, texts: impl Iterator<Item = String>) -> Result<(), Stop> {
+        for text in texts {
+            self.to.write_all(text.as_bytes())?;
+        }
+        Ok(())
+    }
+
+    /// More elements of one list, which [`Out::end_json`] closes.
+    fn json<T: Serialize>(&mut self, values: impl Iterator<Item = T>, opts: &Options) -> Result<(), Stop> {
+        for value in values {
+            self.to.write_all(if self.elements == 0 { b"[" } else { b"," })?;
+            self.elements += 1;
+            let written = match opts.pretty {
+                true => serde_json::to_value(&value)
+                    .and_then(|v: Value| serde_json::to_writer_pretty(&mut self.to, &v)),
+                false => serde_json::to_writer(&mut self.to, &value),
+            };
+            written.map_err(io::Error::from)?;
+        }
+        Ok(())
+    }
+
+    fn end_json(&mut self) -> Result<(), Stop> {
+        self.to.write_all(if self.elements == 0 { b"[]\n" } else { b"]\n" })?;
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<(), Stop> {
+        self.to.flush()?;
+        Ok(())
+    }
+}

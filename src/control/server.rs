@@ -1,0 +1,221 @@
+//! The router's end of the control socket.
+//!
+//! An event loop drives it: it owns descriptors and no thread, and says when it wants to be called. Nothing a
+//! client does holds it up: descriptors don't block, what a client may send and has not read is bounded, each turn
+//! serves a client only so much, and one that neither asks nor reads is shown out.
+//!
+//! # The socket file
+//!
+//! Its mode is 0600 from the moment anyone can see it: it is bound in a directory of ours with mode 0700 and moved
+//! into place. Two routers that start at once take turns by a lock on the directory. A socket that nobody answers at was left
+//! by a process that was killed, and is replaced; one that answers is another router's. Only the same user and
+//! root are listened to. Dropping the server removes the file, if it is still ours.
+
+mod client;
+mod place;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use mio::net::UnixListener;
+use mio::{Interest, Registry, Token};
+use serde_json::Value;
+
+use crate::base::Instant;
+use crate::io::sys::{Peer, effective_user, peer_of};
+
+use super::protocol::{Response, Verb, encode};
+use client::{Client, Standing};
+pub use place::BindError;
+
+/// Clients at once; one more is told so and sent away.
+pub const MAX_CLIENTS: usize = 32;
+
+/// A client that neither asks anything nor takes its answers for this long is sent away.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How soon to try again to accept when the process has run out of descriptors.
+const RETRY: Duration = Duration::from_millis(100);
+
+/// The handler's answer to a request.
+pub enum Answer {
+    /// All of it.
+    Done(Value),
+    /// A list in parts, each fetched when the client has read those before it.
+    Parts(Box<dyn Iterator<Item = Value> + Send>),
+    /// There is none, and why: one sentence that says what to do.
+    Refused(String),
+}
+
+/// What answers requests.
+pub type Handler<'a> = dyn FnMut(Verb, Peer) -> Answer + 'a;
+
+/// The control socket and who is talking over it.
+pub struct Server {
+    listener: UnixListener,
+    path: PathBuf,
+    /// Device and inode of the socket file: what tells ours from another's of the same name.
+    identity: (u64, u64),
+    clients: Vec<Option<Client>>,
+    registered: Option<(Registry, usize)>,
+    accept_again: Option<Instant>,
+}
+
+impl Server {
+    /// Binds the socket of the router called `name`, making its directory if there is none. The router
+    /// should forward already: whoever can connect takes it for running.
+    ///
+    /// # Errors
+    /// Another router answers there, or the path can't be used.
+    pub fn bind(path: &Path, name: &str) -> Result<Self, BindError> {
+        let (listener, identity) = place::bind(path, name)?;
+        Ok(Server {
+            listener,
+            path: path.to_owned(),
+            identity,
+            clients: (0..MAX_CLIENTS).map(|_| None).collect(),
+            registered: None,
+            accept_again: None,
+        })
+    }
+
+    /// Looks whether the socket could be bound, and binds nothing: for a word about a router that runs
+    /// already before anything else is touched.
+    ///
+    /// # Errors
+    /// As of [`Server::bind`].
+    pub fn look(path: &Path, name: &str) -> Result<(), BindError> {
+        place::look(path, name)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Registers with a poll. Tokens from `first` on belong to the server: see [`Server::owns`].
+    ///
+    /// # Errors
+    /// As of [`Registry::register`].
+    pub fn register(&mut self, registry: &Registry, first: Token) -> io::Result<()> {
+        let registry = registry.try_clone()?;
+        registry.register(&mut self.listener, first, Interest::READABLE)?;
+        self.registered = Some((registry, first.0));
+        Ok(())
+    }
+
+    /// Whether an event with this token is the server's.
+    pub fn owns(&self, token: Token) -> bool {
+        self.slot(token).is_some()
+    }
+
+    /// How many clients are connected.
+    pub fn clients(&self) -> usize {
+        self.clients.iter().flatten().count()
+    }
+
+    /// Deals with an event of the poll.
+    pub fn event(&mut self, token: Token, now: Instant, handler: &mut Handler<'_>) {
+        match self.slot(token) {
+            Some(0) => self.accept(now),
+            Some(n) => self.serve(n - 1, now, handler),
+            None => {}
+        }
+    }
+
+    /// Does what is due: call it once in every turn of the event loop.
+    pub fn turn(&mut self, now: Instant, handler: &mut Handler<'_>) {
+        if self.accept_again.is_some_and(|at| at <= now) {
+            self.accept(now);
+        }
+        for slot in 0..self.clients.len() {
+            match &self.clients[slot] {
+                Some(c) if c.heard + PATIENCE <= now => self.dismiss(slot),
+                Some(c) if c.has_more => self.serve(slot, now, handler),
+                _ => {}
+            }
+        }
+    }
+
+    /// When [`Server::turn`] has something to do if no event comes.
+    pub fn poll_timeout(&self, now: Instant) -> Option<Instant> {
+        let clients = self.clients.iter().flatten();
+        let due = clients.map(|c| if c.has_more { now } else { c.heard + PATIENCE });
+        due.chain(self.accept_again).min()
+    }
+
+    /// 0 for the listener, a client's slot and 1 for a client.
+    fn slot(&self, token: Token) -> Option<usize> {
+        let (_, first) = self.registered.as_ref()?;
+        token.0.checked_sub(*first).filter(|n| *n <= MAX_CLIENTS)
+    }
+
+    /// Takes in whoever waits: events are edges, so until nobody does.
+    fn accept(&mut self, now: Instant) {
+        self.accept_again = None;
+        loop {
+            match self.listener.accept() {
+                Ok((stream, _)) => self.admit(stream, now),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) if e.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(_) => {
+                    self.accept_again = Some(now + RETRY);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn admit(&mut self, stream: mio::net::UnixStream, now: Instant) {
+        let Ok(peer) = peer_of(&stream) else { return };
+        if peer.uid != effective_user() && peer.uid != 0 {
+            return turn_away(stream, "only the user that runs the router and root may talk to it");
+        }
+        let Some(slot) = self.clients.iter().position(Option::is_none) else {
+            return turn_away(stream, "the router has as many control connections as it takes: close some");
+        };
+        let Some((registry, first)) = &self.registered else { return };
+        let mut client = Client::new(stream, peer, now);
+        let token = Token(first + 1 + slot);
+        if registry.register(&mut client.stream, token, Interest::READABLE | Interest::WRITABLE).is_ok() {
+            self.clients[slot] = Some(client);
+        }
+    }
+
+    fn serve(&mut self, slot: usize, now: Instant, handler: &mut Handler<'_>) {
+        let Some(Some(client)) = self.clients.get_mut(slot) else { return };
+        match client.serve(now, handler) {
+            Standing::Waits => client.has_more = false,
+            Standing::HasMore => client.has_more = true,
+            Standing::Over => self.dismiss(slot),
+        }
+    }
+
+    fn dismiss(&mut self, slot: usize) {
+        if let (Some(mut client), Some((registry, _))) = (self.clients[slot].take(), &self.registered) {
+            // Closing the descriptor would do: it is nobody else's.
+            let _ = registry.deregister(&mut client.stream);
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if place::identity(&self.path).is_ok_and(|id| id == self.identity) {
+            // Whoever finds it left behind takes it for that of a killed process, which is right.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Says why not, as far as the socket takes it at once, and hangs up.
+fn turn_away(mut stream: mio::net::UnixStream, why: &str) {
+    if let Some(bytes) = encode(&Response::Error { error: why.to_owned() }) {
+        let _ = io::Write::write(&mut stream, &bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,127 @@
+//! Putting the socket file in its place, and telling a live one from one left behind.
+
+use std::fs::{self, DirBuilder, File, Permissions, TryLockError};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use mio::net::{UnixListener, UnixStream};
+
+use crate::io::sys::peer_of;
+
+/// The longest path a Unix socket takes, without its closing zero (`sun_path`, unix(7)).
+const MAX_PATH: usize = 107;
+
+/// How long another router may hold the directory while it starts.
+const TURN: Duration = Duration::from_secs(2);
+
+/// Why the control socket can't be had.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// It answers.
+    #[error(
+        "router '{name}' is already running (pid {pid}): stop it, or give this one another name or `control` path"
+    )]
+    Running {
+        /// The name this router has as well.
+        name: String,
+        /// The process that answers.
+        pid: i32,
+    },
+    /// Something else is there.
+    #[error("{0} is there and is not a socket: remove it, or choose another `control` path")]
+    NotASocket(PathBuf),
+    /// Too long, or no file name.
+    #[error(
+        "{0} can't be the path of a socket: it takes a file name and at most {MAX_PATH} bytes in all; choose another `control` path"
+    )]
+    Path(PathBuf),
+    /// Somebody else holds the directory.
+    #[error("another process keeps {0} locked: try again, or choose another `control` path")]
+    Locked(PathBuf),
+    /// The directory can't be made or used, or the socket not be bound.
+    #[error("can't make the control socket {path}: {source}; choose a `control` path where you may write")]
+    Io {
+        /// The socket.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+/// Binds the socket; gives its file's identity too.
+pub(super) fn bind(path: &Path, name: &str) -> Result<(UnixListener, (u64, u64)), BindError> {
+    let failed = |source| BindError::Io { path: path.to_owned(), source };
+    let (Some(parent), Some(file)) = (path.parent(), path.file_name()) else {
+        return Err(BindError::Path(path.to_owned()));
+    };
+    let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+    let ours = parent.join(format!(".{}", std::process::id()));
+    let bound = ours.join("s");
+    let longest = path.as_os_str().len().max(bound.as_os_str().len());
+    if longest > MAX_PATH || file.is_empty() {
+        return Err(BindError::Path(path.to_owned()));
+    }
+    // What runs under /run is for all to see; who may talk is the socket's affair.
+    DirBuilder::new().recursive(true).mode(0o755).create(parent).map_err(failed)?;
+    let _turn = lock(parent, path)?;
+    look(path, name)?;
+    // Left behind by a process of the same number that was killed right here.
+    let _ = fs::remove_dir_all(&ours);
+    DirBuilder::new().mode(0o700).create(&ours).map_err(failed)?;
+    let listener = UnixListener::bind(&bound).and_then(|listener| {
+        fs::set_permissions(&bound, Permissions::from_mode(0o600))?;
+        let id = identity(&bound)?;
+        fs::rename(&bound, path)?;
+        Ok((listener, id))
+    });
+    let _ = fs::remove_dir_all(&ours);
+    listener.map_err(failed)
+}
+
+/// Looks at what is in the place already: nothing, or a socket that nobody answers at, is well.
+pub(super) fn look(path: &Path, name: &str) -> Result<(), BindError> {
+    let failed = |source| BindError::Io { path: path.to_owned(), source };
+    match fs::symlink_metadata(path) {
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(e) => return Err(failed(e)),
+        Ok(m) if !m.file_type().is_socket() => return Err(BindError::NotASocket(path.to_owned())),
+        Ok(_) => {}
+    }
+    // mio connects without blocking: a live router with a full backlog would hold us up otherwise.
+    match UnixStream::connect(path) {
+        Ok(stream) => {
+            let pid = peer_of(&stream).map_or(0, |p| p.pid);
+            Err(BindError::Running { name: name.to_owned(), pid })
+        }
+        Err(e) if e.kind() == ErrorKind::WouldBlock => {
+            Err(BindError::Running { name: name.to_owned(), pid: 0 })
+        }
+        Err(e) if matches!(e.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound) => Ok(()),
+        Err(e) => Err(failed(e)),
+    }
+}
+
+/// Holds the directory, so that of two routers that find the same dead socket one goes first.
+fn lock(parent: &Path, path: &Path) -> Result<File, BindError> {
+    let failed = |source| BindError::Io { path: path.to_owned(), source };
+    let dir = File::open(parent).map_err(failed)?;
+    let until = Instant::now() + TURN;
+    loop {
+        match dir.try_lock() {
+            Ok(()) => return Ok(dir),
+            Err(TryLockError::WouldBlock) if Instant::now() < until => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            Err(TryLockError::WouldBlock) => return Err(BindError::Locked(parent.to_owned())),
+            Err(TryLockError::Error(e)) => return Err(failed(e)),
+        }
+    }
+}
+
+/// Device and inode.
+pub(super) fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    let m = fs::symlink_metadata(path)?;
+    Ok((m.dev(), m.ino()))
+}

@@ -1,0 +1,316 @@
+//! What is shown: the router's tables in the words that scripts know.
+//!
+//! Links, addresses, routes and neighbors have the fields of `ip -j`, in its order, with its spelling; what a
+//! userspace router has no idea of (`txqlen`, `link-netnsid`) is left out, as iproute2 leaves out what the kernel
+//! doesn't say. Counters are ours. Knows nothing of where the values come from.
+
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// Who answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Hello {
+    /// The router's name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Its process.
+    pub pid: u32,
+    /// Seconds since it began to forward.
+    pub uptime: f64,
+}
+
+/// Every counter.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Stats {
+    /// The router's name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Seconds since it began to forward.
+    pub uptime: f64,
+    /// The two columns of the ledger.
+    pub columns: Columns,
+    /// Every reason to drop a packet, zeros included.
+    pub drops: Vec<Drop>,
+    /// What else is counted, zeros included.
+    pub tallies: Vec<Tally>,
+    /// The links' traffic.
+    pub links: Vec<LinkStats>,
+}
+
+/// The ledger.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Columns {
+    /// Packets that came in.
+    pub received: Column,
+    /// Packets the router made.
+    pub originated: Column,
+}
+
+/// One column: `entered = sent + delivered + parked + dropped + imbalance`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Column {
+    /// Packets entered.
+    pub entered: u64,
+    /// Packets a link took.
+    pub sent: u64,
+    /// Packets used up here.
+    pub delivered: u64,
+    /// Packets that wait now.
+    pub parked: u64,
+    /// Packets dropped, for whatever reason.
+    pub dropped: u64,
+    /// Packets on their way at the moment of counting; 0 when the router is idle.
+    pub imbalance: i64,
+}
+
+/// How many packets one reason ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drop {
+    /// The reason's name.
+    pub name: String,
+    /// What it means.
+    pub text: String,
+    /// Of those that came in.
+    pub received: u64,
+    /// Of those made here.
+    pub originated: u64,
+}
+
+/// How often something happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tally {
+    /// Its name.
+    pub name: String,
+    /// What it counts.
+    pub text: String,
+    /// How often.
+    pub value: u64,
+}
+
+/// One link's traffic: frames and bytes as on the wire.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)] // the names say it
+pub struct LinkStats {
+    pub ifname: String,
+    pub kind: String,
+    pub up: bool,
+    pub rx_packets: u64,
+    pub rx_bytes: u64,
+    pub rx_dropped: u64,
+    pub tx_packets: u64,
+    pub tx_bytes: u64,
+    pub tx_dropped: u64,
+}
+
+/// A link, as `ip -j link` and `ip -j addr` show it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)] // the names are iproute2's
+pub struct Link {
+    pub ifindex: u32,
+    pub ifname: String,
+    pub flags: Vec<String>,
+    pub mtu: u32,
+    pub qdisc: String,
+    pub operstate: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub linkmode: Option<String>,
+    pub group: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub link_type: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub broadcast: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub addr_info: Option<Vec<Address>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stats64: Option<Stats64>,
+}
+
+/// An address of a link.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)] // the names are iproute2's
+pub struct Address {
+    /// `inet` or `inet6`.
+    pub family: String,
+    pub local: String,
+    pub prefixlen: u8,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub broadcast: Option<String>,
+    pub scope: String,
+    /// An IPv4 address behind the first of its prefix.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub secondary: bool,
+    /// Another station has it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub dadfailed: bool,
+    /// Being checked for duplicates, or found to be one.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub tentative: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// [`FOREVER`]: the router's addresses don't expire.
+    pub valid_life_time: u32,
+    pub preferred_life_time: u32,
+}
+
+/// A lifetime without end (`INFINITY_LIFE_TIME`, linux/if_addr.h).
+pub const FOREVER: u32 = u32::MAX;
+
+/// A link's counters, as `ip -j -s link` shows them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)] // the names are iproute2's
+pub struct Stats64 {
+    pub rx: RxStats,
+    pub tx: TxStats,
+}
+
+/// What a link received.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)] // the names are iproute2's
+pub struct RxStats {
+    pub bytes: u64,
+    pub packets: u64,
+    pub errors: u64,
+    pub dropped: u64,
+    pub over_errors: u64,
+    pub multicast: u64,
+}
+
+/// What a link sent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)] // the names are iproute2's
+pub struct TxStats {
+    pub bytes: u64,
+    pub packets: u64,
+    pub errors: u64,
+    pub dropped: u64,
+    pub carrier_errors: u64,
+    pub collisions: u64,
+}
+
+/// A route, as `ip -j route` shows it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)] // the names are iproute2's
+pub struct Route {
+    /// What is not plain unicast: `local`, `broadcast`, `unreachable`, …
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    pub dst: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub via: Option<Via>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dev: Option<String>,
+    /// The table, where it is not `main`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub table: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prefsrc: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metric: Option<u32>,
+    pub flags: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pref: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nexthops: Vec<NextHop>,
+}
+
+/// A gateway of another family than the route's (RFC 5549).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)] // the names are iproute2's
+pub struct Via {
+    pub family: String,
+    pub host: String,
+}
+
+/// One of several ways of a route.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)] // the names are iproute2's
+pub struct NextHop {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub via: Option<Via>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dev: Option<String>,
+    pub weight: u16,
+    pub flags: Vec<String>,
+}
+
+/// A neighbor, as `ip -j neigh` shows it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)] // the names are iproute2's
+pub struct Neighbor {
+    pub dst: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dev: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lladdr: Option<String>,
+    /// It says it is a router: there as `null`, as iproute2 has it.
+    #[serde(
+        default,
+        skip_serializing_if = "is_false",
+        serialize_with = "null",
+        deserialize_with = "present"
+    )]
+    pub router: bool,
+    pub state: Vec<String>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
+fn null<S: Serializer>(_: &bool, s: S) -> Result<S::Ok, S::Error> {
+    s.serialize_unit()
+}
+
+fn present<'de, D: Deserializer<'de>>(d: D) -> Result<bool, D::Error> {
+    IgnoredAny::deserialize(d).map(|_| true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Lines that iproute2 6.1 printed, less what is left out here.
+    #[test]
+    fn json_is_that_of_iproute2() {
+        fn same<T: Serialize + serde::de::DeserializeOwned>(text: &str) {
+            let read: T = serde_json::from_str(text).unwrap();
+            assert_eq!(serde_json::to_string(&read).unwrap(), text);
+        }
+        same::<Link>(
+            r#"{"ifindex":3,"ifname":"veth0","flags":["BROADCAST","MULTICAST","UP","LOWER_UP"],"mtu":1500,"qdisc":"noqueue","operstate":"UP","linkmode":"DEFAULT","group":"default","link_type":"ether","address":"72:95:95:90:8d:d5","broadcast":"ff:ff:ff:ff:ff:ff","stats64":{"rx":{"bytes":90,"packets":1,"errors":0,"dropped":0,"over_errors":0,"multicast":0},"tx":{"bytes":110,"packets":1,"errors":0,"dropped":0,"carrier_errors":0,"collisions":0}}}"#,
+        );
+        same::<Link>(
+            r#"{"ifindex":4,"ifname":"t0","flags":["NO-CARRIER","POINTOPOINT","MULTICAST","NOARP","UP"],"mtu":1500,"qdisc":"pfifo_fast","operstate":"DOWN","group":"default","link_type":"none","addr_info":[{"family":"inet","local":"10.9.0.1","prefixlen":24,"broadcast":"10.9.0.255","scope":"global","label":"t0","valid_life_time":4294967295,"preferred_life_time":4294967295},{"family":"inet6","local":"fd01::1","prefixlen":64,"scope":"global","tentative":true,"valid_life_time":4294967295,"preferred_life_time":4294967295}]}"#,
+        );
+        same::<Route>(
+            r#"{"dst":"10.9.0.0/24","dev":"t0","protocol":"kernel","scope":"link","prefsrc":"10.9.0.1","flags":["linkdown"]}"#,
+        );
+        same::<Route>(
+            r#"{"dst":"2001:db8::/32","metric":1024,"flags":[],"pref":"medium","nexthops":[{"gateway":"fd01::2","dev":"veth0","weight":1,"flags":[]},{"gateway":"fd01::3","dev":"veth0","weight":1,"flags":[]}]}"#,
+        );
+        same::<Route>(
+            r#"{"type":"local","dst":"::1","dev":"lo","table":"local","protocol":"kernel","metric":0,"flags":[],"pref":"medium"}"#,
+        );
+        same::<Route>(
+            r#"{"dst":"6.6.6.0/24","via":{"family":"inet6","host":"fd01::9"},"dev":"veth0","flags":[]}"#,
+        );
+        same::<Neighbor>(
+            r#"{"dst":"fd01::2","dev":"veth0","lladdr":"02:00:00:00:00:02","router":null,"state":["STALE"]}"#,
+        );
+        same::<Neighbor>(r#"{"dst":"10.1.0.2","dev":"veth0","state":["FAILED"]}"#);
+    }
+}

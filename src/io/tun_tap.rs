@@ -1,0 +1,326 @@
+//! Tun and tap links: devices that the router creates, whose other end is the kernel's own stack.
+//!
+//! With offloads each frame has a virtio_net_hdr, both ways, so that super-frames and partial checksums
+//! cross; without them the device is opened plainly by the tun-tap crate, and the kernel finishes every frame before we
+//! see it. One queue feeds one worker, which keeps flows in order; all workers write to it. What the kernel
+//! does with its end (addresses, bridges, forwarding) is the user's affair, so nothing there is cut off.
+//!
+//! A device that somebody deletes is made again at the second check after: the configuration says that it
+//! is there. One that is renamed or sent to another namespace stays ours: the descriptor goes with it. Knows
+//! nothing of what is in a frame.
+
+use std::collections::VecDeque;
+use std::fs::{File, OpenOptions};
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use super::netlink::Netlink;
+use super::open::{DeviceSpec, OpenError};
+use super::port::{Port, Sent, Status, takes};
+use super::slot::Slot;
+use super::sys::{self, TunFlags, offload};
+use crate::link::LinkKind;
+use crate::packet::offload::{INVALID, VnetHdr};
+use crate::packet::{Caps, Packet, Pool};
+
+/// One worker's handle on a tun or tap device.
+pub(super) struct TunPort {
+    shared: Arc<Shared>,
+    /// Whether this one receives.
+    receiver: bool,
+    device: Option<Arc<Device>>,
+    generation: u64,
+    epoch: u32,
+    slot: Option<Slot>,
+    /// Frames the kernel dropped on their way to us, on devices that are no more.
+    lost_before: u64,
+    truncated: u64,
+}
+
+/// What the handles have in common.
+struct Shared {
+    spec: DeviceSpec,
+    /// For questions about interfaces: a socket stays in its network namespace, whoever asks.
+    questions: UnixDatagram,
+    now: Mutex<Now>,
+}
+
+#[derive(Default)]
+struct Now {
+    generation: u64,
+    device: Option<Arc<Device>>,
+    complaint: Option<String>,
+}
+
+/// The device while it is open. It goes when the last handle does, unless it is to persist.
+struct Device {
+    file: File,
+    index: u32,
+    caps: Caps,
+    /// Frames it had dropped before we opened it: it may have been there.
+    dropped_before: u64,
+}
+
+/// Opens the ports of a tun or tap link, one for each worker; the first receives.
+pub(super) fn open(spec: &DeviceSpec, workers: usize) -> Result<Vec<TunPort>, OpenError> {
+    let questions = UnixDatagram::unbound()
+        .map_err(|source| OpenError::Device { device: spec.device.clone(), source })?;
+    let device = Arc::new(Device::open(spec)?);
+    let now = Now { generation: 1, device: Some(device.clone()), complaint: None };
+    let shared = Arc::new(Shared { spec: spec.clone(), questions, now: Mutex::new(now) });
+    let port = |worker| TunPort {
+        shared: shared.clone(),
+        receiver: worker == 0,
+        device: Some(device.clone()),
+        generation: 1,
+        epoch: 0,
+        slot: None,
+        lost_before: 0,
+        truncated: 0,
+    };
+    Ok((0..workers).map(port).collect())
+}
+
+impl Device {
+    fn open(spec: &DeviceSpec) -> Result<Device, OpenError> {
+        let name = &spec.device;
+        let failed = |source| OpenError::Device { device: name.clone(), source };
+        let ethernet = spec.kind == LinkKind::Tap;
+        let mut caps = Caps { ethernet, ..Caps::PLAIN };
+        let file = match spec.offload {
+            true => attach(spec, ethernet)?,
+            false => plain(spec, ethernet)?,
+        };
+        let tun = file.as_fd();
+        if spec.offload {
+            sys::tun_vnet_header(tun, VnetHdr::LEN as i32).map_err(failed)?;
+            // What the reader takes: this is about the way in. For the way out the driver takes all.
+            let usual = offload::CSUM | offload::TSO;
+            let uso = sys::tun_offload(tun, usual | offload::USO).is_ok();
+            if !uso {
+                sys::tun_offload(tun, usual).map_err(failed)?;
+            }
+            caps = Caps { ethernet, uso, ..Caps::FULL };
+        }
+        if let Some(user) = spec.owner {
+            sys::tun_owner(tun, user).map_err(failed)?;
+        }
+        if let Some(group) = spec.group {
+            sys::tun_group(tun, group).map_err(failed)?;
+        }
+        if spec.persist {
+            sys::tun_persist(tun, true).map_err(failed)?;
+        }
+        let mut netlink = Netlink::open()?;
+        let link = netlink.link(name)?;
+        if link.mtu != spec.mtu {
+            netlink.set_mtu(link.index, spec.mtu)?;
+        }
+        // An administrator may have made it ready for a user who may do neither of these.
+        if !link.up {
+            netlink.set_up(link.index)?;
+        }
+        Ok(Device { file, index: link.index, caps, dropped_before: link.tx_dropped })
+    }
+
+    /// Frames the kernel had for us and dropped, since the device was opened.
+    fn lost(&self) -> u64 {
+        let Ok(name) = sys::tun_name(self.file.as_fd()) else { return 0 };
+        match Netlink::open().and_then(|mut n| n.link(&name)) {
+            Ok(link) if link.index == self.index => link.tx_dropped.saturating_sub(self.dropped_before),
+            _ => 0,
+        }
+    }
+}
+
+/// Makes the device with offload headers, or takes over a persistent one.
+fn attach(spec: &DeviceSpec, ethernet: bool) -> Result<File, OpenError> {
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(TUN)
+        .map_err(|e| refused(spec, e, true))?;
+    sys::tun_attach(file.as_fd(), &spec.device, TunFlags { ethernet, vnet_header: true })
+        .map_err(|e| refused(spec, e, false))?;
+    Ok(file)
+}
+
+/// Makes the device with frames and nothing else.
+fn plain(spec: &DeviceSpec, ethernet: bool) -> Result<File, OpenError> {
+    let mode = if ethernet { tun_tap::Mode::Tap } else { tun_tap::Mode::Tun };
+    let device = tun_tap::Iface::without_packet_info(&spec.device, mode)
+        .map_err(|e| refused(spec, e, !Path::new(TUN).exists()))?;
+    device.set_non_blocking().map_err(|e| refused(spec, e, false))?;
+    let file = File::from(sys::own_tun(device));
+    // A persistent device keeps the mask of whoever had it before, and we would be given frames that
+    // we have no header to learn about.
+    sys::tun_offload(file.as_fd(), 0).map_err(|e| refused(spec, e, false))?;
+    Ok(file)
+}
+
+/// Why there is no device: `opening` tells the character device's errors from those of the interface.
+fn refused(spec: &DeviceSpec, error: io::Error, opening: bool) -> OpenError {
+    let device = spec.device.clone();
+    match error.raw_os_error() {
+        Some(libc::ENOENT | libc::ENODEV | libc::ENXIO) if opening => OpenError::NoTunDevice,
+        // The character device says EACCES, the driver EPERM.
+        Some(libc::EACCES) => OpenError::TunAccess,
+        Some(libc::EPERM) => OpenError::TunPermission(device),
+        Some(libc::EBUSY) => OpenError::Busy(device),
+        Some(libc::EINVAL) => OpenError::OtherKind { device, kind: spec.kind.name() },
+        _ => OpenError::Device { device, source: error },
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Now> {
+        self.now.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// The condition of the device, which is there. One that was sent to another namespace can't be
+    /// asked about from here, and works.
+    fn status(&self, name: &str) -> Status {
+        match sys::interface_flags(self.questions.as_fd(), name) {
+            Ok(flags) if !flags.running => Status::Down,
+            _ => Status::Up,
+        }
+    }
+}
+
+impl TunPort {
+    fn release(&mut self) {
+        if let Some(device) = self.device.take() {
+            self.lost_before += if self.receiver { device.lost() } else { 0 };
+            self.epoch += 1;
+        }
+    }
+
+    fn adopt(&mut self, now: &Now) {
+        self.generation = now.generation;
+        self.device.clone_from(&now.device);
+        self.epoch += u32::from(self.device.is_some());
+    }
+}
+
+impl Port for TunPort {
+    fn caps(&self) -> Caps {
+        let ethernet = self.shared.spec.kind == LinkKind::Tap;
+        self.device.as_ref().map_or(Caps { ethernet, ..Caps::PLAIN }, |d| d.caps)
+    }
+
+    fn receive(&mut self, pool: &mut Pool, out: &mut Vec<Packet>, max: usize) -> usize {
+        let Some(device) = self.device.as_ref().filter(|_| self.receiver) else { return 0 };
+        let slot = self.slot.get_or_insert_with(|| Slot::new(pool));
+        let header = if self.shared.spec.offload { VnetHdr::LEN } else { 0 };
+        let mut count = 0;
+        while count < max {
+            let room = header + slot.room();
+            let [h, small, rest] = slot.parts();
+            let mut parts =
+                [IoSliceMut::new(&mut h[..header]), IoSliceMut::new(small), IoSliceMut::new(rest)];
+            match (&device.file).read_vectored(&mut parts) {
+                // The driver cuts what does not fit and says the whole length.
+                Ok(len) if len > room || len <= header => self.truncated += 1,
+                Ok(len) => {
+                    let offload = slot.header();
+                    let mut packet = slot.take(pool, len - header);
+                    if header > 0 {
+                        packet.meta.offload =
+                            VnetHdr::parse(&offload, packet.data(), device.caps.ethernet).unwrap_or(INVALID);
+                    }
+                    out.push(packet);
+                    count += 1;
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                // Nothing there; or the device is down (EIO) or gone (EBADFD), as `check` will see.
+                Err(_) => break,
+            }
+        }
+        count
+    }
+
+    fn transmit(&mut self, pool: &mut Pool, queue: &mut VecDeque<Packet>, sent: &mut Sent) {
+        let Some(device) = &self.device else { return };
+        while let Some(packet) = queue.front() {
+            if !takes(packet, device.caps, self.shared.spec.mtu as usize) {
+                sent.refuse(packet);
+            } else {
+                let header = VnetHdr::of(packet);
+                let header = if self.shared.spec.offload { &header[..] } else { &[] };
+                match (&device.file).write_vectored(&[IoSlice::new(header), IoSlice::new(packet.data())]) {
+                    Ok(taken) if taken == header.len() + packet.len() => sent.count(packet),
+                    Ok(_) => sent.refuse(packet),
+                    Err(e) => match e.raw_os_error() {
+                        Some(libc::EINTR) => continue,
+                        // Full; down (EIO); gone (EBADFD).
+                        Some(
+                            libc::EAGAIN
+                            | libc::ENOBUFS
+                            | libc::ENOMEM
+                            | libc::EIO
+                            | libc::EBADFD
+                            | libc::ENODEV,
+                        ) => return,
+                        _ => sent.refuse(packet),
+                    },
+                }
+            }
+            queue.pop_front().into_iter().for_each(|p| pool.put(p));
+        }
+    }
+
+    fn check(&mut self) -> Status {
+        let shared = self.shared.clone();
+        let mut now = shared.lock();
+        if self.generation != now.generation {
+            self.release();
+            self.adopt(&now);
+        }
+        if let Some(device) = &self.device {
+            if let Ok(name) = sys::tun_name(device.file.as_fd()) {
+                return shared.status(&name);
+            }
+            now.device = None;
+            self.release();
+            return Status::Gone;
+        }
+        if now.device.is_none() {
+            match Device::open(&shared.spec) {
+                Ok(device) => {
+                    let generation = now.generation + 1;
+                    *now = Now { generation, device: Some(Arc::new(device)), complaint: None };
+                }
+                Err(e) => {
+                    let complaint = Some(e.to_string());
+                    if now.complaint != complaint {
+                        tracing::warn!("{e}");
+                        now.complaint = complaint;
+                    }
+                    return Status::Gone;
+                }
+            }
+        }
+        self.adopt(&now);
+        shared.status(&shared.spec.device)
+    }
+
+    fn fd(&self) -> Option<RawFd> {
+        self.device.as_ref().filter(|_| self.receiver).map(|d| d.file.as_raw_fd())
+    }
+
+    fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
+    fn overruns(&mut self) -> u64 {
+        let now = self.device.as_ref().filter(|_| self.receiver).map_or(0, |d| d.lost());
+        self.lost_before + now + self.truncated
+    }
+}
+
+const TUN: &str = "/dev/net/tun";

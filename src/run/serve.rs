@@ -1,0 +1,68 @@
+//! The main thread's loop: signals and the control socket, until asked to end.
+
+use std::io;
+use std::time::Duration;
+
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+
+use crate::control::Server;
+use crate::control::server::Handler;
+
+use super::{Running, Signals};
+
+/// The control server's tokens begin here; below are the signals'.
+const SERVER: Token = Token(16);
+/// How late a thread that ended by itself is noticed.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// Why the loop ended.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// A thread of the router ended by itself.
+    #[error("the thread '{0}' ended by itself: the router no longer works whole and stops")]
+    Thread(String),
+    /// The poll failed.
+    #[error("the main thread's poll failed: {0}")]
+    Poll(#[from] io::Error),
+}
+
+/// Answers requests until SIGTERM or SIGINT.
+pub fn serve(
+    running: &Running,
+    server: &mut Server,
+    signals: &mut Signals,
+    handler: &mut Handler<'_>,
+) -> Result<(), ServeError> {
+    let mut poll = Poll::new()?;
+    for (i, fd) in signals.fds().into_iter().enumerate() {
+        poll.registry().register(&mut SourceFd(&fd), Token(i), Interest::READABLE)?;
+    }
+    server.register(poll.registry(), SERVER)?;
+    let mut events = Events::with_capacity(64);
+    loop {
+        let asked = signals.take();
+        if asked.end {
+            return Ok(());
+        }
+        if asked.reload {
+            tracing::warn!("SIGHUP: this version reads its configuration once; restart it for another");
+        }
+        if let Some(name) = running.failed() {
+            return Err(ServeError::Thread(name.to_owned()));
+        }
+        let now = running.now();
+        server.turn(now, handler);
+        let wait = server.poll_timeout(now).map_or(LOOK, |at| at.since(running.now()).min(LOOK));
+        match poll.poll(&mut events, Some(wait)) {
+            Ok(()) => {}
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+            Err(e) => return Err(e.into()),
+        }
+        for event in &events {
+            if server.owns(event.token()) {
+                server.event(event.token(), running.now(), handler);
+            }
+        }
+    }
+}

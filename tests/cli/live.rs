@@ -1,0 +1,131 @@
+//! A running router and those who ask it. It has no links, so it needs no rights and no namespace.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::sekisho;
+
+/// How long a router may take to start or to end.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// `sekisho run`, killed when the test ends.
+struct Router(Child);
+
+impl Router {
+    fn start(dir: &Path) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sekisho"));
+        command.current_dir(dir).args(["run", "gw.toml"]).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut router = Router(command.spawn().expect("it starts"));
+        let start = Instant::now();
+        while sekisho(dir, &["--control", "gw.sock", "stats"]).code != 0 {
+            assert!(start.elapsed() < DEADLINE, "no answer from the router");
+            assert!(router.0.try_wait().expect("it can be asked for").is_none(), "the router ended");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        router
+    }
+
+    fn terminate(mut self) -> Option<i32> {
+        // The shell's own `kill`: not every machine has the program.
+        let kill = format!("kill -TERM {}", self.0.id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().expect("there is a shell").success());
+        self.0.wait().expect("it ends").code()
+    }
+}
+
+impl Drop for Router {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn dir() -> TempDir {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let control: PathBuf = dir.path().join("gw.sock");
+    let mut text = format!("[router]\nname = \"gw\"\nworkers = 1\ncontrol = {control:?}\n");
+    text.push_str("[link.lo]\nkind = \"loopback\"\naddresses = [\"192.0.2.7/32\"]\n");
+    text.push_str("[[route]]\nto = \"198.51.100.0/24\"\ntype = \"unreachable\"\n");
+    fs::write(dir.path().join("gw.toml"), text).expect("it can be written to");
+    dir
+}
+
+/// What is printed, the last line's end aside, if it went well and nothing was said on stderr.
+fn said(dir: &Path, words: &str) -> String {
+    let words: Vec<&str> = words.split(' ').collect();
+    let ran = sekisho(dir, &words);
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{words:?}");
+    ran.out.trim_end_matches('\n').to_owned()
+}
+
+#[test]
+fn a_running_router_is_asked_and_ended() {
+    let dir = dir();
+    let dir = dir.path();
+    let router = Router::start(dir);
+
+    assert_eq!(
+        said(dir, "ip --control gw.sock link"),
+        "1: lo: <LOOPBACK,UP,LOWER_UP> mtu 65536 qdisc noqueue state UNKNOWN mode DEFAULT group default \n    \
+         link/loopback 00:00:00:00:00:00 brd 00:00:00:00:00:00"
+    );
+    assert_eq!(
+        said(dir, "--control gw.sock ip -br -4 a"),
+        "lo               UNKNOWN        127.0.0.1/8 192.0.2.7/32 "
+    );
+    assert_eq!(said(dir, "--control gw.sock ip r"), "unreachable 198.51.100.0/24 proto static ");
+    assert_eq!(said(dir, "ip --control gw.sock -j n"), "[]");
+    let routes: Value =
+        serde_json::from_str(&said(dir, "ip -j --control gw.sock r s table all")).expect("JSON");
+    assert!(routes.as_array().is_some_and(|r| r.iter().any(|r| r["dst"] == "192.0.2.7")), "{routes}");
+
+    let stats: Value = serde_json::from_str(&said(dir, "stats --control gw.sock -j")).expect("JSON");
+    assert_eq!((&stats["name"], &stats["columns"]["received"]["imbalance"]), (&"gw".into(), &0.into()));
+    assert!(said(dir, "stats --control gw.sock --all").contains("\nno_route "));
+
+    let ran = sekisho(dir, &["ip", "--control", "gw.sock", "r", "s", "dev", "nope"]);
+    assert_eq!(
+        (ran.code, ran.out.as_str(), ran.err.as_str()),
+        (1, "", "sekisho: no link named 'nope': the links here are lo\n")
+    );
+    let ran = sekisho(dir, &["run", "gw.toml"]);
+    assert_eq!(ran.code, 1);
+    assert!(ran.err.starts_with("sekisho: router 'gw' is already running (pid "), "{}", ran.err);
+
+    assert_eq!(router.terminate(), Some(0));
+    assert!(!dir.join("gw.sock").exists());
+    let ran = sekisho(dir, &["stats", "--control", "gw.sock"]);
+    assert_eq!(
+        (ran.code, ran.err.as_str()),
+        (
+            1,
+            "sekisho: no router is running at gw.sock: start one with `sekisho run FILE`, or name another socket\n"
+        )
+    );
+}
+
+#[test]
+fn a_killed_router_can_be_started_again() {
+    let dir = dir();
+    drop(Router::start(dir.path()));
+    assert!(dir.path().join("gw.sock").exists(), "it was killed");
+    let ran = sekisho(dir.path(), &["stats", "--control", "gw.sock"]);
+    assert!(ran.code == 1 && ran.err.contains("is gone: start it again"), "{}", ran.err);
+    assert_eq!(Router::start(dir.path()).terminate(), Some(0));
+}
+
+#[test]
+fn words_that_are_not_understood_need_no_router() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    for words in [&["ip", "route", "add", "10.0.0.0/8"][..], &["ip", "lnk"], &["ip", "-x"], &["stats", "-x"]]
+    {
+        let ran = sekisho(dir.path(), words);
+        assert_eq!((ran.code, ran.err.lines().count()), (2, 1), "{words:?}: {}", ran.err);
+    }
+    assert!(said(dir.path(), "ip help").starts_with("Usage: sekisho ip"));
+}

@@ -1,0 +1,305 @@
+//! The contract of `Port`, held by every backend: the same test, run over each.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+use sekisho::base::Column;
+use sekisho::io::memory::{self, Config};
+use sekisho::io::netlink::Netlink;
+use sekisho::io::pcap::Capture;
+use sekisho::io::{DeviceSpec, Port, Sent, Status, open};
+use sekisho::link::LinkKind;
+use sekisho::packet::{HEADROOM, Packet, Pool};
+
+use crate::netns::Netns;
+use crate::tun_tap::with_tun;
+
+/// Two ports that hear each other, and the administrator of the interface of the first.
+pub(crate) struct Rig<'a> {
+    near: Box<dyn Port>,
+    far: Box<dyn Port>,
+    set: Box<dyn FnMut(Status) + 'a>,
+}
+
+pub(crate) fn spec(kind: LinkKind, device: &str) -> DeviceSpec {
+    DeviceSpec {
+        kind,
+        name: device.into(),
+        device: device.into(),
+        mac: None,
+        mtu: 1500,
+        queues: 1,
+        offload: true,
+        persist: false,
+        owner: None,
+        group: None,
+    }
+}
+
+pub(crate) fn open_one(spec: &DeviceSpec) -> Box<dyn Port> {
+    let mut ports = open(spec, 1).unwrap();
+    assert_eq!(ports.len(), 1);
+    ports.remove(0)
+}
+
+/// Waits until something is so.
+pub(crate) fn until(what: &str, mut so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !so() {
+        assert!(Instant::now() < deadline, "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// A frame of an experimental protocol (IEEE 802 local experimental ethertype 1) with a number in it.
+pub(crate) fn frame(number: u32, len: usize) -> Packet {
+    let mut bytes = vec![0x5a; len];
+    bytes[..6].fill(0xff);
+    bytes[6..12].copy_from_slice(&[2, 0, 0, 0, 0, 1]);
+    bytes[12..14].copy_from_slice(&[0x88, 0xb5]);
+    bytes[14..18].copy_from_slice(&number.to_be_bytes());
+    Packet::from_slice(&bytes)
+}
+
+fn is_ours(packet: &Packet) -> bool {
+    packet.data().get(12..14) == Some(&[0x88, 0xb5])
+}
+
+fn number(packet: &Packet) -> u32 {
+    u32::from_be_bytes(*packet.data()[14..].first_chunk().unwrap())
+}
+
+/// Receives until there are `count` frames of ours.
+pub(crate) fn receive(port: &mut dyn Port, pool: &mut Pool, count: usize) -> Vec<Packet> {
+    let (mut all, mut out) = (Vec::new(), Vec::new());
+    until(&format!("{count} frames"), || {
+        port.receive(pool, &mut out, 64);
+        all.extend(out.drain(..).filter(is_ours));
+        all.len() >= count
+    });
+    all
+}
+
+fn send(port: &mut dyn Port, pool: &mut Pool, frames: impl IntoIterator<Item = Packet>) -> Sent {
+    let (mut queue, mut sent): (VecDeque<_>, _) = (frames.into_iter().collect(), Sent::default());
+    until("the device takes all", || {
+        port.transmit(pool, &mut queue, &mut sent);
+        queue.is_empty()
+    });
+    sent
+}
+
+/// The test of the contract.
+pub(crate) fn holds(mut rig: Rig<'_>) {
+    let mut pool = Pool::new(256);
+    let Rig { near, far, set } = &mut rig;
+    until("both ends are up", || near.check() == Status::Up && far.check() == Status::Up);
+    // What the kernel said before its stack was cut off.
+    for port in [&mut *near, &mut *far] {
+        while port.receive(&mut pool, &mut Vec::new(), 64) > 0 {}
+    }
+    batches(near.as_mut(), far.as_mut(), &mut pool);
+    batches(far.as_mut(), near.as_mut(), &mut pool);
+    refusals(near.as_mut(), far.as_mut(), &mut pool);
+    wakes(near.as_mut(), far.as_mut(), &mut pool);
+    comes_up_again(near.as_mut(), far.as_mut(), set, &mut pool);
+    for _ in 0..3 {
+        comes_back(near.as_mut(), far.as_mut(), set, &mut pool);
+    }
+    batches(far.as_mut(), near.as_mut(), &mut pool);
+    batches(near.as_mut(), far.as_mut(), &mut pool);
+}
+
+fn batches(from: &mut dyn Port, to: &mut dyn Port, pool: &mut Pool) {
+    let lengths = [60, 61, 700, 1514, 1514, 60, 1500];
+    let made = |n: u32| frame(n, lengths[n as usize % lengths.len()]);
+    let mut frames: Vec<_> = (0..200).map(made).collect();
+    frames[7].meta.column = Column::Originated;
+    let sent = send(from, pool, frames);
+    let bytes: usize = (0..200).map(|n| lengths[n % lengths.len()]).sum();
+    assert_eq!((sent.packets, sent.received, sent.refused), (200, 199, [0, 0]));
+    assert_eq!(sent.bytes, bytes as u64);
+
+    // No more than asked for at a time.
+    let mut out = Vec::new();
+    until("the first frames", || {
+        let before = out.len();
+        let count = to.receive(pool, &mut out, 5);
+        assert!(count <= 5 && out.len() == before + count);
+        out.retain(is_ours);
+        out.len() >= 5
+    });
+    let missing = 200 - out.len();
+    out.extend(receive(to, pool, missing));
+    assert_eq!(out.len(), 200);
+    for (n, packet) in out.iter().enumerate() {
+        assert_eq!(packet.data(), made(n as u32).data(), "frame {n}");
+        assert!(packet.headroom() >= HEADROOM);
+        assert_eq!((packet.meta.l3, packet.meta.offload), (0, Default::default()));
+    }
+    let count = out.len();
+    to.receive(pool, &mut out, 64);
+    assert!(!out[count..].iter().any(is_ours), "each frame arrives once");
+    out.into_iter().for_each(|p| pool.put(p));
+}
+
+fn refusals(from: &mut dyn Port, to: &mut dyn Port, pool: &mut Pool) {
+    let mut too_long = frame(1, 1600);
+    too_long.meta.column = Column::Originated;
+    let sent = send(from, pool, [frame(0, 60), too_long, frame(2, 60), frame(3, 9000), frame(4, 60)]);
+    assert_eq!((sent.packets, sent.refused), (3, [1, 1]));
+    let got: Vec<_> = receive(to, pool, 3).iter().map(number).collect();
+    assert_eq!(got, [0, 2, 4]);
+}
+
+fn wakes(near: &mut dyn Port, far: &mut dyn Port, pool: &mut Pool) {
+    let (mut poll, mut events) = (Poll::new().unwrap(), Events::with_capacity(8));
+    let fd = near.fd().expect("a port that is up has a descriptor");
+    poll.registry().register(&mut SourceFd(&fd), Token(0), Interest::READABLE).unwrap();
+    for n in 0..3 {
+        let mut out = Vec::new();
+        while near.receive(pool, &mut out, 64) > 0 {}
+        poll.poll(&mut events, Some(Duration::ZERO)).unwrap();
+        send(far, pool, [frame(n, 60)]);
+        let mut got = Vec::new();
+        until("an event and the frame", || {
+            poll.poll(&mut events, Some(Duration::from_millis(100))).unwrap();
+            if !events.is_empty() {
+                near.receive(pool, &mut got, 64);
+            }
+            got.iter().any(is_ours)
+        });
+    }
+    poll.registry().deregister(&mut SourceFd(&fd)).unwrap();
+}
+
+fn comes_up_again(near: &mut dyn Port, far: &mut dyn Port, set: &mut dyn FnMut(Status), pool: &mut Pool) {
+    let epoch = near.epoch();
+    for n in 0..3 {
+        set(Status::Down);
+        until("the port sees that it is down", || near.check() == Status::Down);
+        let mut queue = VecDeque::from([frame(n, 60), frame(n, 60)]);
+        let mut sent = Sent::default();
+        near.transmit(pool, &mut queue, &mut sent);
+        assert_eq!((queue.len(), sent), (2, Sent::default()), "down: all stays in the queue");
+        assert_eq!(near.receive(pool, &mut Vec::new(), 64), 0);
+        set(Status::Up);
+        until("the port sees that it is up", || near.check() == Status::Up && far.check() == Status::Up);
+        until("the queue goes on", || {
+            near.transmit(pool, &mut queue, &mut sent);
+            queue.is_empty()
+        });
+        assert_eq!(receive(far, pool, 2).len(), 2);
+        send(far, pool, [frame(9, 60)]);
+        assert_eq!(receive(near, pool, 1).len(), 1);
+    }
+    assert_eq!(near.epoch(), epoch, "the descriptor is the same");
+}
+
+fn comes_back(near: &mut dyn Port, far: &mut dyn Port, set: &mut dyn FnMut(Status), pool: &mut Pool) {
+    let epoch = near.epoch();
+    set(Status::Gone);
+    until("the port sees that it is gone", || near.check() == Status::Gone);
+    assert!(near.fd().is_none() && near.epoch() > epoch);
+    let mut queue = VecDeque::from([frame(1, 60)]);
+    let mut sent = Sent::default();
+    near.transmit(pool, &mut queue, &mut sent);
+    assert_eq!((queue.len(), sent), (1, Sent::default()), "gone: all stays in the queue");
+    assert_eq!(near.receive(pool, &mut Vec::new(), 64), 0);
+    let epoch = near.epoch();
+    set(Status::Up);
+    let since = Instant::now();
+    until("the port takes it up again", || near.check() == Status::Up);
+    assert!(since.elapsed() < Duration::from_secs(1));
+    assert!(near.fd().is_some() && near.epoch() > epoch);
+    until("the far end is back", || far.check() == Status::Up);
+    until("the queue goes on", || {
+        near.transmit(pool, &mut queue, &mut sent);
+        queue.is_empty()
+    });
+    assert_eq!(receive(far, pool, 1).len(), 1);
+    send(far, pool, [frame(2, 60)]);
+    assert_eq!(receive(near, pool, 1).len(), 1);
+}
+
+#[test]
+fn memory_holds_the_contract() {
+    let (near, far, switch) = memory::pair(Config::default());
+    holds(Rig { near: Box::new(near), far: Box::new(far), set: Box::new(move |s| switch.set(s)) });
+}
+
+#[test]
+fn a_capture_around_it_holds_the_contract() {
+    let capture = Capture::new(std::io::sink(), 65_535).unwrap();
+    let (near, far, switch) = memory::pair(Config::default());
+    let near = Box::new(capture.port(near, "near"));
+    holds(Rig { near, far: Box::new(far), set: Box::new(move |s| switch.set(s)) });
+}
+
+#[test]
+fn packet_holds_the_contract() {
+    packet(true);
+}
+
+#[test]
+fn packet_without_offloads_holds_the_contract() {
+    packet(false);
+}
+
+fn packet(offload: bool) {
+    let Some(here) = Netns::new() else { return };
+    here.run(|| {
+        let mut admin = Netlink::open().unwrap();
+        let mut make = || {
+            admin.link_add_veth("near", "far", None).unwrap();
+            for name in ["near", "far"] {
+                let index = admin.link_index(name).unwrap();
+                admin.set_up(index).unwrap();
+            }
+        };
+        make();
+        let near = open_one(&DeviceSpec { offload, ..spec(LinkKind::Packet, "near") });
+        let far = open_one(&spec(LinkKind::Packet, "far"));
+        let mut asked = Netlink::open().unwrap();
+        let set = Box::new(move |status| {
+            let near = asked.link("near").ok().map(|l| l.index);
+            match (status, near) {
+                (Status::Up, None) => make(),
+                (Status::Up, Some(index)) => asked.set_up(index).unwrap(),
+                (Status::Down, Some(index)) => asked.set_down(index).unwrap(),
+                (Status::Gone, Some(index)) => asked.link_del(index).unwrap(),
+                (_, None) => unreachable!("the test deletes what is there"),
+            }
+        });
+        holds(Rig { near, far, set });
+    });
+}
+
+#[test]
+fn tap_holds_the_contract() {
+    tap(true);
+}
+
+#[test]
+fn tap_without_offloads_holds_the_contract() {
+    tap(false);
+}
+
+fn tap(offload: bool) {
+    let Some(here) = with_tun() else { return };
+    here.run(|| {
+        let near = open_one(&DeviceSpec { offload, ..spec(LinkKind::Tap, "tap0") });
+        let far = open_one(&spec(LinkKind::Packet, "tap0"));
+        let mut admin = Netlink::open().unwrap();
+        let set = Box::new(move |status| match (status, admin.link("tap0").map(|l| l.index)) {
+            (Status::Up, Err(_)) => {} // the port makes it anew by itself
+            (Status::Up, Ok(index)) => admin.set_up(index).unwrap(),
+            (Status::Down, Ok(index)) => admin.set_down(index).unwrap(),
+            (Status::Gone, Ok(index)) => admin.link_del(index).unwrap(),
+            (_, Err(e)) => panic!("the test deletes what is there: {e}"),
+        });
+        holds(Rig { near, far, set });
+    });
+}

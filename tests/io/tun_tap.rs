@@ -1,0 +1,201 @@
+//! Tun and tap links: creation, take-over, removal, and traffic with the kernel at the other end.
+
+use std::collections::VecDeque;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
+
+use sekisho::io::netlink::Netlink;
+use sekisho::io::{DeviceSpec, Port, Sent, Status, open};
+use sekisho::link::LinkKind;
+use sekisho::packet::{Csum, Packet, Pool};
+
+use crate::contract::{open_one, spec, until};
+use crate::netns::Netns;
+
+/// A new namespace, if there may be one with tun devices in it.
+pub(crate) fn with_tun() -> Option<Netns> {
+    if let Err(e) = std::fs::File::options().read(true).write(true).open("/dev/net/tun") {
+        println!("skipped: /dev/net/tun: {e}");
+        return None;
+    }
+    Netns::new()
+}
+
+#[test]
+fn devices_are_there_while_the_link_is_open_and_gone_afterwards() {
+    let Some(here) = with_tun() else { return };
+    here.run(|| {
+        let mut n = Netlink::open().unwrap();
+        for kind in [LinkKind::Tap, LinkKind::Tun] {
+            for offload in [true, false] {
+                let wanted = DeviceSpec { offload, mtu: 1400, ..spec(kind, "dev0") };
+                let mut ports = open(&wanted, 3).unwrap();
+                let link = n.link("dev0").unwrap();
+                assert_eq!((link.mtu, link.up, link.ethernet), (1400, true, kind == LinkKind::Tap));
+                assert_eq!(ports[0].caps().ethernet, kind == LinkKind::Tap);
+                assert_eq!(ports[0].caps().tso4, offload);
+                assert!(ports[0].fd().is_some() && ports[1].fd().is_none());
+                until("it is up", || ports.iter_mut().all(|p| p.check() == Status::Up));
+                drop(ports.remove(0));
+                assert!(n.link("dev0").is_ok(), "other workers still have it");
+                drop(ports);
+                assert!(n.link("dev0").unwrap_err().is_missing());
+            }
+        }
+    });
+}
+
+#[test]
+fn a_persistent_device_stays_and_is_taken_over() {
+    let Some(here) = with_tun() else { return };
+    here.run(|| {
+        let mut n = Netlink::open().unwrap();
+        let stays =
+            DeviceSpec { persist: true, owner: Some(0), group: Some(0), ..spec(LinkKind::Tap, "dev0") };
+        drop(open_one(&stays));
+        let index = n.link_index("dev0").unwrap();
+        // With the mask of the first still on it, the plain device would be given super-frames.
+        let plain = DeviceSpec { offload: false, ..spec(LinkKind::Tap, "dev0") };
+        let port = open_one(&plain);
+        assert_eq!(n.link_index("dev0").unwrap(), index, "the same device");
+        let busy = open(&plain, 1).map(|_| ()).unwrap_err().to_string();
+        assert!(busy.contains("in use by another process"), "{busy}");
+        drop(port);
+        let kind = open(&spec(LinkKind::Tun, "dev0"), 1).map(|_| ()).unwrap_err().to_string();
+        assert!(kind.contains("no tun device"), "{kind}");
+        drop(open_one(&stays));
+        n.link_del(index).unwrap();
+
+        n.link_add_veth("veth0", "veth1", None).unwrap();
+        let kind = open(&spec(LinkKind::Tap, "veth0"), 1).map(|_| ()).unwrap_err().to_string();
+        assert!(kind.contains("no tap device"), "{kind}");
+    });
+}
+
+#[test]
+fn a_tun_device_carries_bare_packets() {
+    let Some(here) = with_tun() else { return };
+    here.run(|| {
+        for offload in [true, false] {
+            let mut port = open_one(&DeviceSpec { offload, ..spec(LinkKind::Tun, "tun0") });
+            let mut n = Netlink::open().unwrap();
+            let index = n.link_index("tun0").unwrap();
+            n.addr_add(index, "10.7.0.1/24".parse().unwrap()).unwrap();
+            until("it is up", || port.check() == Status::Up);
+            let socket = UdpSocket::bind("10.7.0.1:4000").unwrap();
+            socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+            socket.send_to(b"hello", "10.7.0.9:4001").unwrap();
+            let (mut pool, mut out) = (Pool::new(8), Vec::new());
+            let mut packet = loop {
+                until("a packet", || port.receive(&mut pool, &mut out, 1) == 1);
+                let packet = out.remove(0);
+                if packet.data()[0] >> 4 == 4 && packet.data()[9] == 17 {
+                    break packet;
+                }
+            };
+            assert_eq!(packet.data().len(), 33);
+            assert_eq!(matches!(packet.meta.offload.csum, Csum::Partial { start: 20, field: 6 }), offload);
+            // Addresses and ports exchanged, the sums stay what they are.
+            let data = packet.data_mut();
+            let (from, to) = data[12..20].split_at_mut(4);
+            from.swap_with_slice(to);
+            let (from, to) = data[20..24].split_at_mut(2);
+            from.swap_with_slice(to);
+            let (mut queue, mut sent) = (VecDeque::from([packet]), Sent::default());
+            port.transmit(&mut pool, &mut queue, &mut sent);
+            assert_eq!((sent.packets, queue.len()), (1, 0));
+            let mut buffer = [0; 16];
+            assert_eq!(socket.recv_from(&mut buffer).unwrap(), (5, "10.7.0.9:4001".parse().unwrap()));
+            drop(port);
+            assert!(n.link_at(index).unwrap_err().is_missing());
+        }
+    });
+}
+
+/// Two namespaces, each with a tap, a wire between the taps: TCP crosses as super-frames, or without
+/// offloads as ordinary frames with finished checksums.
+#[test]
+fn tcp_crosses_two_taps() {
+    for offload in [true, false] {
+        let (Some(left), Some(right)) = (with_tun(), with_tun()) else { return };
+        let stop = AtomicBool::new(false);
+        let make = |netns: &Netns, address: &str| {
+            netns.run(|| {
+                let port = open_one(&DeviceSpec { offload, ..spec(LinkKind::Tap, "tap0") });
+                let mut n = Netlink::open().unwrap();
+                let index = n.link_index("tap0").unwrap();
+                n.addr_add(index, address.parse().unwrap()).unwrap();
+                port
+            })
+        };
+        let (mut a, mut b) = (make(&left, "10.8.0.1/24"), make(&right, "10.8.0.2/24"));
+        std::thread::scope(|scope| {
+            let carried = scope.spawn(|| carry(&mut a, &mut b, &stop));
+            let listener = right.run(|| TcpListener::bind("10.8.0.2:5001").unwrap());
+            let sender = scope.spawn(|| {
+                let mut stream = left.run(|| TcpStream::connect("10.8.0.2:5001").unwrap());
+                let bytes: Vec<u8> = (0..8u32 << 20).map(|i| (i % 253) as u8).collect();
+                stream.write_all(&bytes).unwrap();
+            });
+            let mut got = Vec::new();
+            listener.accept().unwrap().0.read_to_end(&mut got).unwrap();
+            assert_eq!(got.len(), 8 << 20);
+            assert!(got.iter().enumerate().all(|(i, b)| *b == (i % 253) as u8));
+            sender.join().unwrap();
+            stop.store(true, Relaxed);
+            let (super_frames, longest) = carried.join().unwrap();
+            assert_eq!((super_frames > 10, longest > 1514), (offload, offload), "{super_frames} {longest}");
+        });
+    }
+}
+
+/// Carries frames both ways until told to stop; how many super-frames, and how long the longest frame was.
+fn carry(a: &mut Box<dyn Port>, b: &mut Box<dyn Port>, stop: &AtomicBool) -> (u64, usize) {
+    let (mut pool, mut out) = (Pool::new(256), Vec::new());
+    let (mut super_frames, mut longest) = (0, 0);
+    while !stop.load(Relaxed) {
+        for flip in [false, true] {
+            let (from, to) = if flip { (&mut *b, &mut *a) } else { (&mut *a, &mut *b) };
+            from.receive(&mut pool, &mut out, 64);
+            let mut queue: VecDeque<Packet> = out.drain(..).map(parsed).collect();
+            super_frames += queue.iter().filter(|p| p.meta.offload.gso.is_some()).count() as u64;
+            longest = queue.iter().map(Packet::len).max().unwrap_or(0).max(longest);
+            let mut sent = Sent::default();
+            to.transmit(&mut pool, &mut queue, &mut sent);
+            assert_eq!(sent.refused, [0, 0]);
+        }
+    }
+    (super_frames, longest)
+}
+
+/// A frame with what the codec of the offload header needs of ingress.
+pub(crate) fn parsed(mut packet: Packet) -> Packet {
+    packet.meta.l3 = 14;
+    (packet.meta.l4, packet.meta.proto) = match packet.data()[12..14] {
+        [0x08, 0x00] => (u16::from(packet.data()[14] & 15) * 4, packet.data()[23]),
+        [0x86, 0xdd] => (40, packet.data()[20]),
+        _ => (0, 59),
+    };
+    packet
+}
+
+#[test]
+fn frames_that_found_no_room_are_counted() {
+    let Some(here) = with_tun() else { return };
+    here.run(|| {
+        let mut port = open_one(&spec(LinkKind::Tun, "tun0"));
+        let mut n = Netlink::open().unwrap();
+        let index = n.link_index("tun0").unwrap();
+        n.addr_add(index, "10.7.0.1/24".parse().unwrap()).unwrap();
+        until("it is up", || port.check() == Status::Up);
+        assert_eq!(port.overruns(), 0);
+        let socket = UdpSocket::bind("10.7.0.1:0").unwrap();
+        // The driver's queue holds 500 frames.
+        for _ in 0..1_000 {
+            let _ = socket.send_to(b"flood", "10.7.0.9:9");
+        }
+        assert!(port.overruns() >= 400, "{}", port.overruns());
+    });
+}

@@ -1,0 +1,258 @@
+//! A client, a router and a server:
+//!
+//! ```text
+//!   client eth0 ─────────── lan [sekisho run] wan ─────────── eth0 server
+//!   10.1.0.2/24           .1                 .1           10.2.0.2/24
+//!   fd01::2/64           ::1                 ::1           fd02::2/64
+//! ```
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ipnet::IpNet;
+use sekisho::base::Mac;
+use sekisho::lab::{End, Netns, Plan, Spawned, Topology, Workplace};
+use serde_json::Value;
+
+/// The program under test.
+pub(crate) const SEKISHO: &str = env!("CARGO_BIN_EXE_sekisho");
+
+/// The router's MACs, unless it is to use the devices' own.
+pub(crate) const LAN_MAC: Mac = Mac([2, 0, 0, 0, 1, 1]);
+pub(crate) const WAN_MAC: Mac = Mac([2, 0, 0, 0, 2, 1]);
+
+/// The server's addresses.
+pub(crate) const SERVER: [&str; 2] = ["10.2.0.2", "fd02::2"];
+/// The router's addresses on the client's side.
+pub(crate) const ROUTER: [&str; 2] = ["10.1.0.1", "fd01::1"];
+/// The router's addresses on the server's side.
+pub(crate) const FAR_SIDE: [&str; 2] = ["10.2.0.1", "fd02::1"];
+
+/// The wires' numbers.
+pub(crate) const WAN_WIRE: usize = 1;
+
+/// How long a router may take to start: a debug build on a busy machine.
+pub(crate) const START: Duration = Duration::from_secs(10);
+/// How long it may take to end.
+pub(crate) const STOP: Duration = Duration::from_secs(2);
+
+/// What can be chosen.
+#[derive(Clone)]
+pub(crate) struct Choice {
+    pub(crate) workers: usize,
+    /// Whether the hosts leave checksums and segmentation to their devices.
+    pub(crate) host_offload: bool,
+    /// `offload = …` of the links.
+    pub(crate) offload: &'static str,
+    pub(crate) far_mtu: u32,
+    /// The kernel of the router's namespace would forward, has the router's MACs and its addresses.
+    pub(crate) kernel_competes: bool,
+    pub(crate) services: bool,
+}
+
+impl Default for Choice {
+    fn default() -> Self {
+        Choice {
+            workers: 1,
+            host_offload: true,
+            offload: "auto",
+            far_mtu: 1500,
+            kernel_competes: false,
+            services: false,
+        }
+    }
+}
+
+/// A router that runs between two hosts.
+pub(crate) struct Gateway {
+    pub(crate) lab: Topology,
+    pub(crate) router: Spawned,
+    place: Workplace,
+}
+
+impl Gateway {
+    /// Builds it all and waits until the router forwards.
+    pub(crate) fn new(choice: &Choice) -> Self {
+        let lab = hosts(choice);
+        let place = Workplace::new().unwrap();
+        let file = place.write("gw.toml", &config(choice, &control(&place))).unwrap();
+        let router = run(&lab["router"], &file, &control(&place));
+        let gw = Gateway { lab, router, place };
+        gw.wait_for_addresses();
+        gw
+    }
+
+    /// The usual.
+    pub(crate) fn usual() -> Self {
+        Gateway::new(&Choice::default())
+    }
+
+    pub(crate) fn client(&self) -> &Netns {
+        &self.lab["client"]
+    }
+
+    pub(crate) fn server(&self) -> &Netns {
+        &self.lab["server"]
+    }
+
+    pub(crate) fn control(&self) -> PathBuf {
+        control(&self.place)
+    }
+
+    /// Starts the router again, when it has ended.
+    pub(crate) fn restart(&mut self) {
+        self.router = run(&self.lab["router"], &self.place.path("gw.toml"), &self.control());
+        self.wait_for_addresses();
+    }
+
+    /// Waits until the router has made sure that nobody else has its IPv6 addresses (RFC 4862 §5.4): up to
+    /// two seconds, as in Linux.
+    pub(crate) fn wait_for_addresses(&self) {
+        let deadline = Instant::now() + Duration::from_secs(5);
+        loop {
+            let links = self.ask(&["ip", "-j", "addr"]);
+            let all = links.as_array().unwrap().iter().flat_map(|l| l["addr_info"].as_array().unwrap());
+            if !all.into_iter().any(|a| a["tentative"] == true) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "addresses stay tentative: {links:#}");
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// What the command gives against this router, parsed.
+    pub(crate) fn ask(&self, args: &[&str]) -> Value {
+        let out = Command::new(SEKISHO).args(args).env("SEKISHO_CONTROL", self.control()).output().unwrap();
+        let said = String::from_utf8_lossy(&out.stderr).into_owned();
+        assert!(out.status.success(), "sekisho {}: {}: {said}", args.join(" "), out.status);
+        serde_json::from_slice(&out.stdout).unwrap()
+    }
+
+    /// `sekisho stats -j`.
+    pub(crate) fn stats(&self) -> Value {
+        self.ask(&["stats", "-j"])
+    }
+
+    /// Waits until the ledger balances, which it does whenever the workers are idle; gives the last stats.
+    ///
+    /// received = sent + delivered + parked + Σ drops by reason, and the same for what the router made.
+    pub(crate) fn balanced(&self) -> Value {
+        let deadline = Instant::now() + Duration::from_secs(5);
+        loop {
+            let stats = self.stats();
+            let off: Vec<_> =
+                ["received", "originated"].into_iter().filter(|c| imbalance(&stats, c) != 0).collect();
+            if off.is_empty() {
+                return stats;
+            }
+            assert!(Instant::now() < deadline, "the columns {off:?} do not balance: {stats:#}");
+        }
+    }
+
+    /// Stops the router as a service manager does; it must take the signal well.
+    pub(crate) fn stop(mut self) {
+        self.balanced();
+        let status = self.router.terminate(STOP).unwrap();
+        assert!(status.success(), "{status}: {}", self.router.said());
+        let said = self.router.said();
+        let fine = |line: &str| line.contains("gw forwards") || line.contains("INFO");
+        assert!(said.lines().all(fine), "a clean run complains of nothing: {said}");
+    }
+}
+
+/// How far a column of the ledger is from balance.
+pub(crate) fn imbalance(stats: &Value, column: &str) -> i64 {
+    let of = |what: &str| number(&stats["columns"][column][what]);
+    let drops: i64 = stats["drops"].as_array().unwrap().iter().map(|d| number(&d[column])).sum();
+    assert_eq!(drops, of("dropped"), "the reasons do not add up: {stats:#}");
+    of("entered") - of("sent") - of("delivered") - of("parked") - drops
+}
+
+/// A counter.
+pub(crate) fn number(value: &Value) -> i64 {
+    value.as_i64().unwrap_or_else(|| panic!("not a number: {value}"))
+}
+
+/// How many packets a reason ended.
+pub(crate) fn drops(stats: &Value, reason: &str) -> i64 {
+    let all = stats["drops"].as_array().unwrap();
+    let of = all.iter().find(|d| d["name"] == reason);
+    of.map_or(0, |d| number(&d["received"]) + number(&d["originated"]))
+}
+
+pub(crate) fn run(netns: &Netns, file: &Path, control: &Path) -> Spawned {
+    let mut router = Spawned::start(netns, Path::new(SEKISHO), &["run", file.to_str().unwrap()]).unwrap();
+    router.wait_for_socket(control, START).unwrap();
+    router
+}
+
+fn control(place: &Workplace) -> PathBuf {
+    place.path("gw.sock")
+}
+
+pub(crate) fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+pub(crate) fn net(text: &str) -> IpNet {
+    text.parse().unwrap()
+}
+
+/// The hosts and the wires.
+fn hosts(choice: &Choice) -> Topology {
+    let mut lan = End::new("router", "lan");
+    let mut wan = End::new("router", "wan").mtu(choice.far_mtu);
+    let mut plan = Plan::new().space("client").space("router").space("server");
+    if choice.kernel_competes {
+        lan = lan.mac(LAN_MAC).address(net("10.1.0.1/24")).address(net("fd01::1/64"));
+        wan = wan.mac(WAN_MAC).address(net("10.2.0.1/24")).address(net("fd02::1/64"));
+        plan = plan.sysctl("router", "net/ipv4/ip_forward", "1").sysctl(
+            "router",
+            "net/ipv6/conf/all/forwarding",
+            "1",
+        );
+    }
+    let client = End::new("client", "eth0").address(net("10.1.0.2/24")).address(net("fd01::2/64"));
+    let server = End::new("server", "eth0").address(net("10.2.0.2/24")).address(net("fd02::2/64"));
+    plan.wire(client.offload(choice.host_offload), lan)
+        .wire(wan, server.mtu(choice.far_mtu).offload(choice.host_offload))
+        .route("client", net("0.0.0.0/0"), ip(ROUTER[0]))
+        .route("client", net("::/0"), ip(ROUTER[1]))
+        .route("server", net("0.0.0.0/0"), ip(FAR_SIDE[0]))
+        .route("server", net("::/0"), ip(FAR_SIDE[1]))
+        .build()
+        .unwrap()
+}
+
+fn config(choice: &Choice, control: &Path) -> String {
+    let Choice { workers, offload, far_mtu, services, .. } = choice;
+    format!(
+        r#"
+[router]
+name = "gw"
+workers = {workers}
+control = "{}"
+
+[link.lan]
+kind = "packet"
+mac = "{LAN_MAC}"
+addresses = ["10.1.0.1/24", "fd01::1/64"]
+offload = "{offload}"
+
+[link.wan]
+kind = "packet"
+mac = "{WAN_MAC}"
+mtu = {far_mtu}
+addresses = ["10.2.0.1/24", "fd02::1/64"]
+offload = "{offload}"
+
+[services]
+echo = {services}
+discard = {services}
+"#,
+        control.display()
+    )
+}

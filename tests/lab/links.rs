@@ -1,0 +1,116 @@
+//! Interfaces that go down, are deleted, and come back.
+
+use std::fs;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use sekisho::lab::isolate;
+use sekisho::lab::probes::Ping;
+
+use crate::gateway::{Choice, Gateway, SERVER, WAN_WIRE, ip};
+
+/// A link that is back has to be picked up within this time.
+const SOON: Duration = Duration::from_secs(1);
+/// Its IPv6 addresses are checked for duplicates again, which takes up to two seconds more (RFC 4862 §5.4.2).
+const CHECKED: Duration = Duration::from_secs(3);
+
+fn soon(to: &str) -> Duration {
+    if ip(to).is_ipv6() { CHECKED } else { SOON }
+}
+
+fn answers(gw: &Gateway, to: &str) -> bool {
+    let ping = Ping::new(ip(to)).wait(Duration::from_millis(50));
+    // While the link is gone the client may be told so, or not be told.
+    gw.client().run(|| ping.run()).is_ok_and(|report| report.complete())
+}
+
+/// Pings until an answer comes, and says how long that took. The hosts' own caches may need a try or two.
+fn time_to_answer(gw: &Gateway, to: &str, patience: Duration) -> Duration {
+    let start = Instant::now();
+    while !answers(gw, to) {
+        assert!(start.elapsed() < patience, "no answer from {to} for {patience:?}: {}", gw.router.said());
+    }
+    start.elapsed()
+}
+
+#[test]
+fn deleted_and_back_within_a_second() {
+    isolate::test(|| {
+        let gw = Gateway::usual();
+        for _ in 0..3 {
+            for to in SERVER {
+                assert!(answers(&gw, to));
+            }
+            gw.lab.unplug(WAN_WIRE).unwrap();
+            assert!(!answers(&gw, SERVER[0]));
+            gw.balanced();
+            gw.lab.plug(WAN_WIRE).unwrap();
+            for to in SERVER {
+                let took = time_to_answer(&gw, to, soon(to));
+                println!("{to} answers {} ms after the link is back", took.as_millis());
+            }
+        }
+        gw.stop();
+    });
+}
+
+#[test]
+fn down_and_up_within_a_second() {
+    isolate::test(|| {
+        let gw = Gateway::usual();
+        assert!(answers(&gw, SERVER[0]));
+        gw.lab.set_up("router", "wan", false).unwrap();
+        assert!(!answers(&gw, SERVER[0]));
+        gw.lab.set_up("router", "wan", true).unwrap();
+        time_to_answer(&gw, SERVER[0], SOON);
+        gw.stop();
+    });
+}
+
+#[test]
+fn gone_for_longer_with_two_workers() {
+    isolate::test(|| {
+        let gw = Gateway::new(&Choice { workers: 2, ..Choice::default() });
+        gw.lab.unplug(WAN_WIRE).unwrap();
+        // Long enough for every worker to have looked, and found nothing.
+        let until = Instant::now() + Duration::from_millis(600);
+        while Instant::now() < until {
+            assert!(!answers(&gw, SERVER[0]));
+        }
+        gw.lab.plug(WAN_WIRE).unwrap();
+        for to in SERVER {
+            time_to_answer(&gw, to, soon(to));
+        }
+        gw.stop();
+    });
+}
+
+#[test]
+fn many_flaps_leave_nothing_behind() {
+    isolate::test(|| {
+        let gw = Gateway::usual();
+        let open = || fs::read_dir(format!("/proc/{}/fd", gw.router.id())).unwrap().count();
+        assert!(answers(&gw, SERVER[0]));
+        let before = open();
+        for i in 0..20 {
+            if i % 4 == 0 {
+                gw.lab.unplug(WAN_WIRE).unwrap();
+                gw.lab.plug(WAN_WIRE).unwrap();
+            } else {
+                gw.lab.set_up("router", "wan", false).unwrap();
+                gw.lab.set_up("router", "wan", true).unwrap();
+            }
+            if i % 5 == 0 {
+                time_to_answer(&gw, SERVER[0], SOON);
+            }
+        }
+        time_to_answer(&gw, SERVER[0], SOON);
+        // What the router looks through when it looks may be open this very moment.
+        let deadline = Instant::now() + Duration::from_secs(2);
+        while open() != before && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(20));
+        }
+        assert_eq!(open(), before);
+        gw.stop();
+    });
+}

@@ -1,0 +1,149 @@
+//! Devices that the router makes: the host's own kernel is the station on the other side.
+//!
+//! ```text
+//!   [kernel of the router's namespace] tap0 ─── [sekisho run] wan ─── eth0 server
+//!   10.7.0.2/24 fd07::2/64          .1       .1
+//! ```
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use sekisho::io::netlink::Netlink;
+use sekisho::lab::probes::{Amount, Datagrams, Ping, Stream, Trace};
+use sekisho::lab::{End, Netns, Plan, Spawned, Topology, Workplace, isolate};
+
+use crate::gateway::{FAR_SIDE, SERVER, STOP, WAN_MAC, ip, net, run};
+
+/// Whether devices can be made here; says so where not.
+fn possible() -> bool {
+    let tun = Path::new("/dev/net/tun");
+    let can = std::fs::OpenOptions::new().read(true).write(true).open(tun);
+    if let Err(e) = &can {
+        println!("skipped: {} can't be opened here: {e}", tun.display());
+    }
+    can.is_ok()
+}
+
+struct Station {
+    lab: Topology,
+    router: Spawned,
+    _place: Workplace,
+}
+
+impl Station {
+    fn here(&self) -> &Netns {
+        &self.lab["router"]
+    }
+}
+
+fn start(kind: &str, offload: &str) -> Station {
+    let lab = Plan::new()
+        .space("router")
+        .space("server")
+        .wire(
+            End::new("router", "wan"),
+            End::new("server", "eth0").address(net("10.2.0.2/24")).address(net("fd02::2/64")),
+        )
+        .route("server", net("0.0.0.0/0"), ip(FAR_SIDE[0]))
+        .route("server", net("::/0"), ip(FAR_SIDE[1]))
+        .build()
+        .unwrap();
+    let place = Workplace::new().unwrap();
+    let control: PathBuf = place.path("gw.sock");
+    let file = place
+        .write(
+            "gw.toml",
+            &format!(
+                r#"
+[router]
+name = "gw"
+workers = 1
+control = "{}"
+[link.inside]
+kind = "{kind}"
+device = "{kind}0"
+addresses = ["10.7.0.1/24", "fd07::1/64"]
+offload = "{offload}"
+[link.wan]
+kind = "packet"
+mac = "{WAN_MAC}"
+addresses = ["10.2.0.1/24", "fd02::1/64"]
+"#,
+                control.display()
+            ),
+        )
+        .unwrap();
+    let router = run(&lab["router"], &file, &control);
+    lab["router"].run(|| {
+        let mut netlink = Netlink::open().unwrap();
+        let device = netlink.link_index(&format!("{kind}0")).unwrap();
+        netlink.set_up(device).unwrap();
+        for address in ["10.7.0.2/24", "fd07::2/64"] {
+            netlink.addr_add(device, net(address)).unwrap();
+        }
+        for (to, via) in [("10.2.0.0/24", "10.7.0.1"), ("fd02::/64", "fd07::1")] {
+            netlink.route_add(net(to), Some(ip(via)), Some(device)).unwrap();
+        }
+    });
+    Station { lab, router, _place: place }
+}
+
+fn carries_everything(kind: &str, offload: &str) {
+    if !possible() {
+        return;
+    }
+    let mut s = start(kind, offload);
+    let server = &s.lab["server"];
+    let start = Instant::now();
+    // The device's link-local address is still being checked for duplicates when the router starts.
+    while !s
+        .here()
+        .run(|| Ping::new(ip(SERVER[1])).wait(Duration::from_millis(200)).run())
+        .unwrap()
+        .complete()
+    {
+        assert!(start.elapsed() < Duration::from_secs(5), "no way through {kind}");
+    }
+    for to in [SERVER[0], SERVER[1], "10.7.0.1", "fd07::1", FAR_SIDE[0], FAR_SIDE[1]] {
+        let report = s.here().run(|| Ping::new(ip(to)).count(3).size(8000).run()).unwrap();
+        assert!(report.complete(), "{kind} {to}: {report:?}");
+    }
+    for (to, back) in [(SERVER[0], "10.7.0.2"), (SERVER[1], "fd07::2")] {
+        for (to, from, at) in [(to, s.here(), server), (back, server, s.here())] {
+            let report = Stream::new(ip(to), Amount::Bytes(16 << 20)).run(from, at).unwrap();
+            assert!(report.intact(), "{kind} {to}: {report:?}");
+            println!("{kind}, offload {offload}, {to}: {:.2} Gbit/s", report.rate() / 1e9);
+            for datagrams in [Datagrams::new(ip(to), 2000), Datagrams::new(ip(to), 2000).at_once(16)] {
+                let report = datagrams.run(from, at).unwrap();
+                assert!(report.perfect(), "{kind} {to}: {datagrams:?}: {report:?}");
+            }
+        }
+        let hops = s.here().run(|| Trace::new(ip(to)).run()).unwrap();
+        assert_eq!(hops.len(), 2, "{hops:?}");
+    }
+    let device = format!("{kind}0");
+    let there = |s: &Station| s.here().run(|| Netlink::open().unwrap().link(&device).is_ok());
+    assert!(there(&s));
+    assert!(s.router.terminate(STOP).unwrap().success(), "{}", s.router.said());
+    assert!(!there(&s), "{device} is still there");
+}
+
+#[test]
+fn a_tap() {
+    isolate::test(|| carries_everything("tap", "auto"));
+}
+
+#[test]
+fn a_tap_without_offload() {
+    isolate::test(|| carries_everything("tap", "off"));
+}
+
+#[test]
+fn a_tun() {
+    isolate::test(|| carries_everything("tun", "auto"));
+}
+
+#[test]
+fn a_tun_without_offload() {
+    isolate::test(|| carries_everything("tun", "off"));
+}

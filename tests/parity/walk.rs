@@ -1,0 +1,114 @@
+//! The router without devices: frames handed to the walk, the clock that of the machine. What differs here
+//! differs in the router itself, not in its ports.
+
+use std::sync::Arc;
+use std::time;
+
+use sekisho::base::{Instant, LinkId};
+use sekisho::fib::{NextHop, Rib, Route, RouteKind};
+use sekisho::link::{Address, Link, LinkKind, Links, RpFilter};
+use sekisho::packet::{Caps, Packet};
+use sekisho::path::{Listeners, LiveConfig, Snapshot};
+use sekisho::router::{Router, Worker};
+
+use crate::twin::{Port, ROUTES, Wires};
+
+/// A router in memory.
+pub(crate) struct Walk {
+    _router: Router,
+    worker: Worker,
+    start: time::Instant,
+    out: Vec<(Port, Vec<u8>)>,
+}
+
+impl Walk {
+    pub(crate) fn new() -> Self {
+        let links = Links::new(Port::ALL.map(link));
+        let mut rib = Rib::connected(&links);
+        for (to, via, dev) in ROUTES {
+            let link = links.named(dev).unwrap().id;
+            let hop = NextHop::new(Some(via.parse().unwrap()), Some(link));
+            rib.insert(Route::new(to.parse().unwrap(), RouteKind::Unicast(vec![hop]))).unwrap();
+        }
+        let fib = Arc::new(rib.build(&links).unwrap());
+        let snapshot =
+            Snapshot { fib, links, listeners: Listeners::default(), icmp_rate: 1000, watchers: Vec::new() };
+        let router = Router::new(snapshot, LiveConfig::default(), 0);
+        let mut worker = router.worker();
+        for port in Port::ALL {
+            worker.set_caps(id(port), Caps { ethernet: true, ..Caps::FULL });
+            worker.handle_link(id(port), true, Instant::ZERO);
+        }
+        let mut walk = Walk { _router: router, worker, start: time::Instant::now(), out: vec![] };
+        // Duplicate address detection takes its time, which nobody has to wait here.
+        for second in 1..=LEAD {
+            walk.worker.handle_timeout(Instant::from_secs(second));
+            walk.collect(Instant::from_secs(second));
+        }
+        walk.out.clear();
+        walk
+    }
+
+    /// The machine's time, ahead by the time that was skipped.
+    fn now(&self) -> Instant {
+        Instant::from_secs(LEAD) + self.start.elapsed()
+    }
+
+    fn collect(&mut self, now: Instant) {
+        loop {
+            while let Some((link, packet)) = self.worker.poll_transmit() {
+                if let Some(port) = Port::ALL.into_iter().find(|p| id(*p) == link) {
+                    self.out.push((port, packet.data().to_vec()));
+                }
+            }
+            let taken: Vec<Packet> = self.worker.drain_host().collect();
+            for p in taken {
+                self.worker.host_took(p.meta.column);
+            }
+            if !self.worker.settle(now) {
+                break;
+            }
+        }
+    }
+}
+
+impl Wires for Walk {
+    fn send(&mut self, port: Port, frame: &[u8]) {
+        let now = self.now();
+        self.worker.handle_frame(id(port), Packet::from_slice(frame), now);
+        self.collect(now);
+    }
+
+    fn receive(&mut self) -> Vec<(Port, Vec<u8>)> {
+        let now = self.now();
+        if now >= self.worker.poll_timeout() {
+            self.worker.handle_timeout(now);
+        }
+        self.collect(now);
+        std::mem::take(&mut self.out)
+    }
+}
+
+/// Seconds that pass before the first frame.
+const LEAD: u64 = 5;
+
+fn id(port: Port) -> LinkId {
+    LinkId(port as u16)
+}
+
+fn link(port: Port) -> Link {
+    Link {
+        id: id(port),
+        name: port.name().into(),
+        kind: LinkKind::Memory,
+        mac: Some(port.mac()),
+        mtu: port.mtu(),
+        addresses: vec![
+            Address { addr: port.router4().into(), prefix_len: 24 },
+            Address { addr: port.router6().into(), prefix_len: 64 },
+            Address { addr: port.link_local().into(), prefix_len: 64 },
+        ],
+        rp_filter: RpFilter::Off,
+        redirects: true,
+    }
+}

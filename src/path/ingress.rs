@@ -150,8 +150,7 @@ fn ipv6(cx: &mut Cx<'_>, p: &mut Packet) -> Result<(), DropReason> {
         return Err(DropReason::Ip6Truncated);
     }
     let (src, dst) = (ip.src(), ip.dst());
-    // IPv4 in IPv6's clothes comes from no host (draft-itojun-v6ops-v4mapped-harmful; as `ip6_rcv_core`).
-    if src.is_multicast() || src.to_ipv4_mapped().is_some() {
+    if src.is_multicast() {
         return Err(DropReason::MartianSource);
     }
     if p.meta.ingress != LinkId::LO {

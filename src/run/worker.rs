@@ -244,7 +244,7 @@ impl Loop {
             if let Some(watch) = &self.watch
                 && self.worker.handle_link(slot.link, status == Status::Up, now)
             {
-                tracing::info!("link {}: {}", watch.name(slot.link), in_words(status));
+                watch.say(slot.link, status);
             }
         }
         if let Some(watch) = &mut self.watch {
@@ -265,15 +265,23 @@ impl Loop {
 pub(super) struct Watch {
     router: Router,
     duplicates: BTreeSet<(LinkId, Ipv6Addr)>,
+    started: bool,
 }
 
 impl Watch {
     pub(super) fn new(router: Router) -> Self {
-        Watch { router, duplicates: BTreeSet::new() }
+        Watch { router, duplicates: BTreeSet::new(), started: false }
     }
 
     fn name(&self, link: LinkId) -> String {
         self.router.snapshot().links.get(link).map_or_else(|| link.to_string(), |l| l.name.clone())
+    }
+
+    /// That links are up in the beginning is as it should be, and no news.
+    fn say(&self, link: LinkId, status: Status) {
+        if self.started || status != Status::Up {
+            tracing::info!("link {}: {}", self.name(link), in_words(status));
+        }
     }
 
     /// Warns of addresses that turned out to be another station's.
@@ -288,6 +296,7 @@ impl Watch {
             );
         }
         self.duplicates = found;
+        self.started = true;
     }
 }
 

@@ -1,7 +1,7 @@
 //! The first look at a frame: whom it is for, what it is, whether its headers hold together.
 
 use sekisho::base::{Column, DropReason, Mac};
-use sekisho::wire::proto;
+use sekisho::wire::{icmpv6, proto};
 
 use crate::basics::{udp4, udp6};
 use crate::make::*;
@@ -209,15 +209,21 @@ fn extension_headers_of_packets_in_transit() {
     pass(&[(proto::FRAGMENT, &[0, 0, 0, 0, 0, 0, 0, 1])]);
     pass(&[(proto::FRAGMENT, &[0, 0, 0, 1, 0, 0, 0, 1])]);
     pass(&[(proto::FRAGMENT, &[0, 0, 0, 8, 0, 0, 0, 1])]);
-    // However many there are, and even if a host would not make sense of them (RFC 8200 §4).
-    pass(&[(proto::DEST_OPTIONS, padding); 12]);
+    // Many, and such that a host would not make sense of (RFC 8200 §4).
+    pass(&[(proto::DEST_OPTIONS, padding); 8]);
     pass(&[(proto::DEST_OPTIONS, &[0, 200, 1, 4, 0, 0, 0, 0])]);
     pass(&[(proto::DEST_OPTIONS, padding), (proto::HOP_BY_HOP, padding)]);
     let short = ip6(CLIENT6, SERVER6, proto::FRAGMENT, &[17, 0, 0]);
     passes(&frame(LAN_MAC, CLIENT_MAC, &short), &short);
-    // A first fragment without its upper layer: RFC 7112 §5 leaves it to the router.
+    // But not without end, nor so as to hide the upper layer (RFC 7112 §5).
+    let nine = with_headers(&base, &[(proto::DEST_OPTIONS, padding); 9]);
+    refused(&frame(LAN_MAC, CLIENT_MAC, &nine), DropReason::Ip6ExtensionChain);
     let first = ip6(CLIENT6, SERVER6, proto::FRAGMENT, &[17, 0, 0, 1, 0, 0, 0, 1]);
-    passes(&frame(LAN_MAC, CLIENT_MAC, &first), &first);
+    let mut b = Bench::acquainted();
+    b.client_sends(&first);
+    let p = b.one(LAN);
+    assert_eq!(p.l3()[40..42], [icmpv6::PARAMETER_PROBLEM, icmpv6::problem::INCOMPLETE_CHAIN]);
+    b.dropped(DropReason::Ip6IncompleteFirstFragment);
 }
 
 #[test]

@@ -290,7 +290,7 @@ fn arp_that_lies_or_makes_no_sense() {
         target_ip: WAN_ADDR,
     };
     let good = arp_frame(Mac::BROADCAST, OTHER_MAC, &whole);
-    for (at, byte) in [(15, 6), (16, 9), (18, 8), (19, 16)] {
+    for (at, byte) in [(15, 7), (16, 9), (18, 8), (19, 16)] {
         let mut f = good.clone();
         f[at] = byte;
         let mut b = Bench::new();

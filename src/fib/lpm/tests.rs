@@ -1,3 +1,4 @@
+use super::build::Shape;
 use super::*;
 use proptest::prelude::*;
 
@@ -43,17 +44,31 @@ fn edges<B: Bits>(prefixes: &[Prefix<B>], last: impl Fn(B, u8) -> B, step: impl 
         .collect()
 }
 
-const WIDTHS: [u32; 5] = [0, 6, 12, 16, 18];
+/// What tables are built as, and what they could be.
+fn shapes() -> Vec<Shape> {
+    let walk_all = Shape { direct_bits: 0, max_page: 0, page_slots: 1, max_walk: 200 };
+    vec![Shape::SMALL, Shape::MEDIUM, Shape::LARGE, walk_all, Shape { max_walk: 0, ..walk_all }]
+}
+
+/// Prefixes as crowded as where a registry hands out neighboring blocks: these make pages.
+fn crowded6() -> impl Strategy<Value = Vec<Prefix<u128>>> {
+    let len = prop_oneof![3 => Just(32u8), 1 => 20..=32u8, 1 => 33..=64u8, 1 => Just(128)];
+    let one = (0..512u128, any::<u64>(), len).prop_map(|(block, site, len)| {
+        let bits = 0x2001 << 112 | block << 96 | u128::from(site & 0x8001_0000_0000_0003);
+        (mask6(bits, len), len)
+    });
+    proptest::collection::vec(one, 80..250).prop_map(distinct)
+}
 
 proptest! {
     #[test]
     fn ipv4_equals_the_definition(prefixes in prefixes4(60), random in proptest::collection::vec(any::<u32>(), 30)) {
         let mut keys = edges(&prefixes, |b, len| b | !mask4(u32::MAX, len), |b| [b.wrapping_add(1), b.wrapping_sub(1)]);
         keys.extend(random);
-        for width in WIDTHS {
-            let table = Lpm::build_with(&mut prefixes.clone(), width);
+        for shape in shapes() {
+            let table = Lpm::build_as(&mut prefixes.clone(), shape);
             for key in &keys {
-                prop_assert_eq!(table.lookup(*key), reference(&prefixes, *key), "{:08x} at width {}", key, width);
+                prop_assert_eq!(table.lookup(*key), reference(&prefixes, *key), "{:08x} in {:?}", key, shape);
             }
         }
     }
@@ -62,10 +77,25 @@ proptest! {
     fn ipv6_equals_the_definition(prefixes in prefixes6(60), random in proptest::collection::vec(any::<u128>(), 30)) {
         let mut keys = edges(&prefixes, |b, len| b | !mask6(u128::MAX, len), |b| [b.wrapping_add(1), b.wrapping_sub(1)]);
         keys.extend(random);
-        for width in WIDTHS {
-            let table = Lpm::build_with(&mut prefixes.clone(), width);
+        for shape in shapes() {
+            let table = Lpm::build_as(&mut prefixes.clone(), shape);
             for key in &keys {
-                prop_assert_eq!(table.lookup(*key), reference(&prefixes, *key), "{:032x} at width {}", key, width);
+                prop_assert_eq!(table.lookup(*key), reference(&prefixes, *key), "{:032x} in {:?}", key, shape);
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn crowds_equal_the_definition(prefixes in crowded6()) {
+        let keys = edges(&prefixes, |b, len| b | !mask6(u128::MAX, len), |b| [b.wrapping_add(1), b.wrapping_sub(1)]);
+        for shape in shapes() {
+            let table = Lpm::build_as(&mut prefixes.clone(), shape);
+            prop_assert_eq!(table.pages.is_empty(), shape.max_page == 0);
+            for key in &keys {
+                prop_assert_eq!(table.lookup(*key), reference(&prefixes, *key), "{:032x} in {:?}", key, shape);
             }
         }
     }
@@ -76,7 +106,7 @@ fn nothing_leads_nowhere() {
     let empty = Lpm::<u32>::build(vec![]);
     assert_eq!(empty.lookup(0), None);
     assert_eq!(empty.lookup(u32::MAX), None);
-    assert!(empty.memory() <= 256);
+    assert!(empty.memory() <= 1 << 10);
 }
 
 #[test]
@@ -101,5 +131,6 @@ fn every_nested_length_is_told_apart() {
 fn small_tables_are_small() {
     let hosts = |n: u32| (0..n).map(|i| Prefix { bits: 0x0a00_0001 + (i << 8), len: 32, value: i }).collect();
     assert!(Lpm::<u32>::build(hosts(20)).memory() < 4 << 10);
-    assert!(Lpm::<u32>::build(hosts(1_000)).memory() < 128 << 10);
+    assert!(Lpm::<u32>::build(hosts(1_000)).memory() < 1 << 20);
+    assert!(Lpm::<u32>::build(hosts(100_000)).memory() < 8 << 20);
 }

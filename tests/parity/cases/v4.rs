@@ -212,7 +212,8 @@ fn addresses(l: &mut List) {
     }
     l.add("v4 source the segment's broadcast", &["wan udp"], |h| {
         h.lan(h.udp4_between(Lan.host4(255), h.a4(Wan), b"spoofed"))
-    });
+    })
+    .known("packet whose source is the segment's broadcast address");
     l.add("v4 source equals destination", &["wan udp"], |h| {
         h.lan(h.udp4_between(h.a4(Wan), h.a4(Wan), b"land"))
     });

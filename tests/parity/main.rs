@@ -13,6 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use sekisho::lab::isolate;
+use sekisho::link::RpFilter;
 
 use cases::Case;
 use compare::{Seen, explain, normal, summary};
@@ -217,12 +218,39 @@ fn the_router_does_what_the_kernel_does() {
 #[test]
 fn the_walk_does_what_the_kernel_does() {
     isolate::test(|| {
-        let (mut a, mut b) = (Twin::kernel("kernel", &[]), Twin::new("sekisho", walk::Walk::new()));
+        let (mut a, mut b) =
+            (Twin::kernel("kernel", &[]), Twin::new("sekisho", walk::Walk::new(RpFilter::Off)));
         let of_the_walk = |c: &Case| !c.gives.iter().any(|g| g.starts_with("lan tcp"));
         let verdicts = run(&mut a, &mut b, cases::all().into_iter().filter(of_the_walk).collect());
         match report(["kernel", "sekisho"], &verdicts) {
             Ok(text) => println!("{text}"),
             Err(text) => panic!("{text}"),
+        }
+    });
+}
+
+/// The same with sources validated, which Linux does for IPv4 only.
+#[test]
+fn reverse_path_filters_do_what_the_kernels_do() {
+    isolate::test(|| {
+        for (value, rp_filter) in [("1", RpFilter::Strict), ("2", RpFilter::Loose)] {
+            let settings = ["all", "default"].map(|conf| format!("net/ipv4/conf/{conf}/rp_filter"));
+            let settings = [(settings[0].as_str(), value), (settings[1].as_str(), value)];
+            let mut a = Twin::kernel("kernel", &settings);
+            let mut b = Twin::new("sekisho", walk::Walk::new(rp_filter));
+            let wanted = |c: &Case| {
+                let ipv4 = c.name.starts_with("v4 ") || c.name.starts_with("arp ");
+                ipv4 && c.known.is_none() && c.patience < Duration::from_secs(1) && !c.name.contains("tcp")
+            };
+            let mut cases: Vec<Case> = cases::all().into_iter().filter(wanted).collect();
+            // What they give was recorded without the filter.
+            cases.iter_mut().for_each(|c| c.patience = Duration::from_millis(5));
+            let verdicts = run(&mut a, &mut b, cases);
+            let stopped = verdicts.iter().filter(|v| !v.as_recorded()).count();
+            assert!(stopped > 0, "rp_filter {value} made no difference");
+            if let Err(text) = report(["kernel", "sekisho"], &verdicts) {
+                panic!("rp_filter {value}:\n{text}");
+            }
         }
     });
 }

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use sekisho::base::Mac;
+use sekisho::io::netlink::Refusal;
 use sekisho::lab::probes::Wiretap;
 use sekisho::lab::{End, Plan, Spawned, Topology, Workplace};
 
@@ -112,6 +113,25 @@ pub(crate) const ROUTES: [(&str, &str, &str); 6] = [
     ("fd0a::/32", "fe80::fe", "lan"),
 ];
 
+/// Routes of both that lead nowhere.
+pub(crate) const REFUSALS: [(&str, Refusal); 6] = [
+    ("10.66.1.0/24", Refusal::Unreachable),
+    ("10.66.2.0/24", Refusal::Prohibit),
+    ("10.66.3.0/24", Refusal::Blackhole),
+    ("fd66:1::/32", Refusal::Unreachable),
+    ("fd66:2::/32", Refusal::Prohibit),
+    ("fd66:3::/32", Refusal::Blackhole),
+];
+
+/// The word for it in configurations.
+fn word(refusal: Refusal) -> &'static str {
+    match refusal {
+        Refusal::Unreachable => "unreachable",
+        Refusal::Prohibit => "prohibit",
+        Refusal::Blackhole => "blackhole",
+    }
+}
+
 /// One of the two.
 pub(crate) struct Twin {
     pub(crate) name: &'static str,
@@ -142,6 +162,9 @@ impl Twin {
         }
         for (to, via, dev) in ROUTES {
             plan = plan.route_on("router", to.parse().unwrap(), via.parse().unwrap(), dev);
+        }
+        for (to, how) in REFUSALS {
+            plan = plan.refuse("router", to.parse().unwrap(), how);
         }
         Twin::new(name, Taps::open(plan.build().unwrap()))
     }
@@ -264,6 +287,9 @@ fn config(control: &Path) -> String {
     }
     for (to, via, dev) in ROUTES {
         text += &format!("[[route]]\nto = \"{to}\"\nvia = \"{via}\"\ndev = \"{dev}\"\n");
+    }
+    for (to, how) in REFUSALS {
+        text += &format!("[[route]]\nto = \"{to}\"\ntype = \"{}\"\n", word(how));
     }
     text
 }

@@ -28,6 +28,9 @@ const GSO_UDP_L4: u8 = 5;
 /// CWR stands on the first segment only; a flag on the TCP kinds.
 const GSO_ECN: u8 = 0x80;
 
+/// Where the checksum is in ICMP of both versions (RFC 792, RFC 4443 §2.1).
+const ICMP_CHECKSUM_AT: usize = 2;
+
 /// The least size of TCP segments (Linux `TCP_MIN_GSO_SIZE`).
 const MIN_TCP_SIZE: u16 = 8;
 /// The most datagrams in one super-frame (Linux `UDP_MAX_SEGMENTS`).
@@ -179,6 +182,7 @@ fn partial_fits(packet: &Packet, start: u16, field: u16) -> bool {
     let (fits, width) = match meta.proto {
         proto::TCP => (start == meta.l4 && at == tcp::CHECKSUM_AT, 2),
         proto::SCTP => (start == meta.l4 && at == sctp::CHECKSUM_AT, 4),
+        proto::ICMP | proto::ICMPV6 => (start == meta.l4 && at == ICMP_CHECKSUM_AT, 2),
         // In a tunnel over UDP the checksum left undone is that of the packet within.
         proto::UDP if start == meta.l4 => (at == udp::CHECKSUM_AT, 2),
         proto::UDP => (usize::from(start) >= usize::from(meta.l4) + udp::HEADER_LEN, 2),

@@ -1,8 +1,9 @@
 //! ARP (RFC 826): answers for our addresses, learns from those who ask us, asks for others.
 //!
 //! As `arp_process`: any of our addresses is answered for on any Ethernet link (`arp_ignore` 0); who
-//! asks is remembered, if `rp_filter` lets him; who merely announces himself only updates what is known already (`arp_accept` 0). We
-//! differ in one thing: a group address as a sender's MAC is refused (RFC 1812 §3.3.2).
+//! asks is remembered, if `rp_filter` lets him; who merely announces himself only updates what is known
+//! already (`arp_accept` 0). We differ in one thing: a group address as a sender's MAC is refused (RFC 1812
+//! §3.3.2), and so is our own.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -28,7 +29,9 @@ fn process(cx: &mut Cx<'_>, p: &Packet) -> Result<(), DropReason> {
     let own = cx.snap.links.get(link).and_then(|l| l.mac).ok_or(DropReason::ArpIgnored)?;
     let arp = Arp::parse(p.l3()).map_err(|_| DropReason::ArpInvalid)?;
     let (sender, target) = (arp.sender_ip, arp.target_ip);
-    if !arp.sender_mac.is_station() || sender.is_multicast() || sender.is_broadcast() {
+    // Nobody else has our MAC: frames to him would come back to us.
+    if !arp.sender_mac.is_station() || arp.sender_mac == own || sender.is_multicast() || sender.is_broadcast()
+    {
         return Err(DropReason::ArpInvalid);
     }
     if target.is_multicast() || target.is_loopback() || sender.is_loopback() {

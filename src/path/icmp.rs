@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use crate::base::DropReason;
 use crate::base::counters::Tally;
 use crate::packet::Packet;
-use crate::wire::{icmpv4, icmpv6, ipv4::Ipv4, ipv6::Ipv6, proto};
+use crate::wire::{checksum, icmpv4, icmpv6, ipv4::Ipv4, ipv6::Ipv6, proto};
 
 use super::{Bound, Cx, deliver, ndp, reply, source};
 
@@ -58,7 +58,11 @@ fn answer4(
     };
     let mut message = p.l4().to_vec();
     let len = edit(&mut message, cx.wall_ms).ok_or(DropReason::L4TooShort)?;
-    let message = message.get(..len).ok_or(DropReason::L4TooShort)?;
+    let message = message.get_mut(..len).filter(|m| m.len() >= 4).ok_or(DropReason::L4TooShort)?;
+    // Anew: what hardware called verified we haven't seen, and won't put our name to.
+    message[2..4].fill(0);
+    let sum = checksum::checksum(message);
+    message[2..4].copy_from_slice(&sum.to_be_bytes());
     let traced = p.meta.traced;
     let mut made =
         reply::packet4(cx, src, peer, proto::ICMP, tos, message).ok_or(DropReason::NotEncodable)?;

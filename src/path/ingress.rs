@@ -96,7 +96,12 @@ pub(super) fn own(cx: &mut Cx<'_>, p: &mut Packet) -> Result<(), DropReason> {
     };
     match p.meta.net {
         Net::Ipv4 => ipv4(p)?,
-        _ => chain(cx, p)?,
+        _ => {
+            let total = Ipv6::new(p.l3()).map(|ip| ipv6::HEADER_LEN + usize::from(ip.payload_len()));
+            let total = total.filter(|n| *n <= p.l3_len()).ok_or(DropReason::NotEncodable)?;
+            p.truncate(usize::from(p.meta.l3) + total);
+            chain(cx, p)?;
+        }
     }
     if p.meta.traced {
         cx.note(p, || format!("made here: {}", crate::wire::describe::describe(p.l3(), false)));

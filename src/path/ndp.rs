@@ -91,7 +91,7 @@ fn solicitation(
         return Ok(());
     }
     if let Some(mac) = ns.source_mac {
-        if !mac.is_station() {
+        if !mac.is_station() || mac == own {
             return Err(DropReason::NdpInvalid);
         }
         let mut actions = std::mem::take(&mut cx.me.actions);
@@ -112,10 +112,10 @@ fn is_anycast(cx: &Cx<'_>, link: &Link, addr: Ipv6Addr) -> bool {
 }
 
 fn advertisement(cx: &mut Cx<'_>, link: LinkId, na: &ndp::NeighborAdvert) -> Result<(), DropReason> {
-    if na.target_mac.is_some_and(|m| !m.is_station()) {
+    let l = cx.snap.links.get(link).ok_or(DropReason::LinkDown)?;
+    if na.target_mac.is_some_and(|m| !m.is_station() || Some(m) == l.mac) {
         return Err(DropReason::NdpInvalid);
     }
-    let l = cx.snap.links.get(link).ok_or(DropReason::LinkDown)?;
     if l.has(na.target.into()) {
         let mut out = Vec::new();
         cx.live.dad.advertised(link, na.target, &mut out);

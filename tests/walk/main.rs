@@ -8,6 +8,7 @@ mod basics;
 mod check;
 mod errors;
 mod forwarding;
+mod hostile;
 mod ingress;
 mod local;
 mod make;

@@ -115,6 +115,8 @@ fn solicitations_that_are_not_for_us() {
     case(&ns(peer(), group, ours(), Some(Mac([0x33, 0x33, 0, 0, 0, 1]))), NdpInvalid);
     case(&ns(peer(), group, ours(), Some(Mac::BROADCAST)), NdpInvalid);
     case(&ns(peer(), group, ours(), Some(Mac::ZERO)), NdpInvalid);
+    case(&ns(peer(), group, ours(), Some(LAN_MAC)), NdpInvalid);
+    case(&na(peer(), ours(), peer(), (true, true), Some(LAN_MAC)), NdpInvalid);
     case(&ns(peer(), group, ours(), None), NdpInvalid);
     case(&ns(NOBODY, group, ours(), Some(CLIENT_MAC)), NdpInvalid);
     case(&ns(NOBODY, ours(), ours(), None), NdpInvalid);

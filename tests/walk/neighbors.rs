@@ -272,6 +272,7 @@ fn arp_that_lies_or_makes_no_sense() {
     case(Op::Request, Mac([1, 0, 0x5e, 0, 0, 1]), "10.2.0.2", "10.2.0.1", ArpInvalid);
     case(Op::Request, Mac::BROADCAST, "10.2.0.2", "10.2.0.1", ArpInvalid);
     case(Op::Request, Mac::ZERO, "10.2.0.2", "10.2.0.1", ArpInvalid);
+    case(Op::Request, WAN_MAC, "10.2.0.2", "10.2.0.1", ArpInvalid);
     case(Op::Request, OTHER_MAC, "224.0.0.1", "10.2.0.1", ArpInvalid);
     case(Op::Request, OTHER_MAC, "255.255.255.255", "10.2.0.1", ArpInvalid);
     case(Op::Request, OTHER_MAC, "10.2.0.1", "10.2.0.1", MartianSource);

@@ -58,8 +58,14 @@ impl Rib {
         route.validate()?;
         let (prefix, table, metric) = (route.prefix, route.table(), route.metric);
         let old = self.remove(prefix, |r| r.table() == table && r.metric == metric).ok();
-        self.insert(route)?;
-        Ok(old)
+        match self.insert(route) {
+            Ok(()) => Ok(old),
+            // Another link's connected route is still there: all stays as it was.
+            Err(e) => {
+                old.into_iter().try_for_each(|old| self.insert(old))?;
+                Err(e)
+            }
+        }
     }
 
     /// Removes the first route for the prefix that `which` agrees to: the main table's come first,

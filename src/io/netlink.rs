@@ -12,7 +12,7 @@
 mod links;
 mod tc;
 
-pub use links::{Device, Veth};
+pub use links::{Device, Refusal, Veth};
 pub use tc::{Filter, Hook};
 
 use std::io;

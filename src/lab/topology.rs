@@ -22,7 +22,7 @@ use ipnet::IpNet;
 
 use super::netns::{Netns, NetnsError, ethtool_set};
 use crate::base::Mac;
-use crate::io::netlink::{Netlink, NetlinkError};
+use crate::io::netlink::{Netlink, NetlinkError, Refusal};
 
 /// Something in the lab could not be set up or taken down.
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +69,7 @@ pub struct Plan {
     spaces: Vec<String>,
     wires: Vec<[End; 2]>,
     routes: Vec<Route>,
+    refusals: Vec<(String, IpNet, Refusal)>,
     neighbors: Vec<Neighbor>,
     sysctls: Vec<Sysctl>,
 }
@@ -175,6 +176,12 @@ impl Plan {
         self
     }
 
+    /// One more route of a namespace's kernel that leads nowhere.
+    pub fn refuse(mut self, space: &str, to: IpNet, how: Refusal) -> Self {
+        self.refusals.push((space.into(), to, how));
+        self
+    }
+
     /// One more static neighbor of a namespace's kernel.
     pub fn neighbor(mut self, space: &str, device: &str, ip: IpAddr, mac: Mac) -> Self {
         self.neighbors.push(Neighbor { space: space.into(), device: device.into(), ip, mac });
@@ -201,6 +208,9 @@ impl Plan {
         }
         topology.apply_sysctls(true)?;
         topology.apply_routes(|_| true)?;
+        for (space, to, how) in &topology.plan.refusals {
+            topology.with(space, |netlink| netlink.route_refuse(*to, *how))?;
+        }
         for wire in 0..topology.plan.wires.len() {
             topology.wait_ready(wire)?;
         }

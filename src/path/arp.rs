@@ -1,18 +1,20 @@
 //! ARP (RFC 826): answers for our addresses, learns from those who ask us, asks for others.
 //!
 //! As `arp_process`: any of our addresses is answered for on any Ethernet link (`arp_ignore` 0); who
-//! asks is remembered; who merely announces himself only updates what is known already (`arp_accept` 0). We
-//! differ in one thing: a group address as a sender's MAC is refused (RFC 1812 §3.3.2), and so is our own.
+//! asks is remembered, if `rp_filter` lets him; who merely announces himself only updates what is known
+//! already (`arp_accept` 0). We differ in one thing: a group address as a sender's MAC is refused (RFC 1812
+//! §3.3.2), and so is our own.
 
 use std::net::{IpAddr, Ipv4Addr};
 
 use crate::base::counters::Tally;
 use crate::base::{Column, DropReason, Event, LinkId, Mac};
+use crate::link::RpFilter;
 use crate::neighbor::Advert;
 use crate::packet::{L2Kind, Net, Packet};
 use crate::wire::arp::{Arp, Op};
 
-use super::{Cx, egress, resolve, source};
+use super::{Cx, egress, resolve, route, source};
 
 /// An ARP packet came in.
 pub(super) fn receive(cx: &mut Cx<'_>, p: Packet) {
@@ -46,6 +48,10 @@ fn process(cx: &mut Cx<'_>, p: &Packet) -> Result<(), DropReason> {
     }
     if cx.snap.links.owner(IpAddr::V4(sender)).is_some() {
         return Err(DropReason::MartianSource);
+    }
+    let filtered = cx.snap.links.get(link).is_some_and(|l| l.rp_filter != RpFilter::Off);
+    if reply_wanted && filtered {
+        route::from_where(cx, p, sender.into(), None)?;
     }
     let mut actions = std::mem::take(&mut cx.me.actions);
     let done = if reply_wanted {

@@ -192,7 +192,12 @@ fn flow_hash(cx: &Cx<'_>, p: &Packet, src: IpAddr, dst: IpAddr) -> u32 {
 
 /// Whether the source may come in by this link: the kernel's `fib_validate_source`. `out` is the link
 /// the packet will leave by.
-fn from_where(cx: &Cx<'_>, p: &Packet, src: IpAddr, out: Option<LinkId>) -> Result<(), DropReason> {
+pub(super) fn from_where(
+    cx: &Cx<'_>,
+    p: &Packet,
+    src: IpAddr,
+    out: Option<LinkId>,
+) -> Result<(), DropReason> {
     let ingress = p.meta.ingress;
     if ingress == LinkId::LO || src.is_unspecified() {
         return Ok(());

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use sekisho::base::Mac;
+use sekisho::lab::probes::Ping;
 use sekisho::lab::{End, Netns, Plan, Spawned, Topology, Workplace};
 use serde_json::Value;
 
@@ -120,6 +121,15 @@ impl Gateway {
             }
             assert!(Instant::now() < deadline, "addresses stay tentative: {links:#}");
             thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Lets the client learn the router's MAC. A kernel that resolves a neighbor while it sends may send what
+    /// it parked behind what came later, so nothing can be said of the order before. The router still has
+    /// the server's to learn.
+    pub(crate) fn acquaint(&self) {
+        for router in ROUTER {
+            assert!(self.client().run(|| Ping::new(ip(router)).run()).unwrap().complete());
         }
     }
 

@@ -1,7 +1,7 @@
 //! How the router starts, ends, is killed, and what it leaves.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sekisho::io::netlink::{Device, Hook, Netlink};
 use sekisho::lab::probes::Ping;
@@ -115,12 +115,28 @@ fn what_can_not_start_says_why_and_leaves_nothing() {
         let gw = Gateway::usual();
         let place = Workplace::new().unwrap();
         let link = "kind = \"packet\"\naddresses = [\"10.5.0.1/24\"]\n";
+        gw.lab["router"].run(|| {
+            let mut netlink = Netlink::open().unwrap();
+            netlink.link_add_veth("spare", "other", None).unwrap();
+            for device in ["spare", "other"] {
+                let index = netlink.link_index(device).unwrap();
+                netlink.set_up(index).unwrap();
+            }
+            // The kernel notes the carrier when it gets to it.
+            let deadline = Instant::now() + Duration::from_secs(5);
+            while ["spare", "other"].iter().any(|d| !netlink.link(d).unwrap().running) {
+                assert!(Instant::now() < deadline);
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        });
         for (name, links, said) in [
             ("nodev", format!("[link.eth9]\n{link}"), "eth9"),
             // The first opens well and has to be given back.
             (
                 "half",
-                format!("[link.t]\nkind = \"tap\"\naddresses = [\"10.6.0.1/24\"]\n[link.eth9]\n{link}"),
+                format!(
+                    "[link.spare]\nkind = \"packet\"\naddresses = [\"10.6.0.1/24\"]\n[link.eth9]\n{link}"
+                ),
                 "eth9",
             ),
         ] {

@@ -16,6 +16,7 @@ fn competing() -> Gateway {
 fn each_packet_arrives_once() {
     isolate::test(|| {
         let gw = competing();
+        gw.acquaint();
         let tap = gw.server().run(|| Wiretap::open("eth0")).unwrap();
         for to in SERVER {
             let report = Datagrams::new(ip(to), 500).run(gw.client(), gw.server()).unwrap();

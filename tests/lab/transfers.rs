@@ -8,6 +8,7 @@ use crate::gateway::{Choice, Gateway, SERVER, ip};
 /// What every combination of offloads has to carry.
 fn carry(choice: &Choice) {
     let gw = Gateway::new(choice);
+    gw.acquaint();
     for to in SERVER {
         // What the client learns of the path here it remembers; IPv6 datagrams would be lost over it.
         let report = gw.client().run(|| PathMtu::new(ip(to)).run()).unwrap();
@@ -78,6 +79,7 @@ fn on_two_workers_in_flow_order() {
     isolate::test(|| {
         for host_offload in [true, false] {
             let gw = Gateway::new(&Choice { workers: 2, host_offload, ..Choice::default() });
+            gw.acquaint();
             for to in SERVER {
                 for at_once in [1, 16] {
                     let datagrams = Datagrams::new(ip(to), 20_000).size(200).flows(16).at_once(at_once);

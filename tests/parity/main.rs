@@ -13,6 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use sekisho::lab::isolate;
+use sekisho::link::RpFilter;
 
 use cases::Case;
 use compare::{Seen, explain, normal, summary};
@@ -47,10 +48,14 @@ fn summaries(seen: &[Seen]) -> Vec<String> {
 
 /// Sends the frames of each case into both, one case after the other.
 fn run(a: &mut Twin, b: &mut Twin, cases: Vec<Case>) -> Vec<Verdict> {
-    let only = std::env::var("SEKISHO_PARITY").unwrap_or_default();
     warm_up(a, b);
-    let chosen = cases.into_iter().filter(|c| c.name.contains(&only)).enumerate();
-    chosen.map(|(i, case)| judge(a, b, case, i as u32 + 1)).collect()
+    cases.into_iter().enumerate().map(|(i, case)| judge(a, b, case, i as u32 + 1)).collect()
+}
+
+/// The cases that were asked for.
+fn chosen() -> Vec<Case> {
+    let only = std::env::var("SEKISHO_PARITY").unwrap_or_default();
+    cases::all().into_iter().filter(|c| c.name.contains(&only)).collect()
 }
 
 /// The first packet each way waits for the neighbors of the sentinels.
@@ -205,7 +210,7 @@ fn a_kernel_with_other_settings_differs() {
 fn the_router_does_what_the_kernel_does() {
     isolate::test(|| {
         let (mut a, mut b) = (Twin::kernel("kernel", &[]), Twin::sekisho());
-        let verdicts = run(&mut a, &mut b, cases::all());
+        let verdicts = run(&mut a, &mut b, chosen());
         match report(["kernel", "sekisho"], &verdicts) {
             Ok(text) => println!("{text}"),
             Err(text) => panic!("{text}"),
@@ -217,12 +222,39 @@ fn the_router_does_what_the_kernel_does() {
 #[test]
 fn the_walk_does_what_the_kernel_does() {
     isolate::test(|| {
-        let (mut a, mut b) = (Twin::kernel("kernel", &[]), Twin::new("sekisho", walk::Walk::new()));
+        let (mut a, mut b) =
+            (Twin::kernel("kernel", &[]), Twin::new("sekisho", walk::Walk::new(RpFilter::Off)));
         let of_the_walk = |c: &Case| !c.gives.iter().any(|g| g.starts_with("lan tcp"));
-        let verdicts = run(&mut a, &mut b, cases::all().into_iter().filter(of_the_walk).collect());
+        let verdicts = run(&mut a, &mut b, chosen().into_iter().filter(of_the_walk).collect());
         match report(["kernel", "sekisho"], &verdicts) {
             Ok(text) => println!("{text}"),
             Err(text) => panic!("{text}"),
+        }
+    });
+}
+
+/// The same with sources validated, which Linux does for IPv4 only.
+#[test]
+fn reverse_path_filters_do_what_the_kernels_do() {
+    isolate::test(|| {
+        for (value, rp_filter) in [("1", RpFilter::Strict), ("2", RpFilter::Loose)] {
+            let settings = ["all", "default"].map(|conf| format!("net/ipv4/conf/{conf}/rp_filter"));
+            let settings = [(settings[0].as_str(), value), (settings[1].as_str(), value)];
+            let mut a = Twin::kernel("kernel", &settings);
+            let mut b = Twin::new("sekisho", walk::Walk::new(rp_filter));
+            let wanted = |c: &Case| {
+                let ipv4 = c.name.starts_with("v4 ") || c.name.starts_with("arp ");
+                ipv4 && c.known.is_none() && c.patience < Duration::from_secs(1) && !c.name.contains("tcp")
+            };
+            let mut cases: Vec<Case> = cases::all().into_iter().filter(wanted).collect();
+            // What they give was recorded without the filter.
+            cases.iter_mut().for_each(|c| c.patience = Duration::from_millis(5));
+            let verdicts = run(&mut a, &mut b, cases);
+            let stopped = verdicts.iter().filter(|v| !v.as_recorded()).count();
+            assert!(stopped > 0, "rp_filter {value} made no difference");
+            if let Err(text) = report(["kernel", "sekisho"], &verdicts) {
+                panic!("rp_filter {value}:\n{text}");
+            }
         }
     });
 }

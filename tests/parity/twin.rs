@@ -12,10 +12,13 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
+use std::process::Command;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use sekisho::base::Mac;
+use sekisho::io::netlink::Refusal;
 use sekisho::lab::probes::Wiretap;
 use sekisho::lab::{End, Plan, Spawned, Topology, Workplace};
 
@@ -112,6 +115,25 @@ pub(crate) const ROUTES: [(&str, &str, &str); 6] = [
     ("fd0a::/32", "fe80::fe", "lan"),
 ];
 
+/// Routes of both that lead nowhere.
+pub(crate) const REFUSALS: [(&str, Refusal); 6] = [
+    ("10.66.1.0/24", Refusal::Unreachable),
+    ("10.66.2.0/24", Refusal::Prohibit),
+    ("10.66.3.0/24", Refusal::Blackhole),
+    ("fd66:1::/32", Refusal::Unreachable),
+    ("fd66:2::/32", Refusal::Prohibit),
+    ("fd66:3::/32", Refusal::Blackhole),
+];
+
+/// The word for it in configurations.
+fn word(refusal: Refusal) -> &'static str {
+    match refusal {
+        Refusal::Unreachable => "unreachable",
+        Refusal::Prohibit => "prohibit",
+        Refusal::Blackhole => "blackhole",
+    }
+}
+
 /// One of the two.
 pub(crate) struct Twin {
     pub(crate) name: &'static str,
@@ -143,6 +165,9 @@ impl Twin {
         for (to, via, dev) in ROUTES {
             plan = plan.route_on("router", to.parse().unwrap(), via.parse().unwrap(), dev);
         }
+        for (to, how) in REFUSALS {
+            plan = plan.refuse("router", to.parse().unwrap(), how);
+        }
         Twin::new(name, Taps::open(plan.build().unwrap()))
     }
 
@@ -155,6 +180,7 @@ impl Twin {
         let program = Path::new(env!("CARGO_BIN_EXE_sekisho"));
         let mut router = Spawned::start(&lab["router"], program, &["run", file.to_str().unwrap()]).unwrap();
         router.wait_for_socket(&control, Duration::from_secs(10)).unwrap();
+        wait_for_addresses(program, &control);
         Twin::new("sekisho", Process { taps: Taps::open(lab), _router: router, _place: place })
     }
 
@@ -252,6 +278,22 @@ impl Wires for Process {
     }
 }
 
+/// Waits until the router has made sure that nobody else has its IPv6 addresses.
+fn wait_for_addresses(program: &Path, control: &Path) {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    loop {
+        let mut show = Command::new(program);
+        let out = show.args(["ip", "addr"]).env("SEKISHO_CONTROL", control).output().unwrap();
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        let text = String::from_utf8_lossy(&out.stdout);
+        if text.contains("inet6 fd01::1") && !text.contains("tentative") {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{text}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
 /// The router's configuration: what [`Twin::kernel`] sets up by netlink and sysctl.
 fn config(control: &Path) -> String {
     let mut text = format!("[router]\nname = \"gw\"\nworkers = 1\ncontrol = \"{}\"\n", control.display());
@@ -264,6 +306,9 @@ fn config(control: &Path) -> String {
     }
     for (to, via, dev) in ROUTES {
         text += &format!("[[route]]\nto = \"{to}\"\nvia = \"{via}\"\ndev = \"{dev}\"\n");
+    }
+    for (to, how) in REFUSALS {
+        text += &format!("[[route]]\nto = \"{to}\"\ntype = \"{}\"\n", word(how));
     }
     text
 }

@@ -6,12 +6,13 @@ use std::time;
 
 use sekisho::base::{Instant, LinkId};
 use sekisho::fib::{NextHop, Rib, Route, RouteKind};
+use sekisho::io::netlink::Refusal;
 use sekisho::link::{Address, Link, LinkKind, Links, RpFilter};
 use sekisho::packet::{Caps, Packet};
 use sekisho::path::{Listeners, LiveConfig, Snapshot};
 use sekisho::router::{Router, Worker};
 
-use crate::twin::{Port, ROUTES, Wires};
+use crate::twin::{Port, REFUSALS, ROUTES, Wires};
 
 /// A router in memory.
 pub(crate) struct Walk {
@@ -22,13 +23,22 @@ pub(crate) struct Walk {
 }
 
 impl Walk {
-    pub(crate) fn new() -> Self {
-        let links = Links::new(Port::ALL.map(link));
+    /// With this source validation on every link.
+    pub(crate) fn new(rp_filter: RpFilter) -> Self {
+        let links = Links::new(Port::ALL.map(|p| Link { rp_filter, ..link(p) }));
         let mut rib = Rib::connected(&links);
         for (to, via, dev) in ROUTES {
             let link = links.named(dev).unwrap().id;
             let hop = NextHop::new(Some(via.parse().unwrap()), Some(link));
             rib.insert(Route::new(to.parse().unwrap(), RouteKind::Unicast(vec![hop]))).unwrap();
+        }
+        for (to, how) in REFUSALS {
+            let kind = match how {
+                Refusal::Unreachable => RouteKind::Unreachable,
+                Refusal::Prohibit => RouteKind::Prohibit,
+                Refusal::Blackhole => RouteKind::Blackhole,
+            };
+            rib.insert(Route::new(to.parse().unwrap(), kind)).unwrap();
         }
         let fib = Arc::new(rib.build(&links).unwrap());
         let snapshot =

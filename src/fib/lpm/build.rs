@@ -58,12 +58,15 @@ impl Shape {
     const MEDIUM_MAX: usize = 16_384;
 
     fn of<B: Bits>(prefixes: usize) -> Shape {
-        match prefixes {
-            0..=Shape::SMALL_MAX => Shape::SMALL,
-            ..=Shape::MEDIUM_MAX => Shape::MEDIUM,
+        if prefixes <= Shape::SMALL_MAX {
+            Shape::SMALL
+        } else if prefixes <= Shape::MEDIUM_MAX {
+            Shape::MEDIUM
+        } else if B::WIDTH == 128 {
             // IPv6 prefixes differ little in their first bits, and gain nothing beyond 16.
-            _ if B::WIDTH == 128 => Shape { direct_bits: 16, ..Shape::LARGE },
-            _ => Shape::LARGE,
+            Shape { direct_bits: 16, ..Shape::LARGE }
+        } else {
+            Shape::LARGE
         }
     }
 }

@@ -112,6 +112,16 @@ fn a_refused_replacement_changes_nothing() {
 }
 
 #[test]
+fn a_prefix_connected_twice_is_not_half_replaced() {
+    let links = links_with(&["10.2.0.7/24"], &["10.2.0.1/24"], &[]);
+    let mut rib = Rib::connected(&links);
+    let before: Vec<_> = rib.iter().collect();
+    let net = "10.2.0.0/24".parse().unwrap();
+    assert_eq!(rib.replace(route("10.2.0.0/24 dev far", &links)), Err(RouteError::Exists(net, 0)));
+    assert_eq!(rib.iter().collect::<Vec<_>>(), before);
+}
+
+#[test]
 fn what_is_shared_is_kept_once_and_given_back() {
     let links = links();
     let mut rib = Rib::new();

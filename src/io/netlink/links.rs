@@ -60,6 +60,17 @@ pub struct Veth<'a> {
     pub queues: u32,
 }
 
+/// What becomes of packets on a route that leads nowhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// Their senders are told that the host can't be reached.
+    Unreachable,
+    /// Their senders are told that it is not allowed.
+    Prohibit,
+    /// Nobody is told anything.
+    Blackhole,
+}
+
 impl Netlink {
     /// The interface of this name.
     pub fn link(&mut self, name: &str) -> Result<Device, NetlinkError> {
@@ -192,19 +203,24 @@ impl Netlink {
         via: Option<IpAddr>,
         dev: Option<u32>,
     ) -> Result<(), NetlinkError> {
-        let mut message = RouteMessage::default();
-        message.header.address_family = family(to.addr());
-        message.header.destination_prefix_length = to.prefix_len();
-        message.header.table = RouteHeader::RT_TABLE_MAIN;
-        message.header.protocol = RouteProtocol::Static;
-        message.header.kind = RouteType::Unicast;
+        let mut message = route(to, RouteType::Unicast);
         message.header.scope = if via.is_some() { RouteScope::Universe } else { RouteScope::Link };
-        if to.prefix_len() > 0 {
-            message.attributes.push(RouteAttribute::Destination(to.network().into()));
-        }
         message.attributes.extend(via.map(|v| RouteAttribute::Gateway(v.into())));
         message.attributes.extend(dev.map(RouteAttribute::Oif));
         let what = format!("add the route to {to}");
+        self.ask(&what, RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE | NLM_F_REPLACE)
+    }
+
+    /// Adds or replaces a route that leads nowhere.
+    pub fn route_refuse(&mut self, to: IpNet, how: Refusal) -> Result<(), NetlinkError> {
+        let (kind, name) = match how {
+            Refusal::Unreachable => (RouteType::Unreachable, "unreachable"),
+            Refusal::Prohibit => (RouteType::Prohibit, "prohibit"),
+            Refusal::Blackhole => (RouteType::BlackHole, "blackhole"),
+        };
+        let mut message = route(to, kind);
+        message.header.scope = RouteScope::Universe;
+        let what = format!("add the {name} route to {to}");
         self.ask(&what, RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE | NLM_F_REPLACE)
     }
 
@@ -225,6 +241,20 @@ impl Netlink {
         let what = format!("add the neighbor {ip} to interface {index}");
         self.ask(&what, RouteNetlinkMessage::NewNeighbour(message), NLM_F_CREATE | NLM_F_REPLACE)
     }
+}
+
+/// A route of the main table without its way.
+fn route(to: IpNet, kind: RouteType) -> RouteMessage {
+    let mut message = RouteMessage::default();
+    message.header.address_family = family(to.addr());
+    message.header.destination_prefix_length = to.prefix_len();
+    message.header.table = RouteHeader::RT_TABLE_MAIN;
+    message.header.protocol = RouteProtocol::Static;
+    message.header.kind = kind;
+    if to.prefix_len() > 0 {
+        message.attributes.push(RouteAttribute::Destination(to.network().into()));
+    }
+    message
 }
 
 fn link_named(name: &str) -> LinkMessage {

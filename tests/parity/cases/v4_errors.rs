@@ -69,6 +69,16 @@ fn unreachable(l: &mut List) {
     l.add("v4 no route", &["lan icmp 3/0"], |h| h.lan(h.udp4_to(NOWHERE, b"x")));
     l.add("v4 no route, echo request", &["lan icmp 3/0"], |h| h.lan(h.echo4(NOWHERE, 8)));
     l.add("v4 no route, long packet", &["lan icmp 3/0"], |h| h.lan(h.udp4_to(NOWHERE, &[7; 1400])));
+    let refused = |third, h: Hosts| Ipv4Addr::new(10, 66, third, h.0);
+    l.add("v4 unreachable route", &["lan icmp 3/1"], |h| h.lan(h.udp4_to(refused(1, h), b"x")));
+    l.add("v4 prohibit route", &["lan icmp 3/13"], |h| h.lan(h.udp4_to(refused(2, h), b"x")));
+    l.add("v4 blackhole route", &[], |h| h.lan(h.udp4_to(refused(3, h), b"x")));
+    l.add("v4 prohibit route, later fragment", &[], |h| {
+        h.lan(V4 { fragment: 9, ..h.udp4_to(refused(2, h), b"12345678") })
+    });
+    l.add("v4 unreachable route, ttl 1", &["lan icmp 3/1"], |h| {
+        h.lan(V4 { ttl: 1, ..h.udp4_to(refused(1, h), b"x") })
+    });
     l.add("v4 no route to class e", &["lan icmp 3/0"], |h| h.lan(h.udp4_to([240, 0, 0, 1].into(), b"x")));
     l.add("v4 no route to link-local", &["lan icmp 3/0"], |h| {
         h.lan(h.udp4_to([169, 254, 1, 1].into(), b"x"))

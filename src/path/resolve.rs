@@ -56,6 +56,7 @@ pub(super) fn resolve(cx: &mut Cx<'_>, p: Packet, hop: &Hop) -> Option<(Packet, 
     {
         let mac = k.mac;
         cx.tally(Tally::NextHopMemo);
+        cx.note(&p, || format!("neighbor: {} is at {mac}, as remembered", hop.next));
         return Some((p, mac));
     }
     let column = p.meta.column;

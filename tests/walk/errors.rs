@@ -142,6 +142,23 @@ fn to_groups_only_what_must_be_said() {
     let told = b.error(LAN);
     assert_eq!((told.kind, told.src), ((4, 2), LAN_ADDR6.into()));
     unanswered(&to_all(0xde), DropReason::Ip6BadOption);
+    let all: Ipv6Addr = "ff02::1".parse().unwrap();
+    unanswered(&ip6(CLIENT6, all, 99, b"x"), DropReason::NoProtocol);
+    // The frame for all is as good as the packet.
+    for (options, told) in [([0, 0, 0x9e, 4, 0, 0, 0, 0], true), ([0, 0, 0xc2, 4, 0, 0, 1, 0], false)] {
+        let mut b = Bench::acquainted();
+        let l3 = with_headers(&udp(CLIENT6, LAN_ADDR6, (1, 9), b"x"), &[(proto::HOP_BY_HOP, &options)]);
+        b.receive(LAN, &frame(Mac::BROADCAST, CLIENT_MAC, &l3));
+        assert_eq!(b.sent(LAN).len(), usize::from(told));
+        b.dropped(DropReason::Ip6BadOption);
+    }
+    // Nobody in particular asked.
+    let nobody = udp(Ipv6Addr::UNSPECIFIED, LAN_ADDR6, (1, 9), b"x");
+    unanswered(
+        &with_headers(&nobody, &[(proto::HOP_BY_HOP, &[0, 0, 0x9e, 4, 0, 0, 0, 0])]),
+        DropReason::Ip6BadOption,
+    );
+    unanswered(&nobody, DropReason::NoPort);
     // Too big, though the frame was for all: that is L2, and stops it before.
     let mut b = Plan::default().link(WAN, |l| l.mtu = 1300).build().acquaint();
     b.receive(LAN, &frame(Mac::BROADCAST, CLIENT_MAC, &udp6(64, &bytes(1400))));

@@ -235,8 +235,10 @@ fn malformed_options_and_where() {
         }
     }
     // Nobody is told about one that was sent to all.
-    let l3 = with_options(&udp(CLIENT, Ipv4Addr::BROADCAST, (1, 2), b"x"), &[7, 0, 0, 0]);
-    Bench::swallows(&l3, DropReason::Ip4BadOptions);
+    for dst in [[255; 4], [10, 1, 0, 255], [10, 2, 0, 255], [224, 0, 0, 1]] {
+        let l3 = with_options(&udp(CLIENT, Ipv4Addr::from(dst), (1, 2), b"x"), &[7, 0, 0, 0]);
+        Bench::swallows(&l3, DropReason::Ip4BadOptions);
+    }
 }
 
 #[test]

@@ -235,6 +235,13 @@ fn multicast_echo_is_answered_for_ipv6_only() {
 }
 
 #[test]
+fn nobody_in_particular_is_not_answered() {
+    Bench::swallows(&ping(Ipv6Addr::UNSPECIFIED, LAN_ADDR6, b"x"), DropReason::MartianSource);
+    Bench::swallows(&ping(Ipv4Addr::UNSPECIFIED, LAN_ADDR, b"x"), DropReason::MartianSource);
+    Bench::swallows(&ping(Ipv4Addr::UNSPECIFIED, Ipv4Addr::BROADCAST, b"x"), DropReason::IcmpBroadcastEcho);
+}
+
+#[test]
 fn timestamps_are_answered() {
     let mut b = Bench::acquainted();
     b.client_sends(&icmp4(CLIENT, LAN_ADDR, (13, 0), 0x0007_0009, &[0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0]));

@@ -19,5 +19,6 @@ mod net;
 mod offloads;
 mod redirects;
 mod routes;
+mod traces;
 mod tuns;
 mod workers;

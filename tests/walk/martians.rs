@@ -118,6 +118,24 @@ fn broadcast_and_multicast_are_not_forwarded() {
 }
 
 #[test]
+fn open_ports_are_not_for_broadcasts() {
+    let all6 = v6("ff02::1");
+    for dst in ["255.255.255.255", "10.1.0.255", "10.2.0.255", "224.0.0.1"] {
+        Bench::swallows(&udp(CLIENT, v4(dst), (1, 7), b"x"), DropReason::NoPort);
+        Bench::swallows(&tcp(CLIENT, v4(dst), (1, 7), 2, b""), DropReason::NoPort);
+    }
+    Bench::swallows(&udp(CLIENT6, all6, (1, 7), b"x"), DropReason::NoPort);
+    Bench::swallows(&tcp(CLIENT6, all6, (1, 7), 2, b""), DropReason::NoPort);
+    for mac in [Mac::BROADCAST, Mac([1, 0, 0x5e, 0, 0, 1])] {
+        let mut b = Bench::acquainted();
+        b.receive(LAN, &frame(mac, CLIENT_MAC, &udp(CLIENT, LAN_ADDR, (1, 7), b"x")));
+        b.silent();
+        assert!(b.host.is_empty());
+        b.dropped(DropReason::NoPort);
+    }
+}
+
+#[test]
 fn sources_of_broadcasts_and_multicasts_are_looked_at_too() {
     for dst in ["255.255.255.255", "10.1.0.255", "224.0.0.1"] {
         for src in ["10.1.0.1", "10.2.0.1", "127.0.0.1", "224.0.0.9"] {

@@ -160,6 +160,10 @@ fn the_anycast_address_of_the_routers() {
     assert_eq!((na.target, na.target_mac, na.solicited), (anycast, Some(LAN_MAC), true));
     assert!(!na.override_, "it is nobody's own (RFC 4861 §7.2.7)");
     assert_ne!(src, anycast);
+    // A probe for it is answered to all, from an address that all can place.
+    b.client_sends(&ns(NOBODY, ndp::solicited_node(anycast), anycast, None));
+    let (src, dst, _, na) = advert(&b.one(LAN));
+    assert_eq!((src, dst, na.target, na.override_), (ours(), ALL, anycast, false));
     // Echo to it is answered from an address that is.
     b.client_sends(&ping(CLIENT6, anycast, b"x"));
     assert_eq!(b.one(LAN).l3()[8..24], LAN_ADDR6.octets());

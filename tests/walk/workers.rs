@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use sekisho::base::{Column, Instant, LinkId};
+use sekisho::base::{Column, DropReason, Instant, LinkId};
 use sekisho::packet::{Caps, Net, Packet};
+use sekisho::path::Handed;
 use sekisho::router::Worker;
 use sekisho::wire::arp::{Arp, Op};
 
@@ -214,4 +215,38 @@ fn announcement(n: u16) -> Packet {
     let mac = sekisho::base::Mac([2, 0, 0, 1, (n >> 8) as u8, n as u8]);
     let arp = Arp { op: Op::Request, sender_mac: mac, sender_ip: SERVER, target_mac: mac, target_ip: SERVER };
     Packet::from_slice(&arp_frame(sekisho::base::Mac::BROADCAST, mac, &arp))
+}
+
+#[test]
+fn what_the_ports_leave_is_in_the_ledger() {
+    let b = Bench::acquainted();
+    let mut w = another(&b);
+    let before = b.totals().links[WAN.index()].tx_packets;
+    // An outbox is bounded: the newest go.
+    for n in 0..5_000 {
+        w.handle_frame(LAN, numbered(n), b.now);
+    }
+    assert_eq!(b.totals().drops(DropReason::EgressQueueFull), 5_000 - 4_096);
+    // The device takes some, refuses some for good, and leaves the rest.
+    w.transmit(WAN, |pool, queue| {
+        let mut what = Handed::default();
+        for i in 0..2_000 {
+            let p = queue.pop_front().unwrap();
+            match i % 2 {
+                0 => what.sent[p.meta.column as usize] += 1,
+                _ => what.refused[p.meta.column as usize] += 1,
+            }
+            what.bytes += p.len() as u64;
+            pool.put(p);
+        }
+        what
+    });
+    assert!(w.wants_transmit(WAN));
+    w.give_up(WAN, DropReason::Shutdown);
+    assert!(!w.wants_transmit(WAN));
+    let t = b.totals();
+    assert_eq!((t.drops(DropReason::EgressError), t.drops(DropReason::Shutdown)), (1_000, 2_096));
+    let wan = t.links[WAN.index()];
+    assert_eq!((wan.tx_packets - before, wan.tx_dropped), (1_000, 904 + 1_000 + 2_096));
+    b.balanced();
 }

@@ -95,12 +95,9 @@ mod tests {
 
     use super::*;
     use crate::base::Column;
-    use crate::fib::Rib;
     use crate::host::{ECHO, Services};
-    use crate::link::Links;
     use crate::packet::{Csum, L2Kind, Net};
-    use crate::path::{Listeners, LiveConfig, Snapshot};
-    use crate::router::Router;
+    use crate::run::sample;
     use crate::run::worker::Loop;
     use crate::wire::ipv4::Ipv4Header;
     use crate::wire::proto;
@@ -131,15 +128,7 @@ mod tests {
 
     #[test]
     fn what_the_channel_to_the_worker_does_not_hold_is_dropped_by_name() {
-        let links = Links::new([]);
-        let snapshot = Snapshot {
-            fib: Rib::new().build(&links).unwrap().into(),
-            links,
-            listeners: Listeners::default(),
-            icmp_rate: 1000,
-            watchers: Vec::new(),
-        };
-        let router = Router::new(snapshot, LiveConfig::default(), 0);
+        let (router, _) = sample::router("[link.t]\nkind = \"tun\"\naddresses = [\"10.0.0.1/24\"]");
         let (to_host, from_workers) = crossbeam_channel::bounded(8);
         let (to_worker, from_host) = crossbeam_channel::bounded(1);
         let (poll, worker_poll) = (Poll::new().unwrap(), Poll::new().unwrap());

@@ -16,6 +16,8 @@
 mod clock;
 mod host;
 mod routes;
+#[cfg(test)]
+mod sample;
 mod serve;
 mod signals;
 mod worker;

@@ -54,13 +54,11 @@ impl Routes {
 #[cfg(test)]
 mod tests {
     use std::net::IpAddr;
-    use std::path::Path;
 
     use super::*;
     use crate::base::Instant;
-    use crate::config;
     use crate::fib::Action;
-    use crate::path::{Listeners, LiveConfig};
+    use crate::run::sample;
 
     const TWO_WAYS: &str = r#"
         [link.near]
@@ -84,14 +82,9 @@ mod tests {
 
     #[test]
     fn a_link_that_goes_down_takes_its_routes_and_gives_them_back() {
-        let config = config::parse(TWO_WAYS, Path::new("r.toml")).unwrap();
-        let links = config.links_table();
-        let (near, far) = (links.named("near").unwrap().id, links.named("far").unwrap().id);
-        let (rib, fib) = config.routing(&links).unwrap();
-        let listeners = Listeners::default();
-        let snapshot =
-            Snapshot { fib: Arc::new(fib), icmp_rate: 1000, watchers: Vec::new(), links, listeners };
-        let router = Router::new(snapshot, LiveConfig::default(), 0);
+        let (router, rib) = sample::router(TWO_WAYS);
+        let named = |name| router.snapshot().links.named(name).unwrap().id;
+        let (near, far) = (named("near"), named("far"));
         let mut worker = router.worker();
         let mut link = |link, up| assert!(worker.handle_link(link, up, Instant::ZERO));
         let out = |dst: [u8; 4]| match &router.snapshot().fib.lookup(IpAddr::from(dst))?.action {

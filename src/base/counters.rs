@@ -97,7 +97,9 @@ tallies! {
 const EVENTS: usize = Event::ALL.len();
 
 /// One link's traffic as one worker saw it. Packets and bytes as on the wire, with the L2 header.
+/// On lines of its own, so that two workers' tables share none.
 #[derive(Debug, Default)]
+#[repr(align(128))]
 pub struct LinkCounters {
     /// Frames received.
     pub rx_packets: Cell,

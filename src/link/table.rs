@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
+use crate::base::hash::BuildQuick;
 use crate::base::{LinkId, Mac};
 
 /// One link.
@@ -117,7 +118,8 @@ pub enum RpFilter {
 pub struct Links {
     links: Vec<Link>,
     /// Whose the addresses are. Link-local ones may stand on several links, so they are not here.
-    owners: HashMap<IpAddr, LinkId>,
+    /// Looked at for every packet.
+    owners: HashMap<IpAddr, LinkId, BuildQuick>,
 }
 
 impl Links {
@@ -145,7 +147,7 @@ impl Links {
         lo.addresses.extend_from_slice(more);
         let mut all = vec![lo];
         all.extend(links);
-        let mut owners = HashMap::new();
+        let mut owners = HashMap::default();
         for (i, link) in all.iter_mut().enumerate() {
             link.id = LinkId(i as u16);
             for a in &link.addresses {

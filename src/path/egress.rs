@@ -38,9 +38,10 @@ fn cut(cx: &mut Cx<'_>, p: Packet, hop: Hop, mtu: usize) {
             Ok(n) => segmented(cx, n),
             Err(p) => cx.drop(p, DropReason::OffloadInvalid),
         }
-        for piece in std::mem::take(&mut pieces) {
+        for piece in pieces.drain(..) {
             leave(cx, piece, hop);
         }
+        cx.me.pieces = pieces;
         return;
     }
     let made = match p.meta.net {
@@ -82,14 +83,15 @@ pub(super) fn frame(cx: &mut Cx<'_>, mut p: Packet, link: LinkId, dst: Option<Ma
         return put(cx, p, link, dst);
     }
     if p.meta.offload.gso.is_some() {
-        let mut pieces = Vec::new();
+        let mut pieces = std::mem::take(&mut cx.me.pieces);
         match segment(p, &mut cx.me.pool, &mut pieces) {
             Ok(n) => segmented(cx, n),
-            Err(p) => return cx.drop(p, DropReason::OffloadInvalid),
+            Err(p) => cx.drop(p, DropReason::OffloadInvalid),
         }
-        for piece in pieces {
+        for piece in pieces.drain(..) {
             put(cx, piece, link, dst);
         }
+        cx.me.pieces = pieces;
         return;
     }
     if matches!(p.meta.offload.csum, Csum::Partial { .. }) {

@@ -7,6 +7,7 @@ use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 
 use crate::base::counters::Tally;
+use crate::base::hash::Quick;
 use crate::base::{DropReason, Event, Instant, LinkId, Mac};
 use crate::neighbor::Action;
 use crate::packet::Packet;
@@ -35,24 +36,10 @@ impl Memo {
     }
 
     fn slot(&mut self, link: LinkId, ip: IpAddr) -> &mut Option<Known> {
-        // Next hops are ours to configure, so a hash without a key will do.
-        let mut h = Fnv(0xcbf2_9ce4_8422_2325);
+        let mut h = Quick::default();
         (link, ip).hash(&mut h);
         let at = h.finish() as usize % MEMO;
         &mut self.0[at]
-    }
-}
-
-struct Fnv(u64);
-
-impl Hasher for Fnv {
-    fn write(&mut self, bytes: &[u8]) {
-        for b in bytes {
-            self.0 = (self.0 ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3);
-        }
-    }
-    fn finish(&self) -> u64 {
-        self.0 ^ (self.0 >> 32)
     }
 }
 

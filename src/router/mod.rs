@@ -208,6 +208,12 @@ impl Worker {
         self.local.counters.dropped(column, reason);
     }
 
+    /// The local stack made a packet that never came to walk.
+    pub fn host_unsent(&self, reason: DropReason) {
+        self.local.counters.event(Column::Originated, Event::Entered);
+        self.local.counters.dropped(Column::Originated, reason);
+    }
+
     fn with<T>(&mut self, now: Instant, f: impl FnOnce(&mut Cx<'_>) -> T) -> T {
         let snap = self.shared.snapshot.load();
         let wall_ms = ((self.shared.wall_ms + now.as_millis()) % DAY_MS) as u32;

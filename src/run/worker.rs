@@ -264,21 +264,26 @@ impl Loop {
 /// What the first worker tells people about.
 pub(super) struct Watch {
     router: Router,
+    /// For whoever sees to it that routes follow their links. One word is enough however many changed.
+    changed: Sender<()>,
     duplicates: BTreeSet<(LinkId, Ipv6Addr)>,
     started: bool,
 }
 
 impl Watch {
-    pub(super) fn new(router: Router) -> Self {
-        Watch { router, duplicates: BTreeSet::new(), started: false }
+    /// A change of a link goes to `changed`, a channel with room for one.
+    pub(super) fn new(router: Router, changed: Sender<()>) -> Self {
+        Watch { router, changed, duplicates: BTreeSet::new(), started: false }
     }
 
     fn name(&self, link: LinkId) -> String {
         self.router.snapshot().links.get(link).map_or_else(|| link.to_string(), |l| l.name.clone())
     }
 
-    /// That links are up in the beginning is as it should be, and no news.
+    /// That links are up in the beginning is as it should be, and no news for people.
     fn say(&self, link: LinkId, status: Status) {
+        // Full: the word is there already.
+        self.changed.try_send(()).ok();
         if self.started || status != Status::Up {
             tracing::info!("link {}: {}", self.name(link), in_words(status));
         }

@@ -170,7 +170,8 @@ mod tests {
             Arp::parse(&b)
         };
         assert_eq!(Arp::parse(&REPLY[..27]), Err(ArpError::Short(27)));
-        assert_eq!(with(1, 6), Err(ArpError::Hardware(6)));
+        assert_eq!(with(1, 7), Err(ArpError::Hardware(7)));
+        assert!(with(1, 6).is_ok(), "IEEE 802, which Linux takes for Ethernet");
         assert_eq!(with(2, 0x86), Err(ArpError::Protocol(0x8600)));
         assert_eq!(with(4, 8), Err(ArpError::Lengths(8, 4)));
         assert_eq!(with(5, 16), Err(ArpError::Lengths(6, 16)));

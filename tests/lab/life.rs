@@ -1,7 +1,7 @@
 //! How the router starts, ends, is killed, and what it leaves.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sekisho::io::netlink::{Device, Hook, Netlink};
 use sekisho::lab::probes::Ping;
@@ -121,6 +121,12 @@ fn what_can_not_start_says_why_and_leaves_nothing() {
             for device in ["spare", "other"] {
                 let index = netlink.link_index(device).unwrap();
                 netlink.set_up(index).unwrap();
+            }
+            // The kernel notes the carrier when it gets to it.
+            let deadline = Instant::now() + Duration::from_secs(5);
+            while ["spare", "other"].iter().any(|d| !netlink.link(d).unwrap().running) {
+                assert!(Instant::now() < deadline);
+                std::thread::sleep(Duration::from_millis(1));
             }
         });
         for (name, links, said) in [

@@ -147,7 +147,7 @@ pub(crate) fn explain(names: [&str; 2], a: &[Seen], b: &[Seen]) -> String {
         let list = if list.is_empty() { "nothing".into() } else { list.join(" · ") };
         let _ = writeln!(text, "    {name:width$}  {list}");
     }
-    for i in 0..only_a.len().max(only_b.len()) {
+    for i in 0..only_a.len().max(only_b.len()).min(MOST_DUMPS) {
         let (x, y) = (only_a.get(i), only_b.get(i));
         for (name, mine, other) in [(names[0], x, y), (names[1], y, x)] {
             if let Some((_, bytes)) = mine {
@@ -159,6 +159,9 @@ pub(crate) fn explain(names: [&str; 2], a: &[Seen], b: &[Seen]) -> String {
     }
     text
 }
+
+/// The differences of a burst are much the same.
+const MOST_DUMPS: usize = 3;
 
 /// A hex dump; bytes that differ from the other frame's stand in brackets.
 fn hex(text: &mut String, bytes: &[u8], other: Option<&[u8]>) {

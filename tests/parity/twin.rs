@@ -12,6 +12,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
+use std::process::Command;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
@@ -178,6 +180,7 @@ impl Twin {
         let program = Path::new(env!("CARGO_BIN_EXE_sekisho"));
         let mut router = Spawned::start(&lab["router"], program, &["run", file.to_str().unwrap()]).unwrap();
         router.wait_for_socket(&control, Duration::from_secs(10)).unwrap();
+        wait_for_addresses(program, &control);
         Twin::new("sekisho", Process { taps: Taps::open(lab), _router: router, _place: place })
     }
 
@@ -272,6 +275,22 @@ impl Wires for Process {
 
     fn receive(&mut self) -> Vec<(Port, Vec<u8>)> {
         self.taps.receive()
+    }
+}
+
+/// Waits until the router has made sure that nobody else has its IPv6 addresses.
+fn wait_for_addresses(program: &Path, control: &Path) {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    loop {
+        let mut show = Command::new(program);
+        let out = show.args(["ip", "addr"]).env("SEKISHO_CONTROL", control).output().unwrap();
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        let text = String::from_utf8_lossy(&out.stdout);
+        if text.contains("inet6 fd01::1") && !text.contains("tentative") {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{text}");
+        thread::sleep(Duration::from_millis(20));
     }
 }
 

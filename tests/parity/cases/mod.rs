@@ -1,6 +1,7 @@
 //! The packets, and what the kernel gives for them.
 
 mod arp;
+mod limits;
 mod v4;
 mod v4_errors;
 mod v4_local;
@@ -57,6 +58,7 @@ pub(crate) fn all() -> Vec<Case> {
     v6_extensions::cases(&mut list);
     v6_local::cases(&mut list);
     v6_ndp::cases(&mut list);
+    limits::cases(&mut list);
     list.cases
 }
 

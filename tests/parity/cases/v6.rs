@@ -88,7 +88,7 @@ fn hop_limit(l: &mut List) {
         h.lan(V6 { hops: 1, ..h.echo6(Lan.router6(), 8) })
     });
     let refused = |second, h: Hosts| Ipv6Addr::new(0xfd66, second, 0, 0, 0, 0, 0, u16::from(h.0));
-    l.add("v6 unreachable route", &["lan icmp6 1/3"], |h| h.lan(h.udp6_to(refused(1, h), b"x")));
+    l.add("v6 unreachable route", &["lan icmp6 1/0"], |h| h.lan(h.udp6_to(refused(1, h), b"x")));
     l.add("v6 prohibit route", &["lan icmp6 1/1"], |h| h.lan(h.udp6_to(refused(2, h), b"x")));
     l.add("v6 blackhole route", &[], |h| h.lan(h.udp6_to(refused(3, h), b"x")));
     l.add("v6 no route", &["lan icmp6 1/0"], |h| h.lan(h.udp6_to(nowhere(), b"x")));

@@ -146,7 +146,7 @@ fn fragments(l: &mut List) {
         let p = V6::new(h.a6(Lan), us, frame::UDP, vec![1, 4, 0, 0, 0, 0, 0, 0]);
         h.lan(V6 { next: DESTINATION, ..p }.fragment(0, true, 85))
     });
-    l.add("v6 first fragment without an upper header, passing by", &["wan frag+ dst proto 17"], |h| {
+    l.add("v6 first fragment without an upper header, passing by", &["wan frag+ dst udp"], |h| {
         let p = V6::new(h.a6(Lan), h.a6(Wan), frame::UDP, vec![frame::UDP, 0, 1, 4, 0, 0, 0, 0]);
         h.lan(V6 { next: DESTINATION, ..p }.fragment(0, true, 89))
     })
@@ -172,7 +172,7 @@ fn chains(l: &mut List) {
         h.lan((0..9).fold(h.udp6(b"x"), |p, _| p.extend(DESTINATION, pad)))
     })
     .known("more than eight IPv6 extension headers, passing by");
-    l.add("v6 extension header cut, passing by", &["wan dst proto 17"], |h| {
+    l.add("v6 extension header cut, passing by", &["wan dst udp"], |h| {
         let mut p = h.udp6(b"").extend(DESTINATION, pad);
         p.payload.truncate(8);
         p.payload[1] = 9;

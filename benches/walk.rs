@@ -1,0 +1,228 @@
+//! What a packet costs on its whole way: from one link's batch to another link's outbox.
+//!
+//! `cargo bench --bench walk`. A batch is 64 frames, as a port gives them; their neighbors are known. Each
+//! frame is put back as it was between two rounds (54 bytes copied), which is measured too and stands for
+//! the port's part.
+//!
+//! - `forward`: an established flow, by family and size.
+//! - `super_frame`: 64 KB of TCP, passed whole or cut into 46 segments.
+//! - `routes`: flows to 64 Ki destinations with one route and with a million.
+//! - `workers`: two workers at once, each with a flow of its own; the time is that of a batch of each.
+
+use std::collections::VecDeque;
+use std::hint::black_box;
+use std::net::Ipv4Addr;
+use std::sync::Barrier;
+use std::time::{Duration, Instant};
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use sekisho::fib::{NextHop, Route, RouteKind};
+use sekisho::packet::{Caps, Csum, Gso, GsoKind, Meta, Offload, Packet};
+use sekisho::path::Handed;
+use sekisho::router::{Router, Worker};
+use sekisho::wire::ipv4::Ipv4;
+
+use make::{bytes, tcp, udp};
+use net::*;
+
+// The bench of the walks serves here too; most of it isn't needed.
+#[allow(dead_code)]
+#[path = "../tests/walk/check.rs"]
+mod check;
+#[allow(dead_code)] // as above
+#[path = "../tests/walk/make.rs"]
+mod make;
+#[allow(dead_code)] // as above
+#[path = "../tests/walk/net.rs"]
+mod net;
+
+/// Frames in a batch.
+const BATCH: usize = 64;
+/// Destinations that are tried, over and over.
+const DESTINATIONS: u32 = 1 << 16;
+
+/// A worker and the frames that go round through it.
+struct Round {
+    worker: Worker,
+    now: sekisho::base::Instant,
+    frames: Vec<Packet>,
+    back: Vec<Packet>,
+    head: Vec<u8>,
+    meta: Meta,
+    spare: VecDeque<Packet>,
+}
+
+impl Round {
+    fn new(
+        router: &Router,
+        now: sekisho::base::Instant,
+        caps: Caps,
+        l3: &[u8],
+        offload: Offload,
+        n: usize,
+    ) -> Self {
+        let mut worker = router.worker();
+        worker.set_caps(LAN, caps);
+        worker.set_caps(WAN, caps);
+        let frame = frame(LAN_MAC, CLIENT_MAC, l3);
+        let frames = (0..n).map(|_| Packet::from_slice(&frame)).collect();
+        let head = frame[..54.min(frame.len())].to_vec();
+        let meta = Meta { offload, ..Meta::default() };
+        Round { worker, now, frames, back: Vec::with_capacity(n), head, meta, spare: VecDeque::new() }
+    }
+
+    /// Walks all frames once. `to` may give each another destination.
+    fn turn(&mut self, mut to: impl FnMut() -> Option<Ipv4Addr>) {
+        for p in &mut self.frames {
+            p.meta.l3 = 14;
+            p.data_mut()[..self.head.len()].copy_from_slice(&self.head);
+            if let (Some(dst), Some(mut ip)) = (to(), Ipv4::new(p.l3_mut())) {
+                ip.set_dst(dst);
+            }
+            p.meta = self.meta;
+        }
+        self.worker.handle_batch(LAN, &mut self.frames, self.now);
+        let back = &mut self.back;
+        self.worker.transmit(WAN, |_, queue| {
+            let mut what = Handed::default();
+            for p in queue.drain(..) {
+                what.sent[p.meta.column as usize] += 1;
+                what.bytes += p.len() as u64;
+                back.push(p);
+            }
+            what
+        });
+        std::mem::swap(&mut self.frames, &mut self.back);
+    }
+}
+
+fn forward(c: &mut Criterion) {
+    let b = Bench::acquainted();
+    let mut group = c.benchmark_group("forward");
+    group.throughput(Throughput::Elements(BATCH as u64));
+    for (name, l3) in [
+        ("v4/64", udp(CLIENT, SERVER, (1, 2), &bytes(22))),
+        ("v4/1500", udp(CLIENT, SERVER, (1, 2), &bytes(1472))),
+        ("v6/64", udp(CLIENT6, SERVER6, (1, 2), &bytes(2))),
+        ("v6/1500", udp(CLIENT6, SERVER6, (1, 2), &bytes(1452))),
+    ] {
+        let mut round = Round::new(&b.router, b.now, Caps::FULL, &l3, Offload::default(), BATCH);
+        group.bench_function(name, |bench| {
+            bench.iter(|| {
+                round.turn(|| None);
+                black_box(round.frames.len())
+            });
+        });
+        assert_eq!(round.frames.len(), BATCH, "nothing was lost on the way");
+    }
+}
+
+fn super_frame(c: &mut Criterion) {
+    let b = Bench::acquainted();
+    let mut group = c.benchmark_group("super_frame");
+    let l3 = tcp(CLIENT, SERVER, (1, 2), 16, &bytes(65_160));
+    let gso = Some(Gso { kind: GsoKind::Tcp4, size: 1448, ecn: false });
+    let offload = Offload { csum: Csum::Partial { start: 20, field: 16 }, gso };
+    group.throughput(Throughput::Bytes(l3.len() as u64));
+    let mut whole = Round::new(&b.router, b.now, Caps::FULL, &l3, offload, 1);
+    group.bench_function("whole", |bench| bench.iter(|| whole.turn(|| None)));
+    assert_eq!(whole.frames.len(), 1);
+
+    // Cut, the frame itself does not come out again: it is copied anew from storage of the pool.
+    let mut cut = Round::new(&b.router, b.now, Caps::PLAIN, &l3, offload, 0);
+    let input = frame(LAN_MAC, CLIENT_MAC, &l3);
+    group.bench_function("cut", |bench| {
+        bench.iter(|| {
+            let mut p = cut.worker.pool().sized(input.len());
+            p.append(&input);
+            p.meta.offload = offload;
+            cut.frames.push(p);
+            cut.worker.handle_batch(LAN, &mut cut.frames, cut.now);
+            let spare = &mut cut.spare;
+            cut.worker.transmit(WAN, |pool, queue| {
+                std::mem::swap(queue, spare);
+                let mut what = Handed::default();
+                for p in spare.drain(..) {
+                    what.sent[p.meta.column as usize] += 1;
+                    pool.put(p);
+                }
+                what
+            });
+        });
+    });
+}
+
+fn routes(c: &mut Criterion) {
+    let mut group = c.benchmark_group("routes");
+    group.throughput(Throughput::Elements(BATCH as u64));
+    for n in [1u32, 1_000_000] {
+        let mut plan = Plan::default();
+        if n > 1 {
+            let hops = RouteKind::Unicast(vec![NextHop::new(Some(SERVER.into()), Some(WAN))]);
+            plan.routes.extend((0..n).map(|i| {
+                let net = ipnet::Ipv4Net::new(destination_net(i), 24).expect("24 bits");
+                Route::new(net.into(), hops.clone())
+            }));
+        }
+        let b = plan.build().acquaint();
+        let l3 = udp(CLIENT, SERVER, (1, 2), &bytes(22));
+        let mut round = Round::new(&b.router, b.now, Caps::FULL, &l3, Offload::default(), BATCH);
+        let mut state = 1u32;
+        group.bench_with_input(BenchmarkId::new("v4", n), &n, |bench, _| {
+            bench.iter(|| {
+                round.turn(|| {
+                    state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                    let which = (state >> 16) % DESTINATIONS * 15;
+                    Some(Ipv4Addr::from(u32::from(destination_net(which)) | 9))
+                });
+            });
+        });
+        assert_eq!(round.frames.len(), BATCH);
+    }
+}
+
+/// A million networks of 24 bits, from 16.0.0.0 on.
+fn destination_net(i: u32) -> Ipv4Addr {
+    Ipv4Addr::from((16 << 24) + (i << 8))
+}
+
+fn workers(c: &mut Criterion) {
+    let b = Bench::acquainted();
+    let mut group = c.benchmark_group("workers");
+    for n in [1usize, 2] {
+        group.throughput(Throughput::Elements((BATCH * n) as u64));
+        group.bench_with_input(BenchmarkId::from_parameter(n), &n, |bench, n| {
+            bench.iter_custom(|iterations| {
+                let barrier = Barrier::new(*n);
+                let longest = std::thread::scope(|s| {
+                    let threads: Vec<_> = (0..*n)
+                        .map(|i| {
+                            let (b, barrier) = (&b, &barrier);
+                            s.spawn(move || {
+                                let l3 = udp(CLIENT, SERVER, (1, i as u16), &bytes(22));
+                                let mut round =
+                                    Round::new(&b.router, b.now, Caps::FULL, &l3, Offload::default(), BATCH);
+                                round.turn(|| None);
+                                barrier.wait();
+                                let start = Instant::now();
+                                for _ in 0..iterations {
+                                    round.turn(|| None);
+                                }
+                                start.elapsed()
+                            })
+                        })
+                        .collect();
+                    threads.into_iter().map(|t| t.join().expect("a worker")).max()
+                });
+                longest.unwrap_or(Duration::ZERO)
+            });
+        });
+    }
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default().warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(3));
+    targets = forward, super_frame, routes, workers
+}
+criterion_main!(benches);

@@ -78,7 +78,6 @@ drop_reasons! {
     // ── forward ──
     TtlExceeded "ttl_exceeded" "the TTL or hop limit ran out";
     TooBig "too_big" "larger than the next link's MTU and may not be fragmented";
-    StrictRoute "strict_route" "a strict source route leads elsewhere";
     // ── hooks ──
     Hook "hook" "a registered hook dropped it";
     // ── neighbor and egress ──
@@ -106,8 +105,7 @@ drop_reasons! {
     HostQueueFull "host_queue_full" "the local stack is behind; the packet went";
     HostRefused "host_refused" "the local stack could not take the packet";
     NoSourceAddress "no_source_address" "no address of this router fits the packet";
-    // ── ICMP the router would have sent ──
-    IcmpRateLimited "icmp_rate_limited" "an ICMP error was not sent: the rate limit";
+    // ── the router itself ──
     Loop "loop" "the packet came round on itself inside the router";
     // ── the process ──
     Shutdown "shutdown" "the router was stopping";

@@ -107,6 +107,8 @@ pub struct LinkCounters {
     pub rx_bytes: Cell,
     /// Frames received and dropped before they were forwarded or delivered.
     pub rx_dropped: Cell,
+    /// Frames lost before they could be received: they are not in the ledger.
+    pub rx_missed: Cell,
     /// Frames sent.
     pub tx_packets: Cell,
     /// Bytes sent.
@@ -195,7 +197,7 @@ pub struct Totals {
     events: [[u64; EVENTS]; 2],
     drops: [[u64; DropReason::COUNT]; 2],
     tallies: [u64; Tally::ALL.len()],
-    /// By link: rx packets, bytes, dropped; tx packets, bytes, dropped.
+    /// By link: rx packets, bytes, dropped, missed; tx packets, bytes, dropped.
     pub links: Vec<LinkTotals>,
 }
 
@@ -206,6 +208,7 @@ pub struct LinkTotals {
     pub rx_packets: u64,
     pub rx_bytes: u64,
     pub rx_dropped: u64,
+    pub rx_missed: u64,
     pub tx_packets: u64,
     pub tx_bytes: u64,
     pub tx_dropped: u64,
@@ -233,6 +236,7 @@ impl Totals {
                 sum.rx_packets += l.rx_packets.get();
                 sum.rx_bytes += l.rx_bytes.get();
                 sum.rx_dropped += l.rx_dropped.get();
+                sum.rx_missed += l.rx_missed.get();
                 sum.tx_packets += l.tx_packets.get();
                 sum.tx_bytes += l.tx_bytes.get();
                 sum.tx_dropped += l.tx_dropped.get();

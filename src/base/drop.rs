@@ -105,7 +105,7 @@ drop_reasons! {
     HostQueueFull "host_queue_full" "the local stack is behind; the packet went";
     HostRefused "host_refused" "the local stack could not take the packet";
     NoSourceAddress "no_source_address" "no address of this router fits the packet";
-    // ── the walk itself ──
+    // ── the router itself ──
     Loop "loop" "the packet came round on itself inside the router";
     // ── the process ──
     Shutdown "shutdown" "the router was stopping";

@@ -4,6 +4,7 @@
 
 pub mod counters;
 pub mod drop;
+pub mod hash;
 pub mod ids;
 pub mod mac;
 pub mod time;

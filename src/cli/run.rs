@@ -79,6 +79,8 @@ fn log_to_stderr() {
         .with_target(false)
         .without_time()
         .with_ansi(std::io::stderr().is_terminal())
+        // Whoever read stderr may have gone. To complain of that there would be a panic, and the end of the router.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr)
         .try_init();
 }

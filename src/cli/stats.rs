@@ -76,11 +76,22 @@ fn ledger(out: &mut String, s: &view::Stats, paint: Paint) {
 }
 
 fn links(out: &mut String, s: &view::Stats, paint: Paint) {
-    let mut table =
-        Table::new(&["link", "rx packets", "bytes", "dropped", "tx packets", "bytes", "dropped", ""]);
+    let mut table = Table::new(&[
+        "link",
+        "rx packets",
+        "bytes",
+        "dropped",
+        "missed",
+        "tx packets",
+        "bytes",
+        "dropped",
+        "",
+    ]);
     for l in &s.links {
-        let counts = [l.rx_packets, l.rx_bytes, l.rx_dropped, l.tx_packets, l.tx_bytes, l.tx_dropped];
-        table.row(&l.ifname, &counts.map(i128::from), if l.up { "" } else { "down" });
+        let rx = [l.rx_packets, l.rx_bytes, l.rx_dropped, l.rx_missed];
+        let counts: Vec<_> =
+            rx.into_iter().chain([l.tx_packets, l.tx_bytes, l.tx_dropped]).map(i128::from).collect();
+        table.row(&l.ifname, &counts, if l.up { "" } else { "down" });
     }
     table.write(out, paint);
 }
@@ -170,6 +181,7 @@ mod tests {
             rx_packets: n,
             rx_bytes: n * 1_500,
             rx_dropped: n / 10,
+            rx_missed: n % 10,
             tx_packets: n * 2,
             tx_bytes: n * 3_000,
             tx_dropped: 0,
@@ -221,10 +233,10 @@ delivered            555           0
 parked                 2           0
 dropped               10           1
 
-link             rx packets             bytes       dropped     tx packets             bytes     dropped
-lo                        0                 0             0              0                 0           0
-lan           1234567890123  1851851835184500  123456789012  2469135780246  3703703670369000           0
-wan                      77            115500             7            154            231000           0  down
+link             rx packets             bytes       dropped      missed     tx packets             bytes     dropped
+lo                        0                 0             0           0              0                 0           0
+lan           1234567890123  1851851835184500  123456789012           3  2469135780246  3703703670369000           0
+wan                      77            115500             7           7            154            231000           0  down
 
 drops              received  originated
 no_route                 10           0  no route to the destination

@@ -4,6 +4,7 @@
 //! Knows nothing of the file that asks.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 /// The host's name, as `hostname` prints it.
@@ -22,14 +23,16 @@ pub(super) fn group(name: &str) -> Option<u32> {
     third_field(&fs::read_to_string("/etc/group").ok()?, name)
 }
 
-/// Where sockets belong: `/run/sekisho` for root, the user's own runtime directory otherwise.
+/// Where sockets belong: `/run/sekisho` for root, the user's own runtime directory otherwise. Who is root in
+/// nothing but a user namespace is that user still: `/run` is none of theirs.
 pub(super) fn sockets() -> Option<PathBuf> {
-    sockets_of(effective_uid(), std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from))
+    let run = fs::metadata("/run").ok().map(|m| m.uid());
+    sockets_of(effective_uid(), run, std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from))
 }
 
-fn sockets_of(uid: Option<u32>, runtime: Option<PathBuf>) -> Option<PathBuf> {
-    match uid {
-        Some(0) => Some("/run/sekisho".into()),
+fn sockets_of(uid: Option<u32>, run: Option<u32>, runtime: Option<PathBuf>) -> Option<PathBuf> {
+    match (uid, run) {
+        (Some(0), None | Some(0)) => Some("/run/sekisho".into()),
         // The base directory specification has relative paths ignored.
         _ => runtime.filter(|dir| dir.is_absolute()).map(|dir| dir.join("sekisho")),
     }
@@ -69,9 +72,13 @@ mod tests {
     #[test]
     fn sockets_by_user() {
         assert_eq!(uid_of("Name:\tx\nUid:\t1000\t0\t0\t0\n"), Some(0));
-        assert_eq!(sockets_of(Some(0), None), Some("/run/sekisho".into()));
-        assert_eq!(sockets_of(Some(7), Some("/run/user/7".into())), Some("/run/user/7/sekisho".into()));
-        assert_eq!(sockets_of(Some(7), Some("here".into())), None);
-        assert_eq!(sockets_of(None, None), None);
+        let (root, overflow) = (Some(0), Some(65_534));
+        let own = || Some("/run/user/7".into());
+        assert_eq!(sockets_of(root, root, own()), Some("/run/sekisho".into()));
+        assert_eq!(sockets_of(root, None, None), Some("/run/sekisho".into()));
+        assert_eq!(sockets_of(root, overflow, own()), Some("/run/user/7/sekisho".into()));
+        assert_eq!(sockets_of(Some(7), root, own()), Some("/run/user/7/sekisho".into()));
+        assert_eq!(sockets_of(Some(7), root, Some("here".into())), None);
+        assert_eq!(sockets_of(None, root, None), None);
     }
 }

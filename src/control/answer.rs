@@ -120,6 +120,7 @@ pub fn stats(s: &Sources<'_>) -> view::Stats {
             rx_packets: n.rx_packets,
             rx_bytes: n.rx_bytes,
             rx_dropped: n.rx_dropped,
+            rx_missed: n.rx_missed,
             tx_packets: n.tx_packets,
             tx_bytes: n.tx_bytes,
             tx_dropped: n.tx_dropped,
@@ -209,6 +210,7 @@ fn link(s: &Sources<'_>, l: &link::Link) -> view::Link {
                 bytes: n.rx_bytes,
                 packets: n.rx_packets,
                 dropped: n.rx_dropped,
+                over_errors: n.rx_missed,
                 ..view::RxStats::default()
             },
             tx: view::TxStats {

@@ -81,12 +81,12 @@ impl Server {
     }
 
     /// Looks whether the socket could be bound, and binds nothing: for a word about a router that runs
-    /// already before anything else is touched.
+    /// already, or a directory that can't be written to, before anything else is touched.
     ///
     /// # Errors
     /// As of [`Server::bind`].
     pub fn look(path: &Path, name: &str) -> Result<(), BindError> {
-        place::look(path, name)
+        place::try_out(path, name)
     }
 
     /// Where it is.

@@ -30,7 +30,7 @@ pub struct DeviceSpec {
     /// Whether super-frames and partial checksums are left to the device. What it gives us unfinished is
     /// understood either way.
     pub offload: bool,
-    /// Whether a created device stays when the router ends.
+    /// Whether a created device stays when the router ends; from the first `Port::check` on.
     pub persist: bool,
     /// The user a created device belongs to.
     pub owner: Option<u32>,

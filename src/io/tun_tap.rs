@@ -16,6 +16,7 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::netlink::Netlink;
@@ -63,9 +64,12 @@ struct Device {
     caps: Caps,
     /// Frames it had dropped before we opened it: it may have been there.
     dropped_before: u64,
+    /// Whether it has been told to stay.
+    kept: AtomicBool,
 }
 
-/// Opens the ports of a tun or tap link, one for each worker; the first receives.
+/// Opens the ports of a tun or tap link, one for each worker; the first receives. A device that is to persist
+/// does from the first `check` on.
 pub(super) fn open(spec: &DeviceSpec, workers: usize) -> Result<Vec<TunPort>, OpenError> {
     let questions = UnixDatagram::unbound()
         .map_err(|source| OpenError::Device { device: spec.device.clone(), source })?;
@@ -112,9 +116,6 @@ impl Device {
         if let Some(group) = spec.group {
             sys::tun_group(tun, group).map_err(failed)?;
         }
-        if spec.persist {
-            sys::tun_persist(tun, true).map_err(failed)?;
-        }
         let mut netlink = Netlink::open()?;
         let link = netlink.link(name)?;
         if link.mtu != spec.mtu {
@@ -124,7 +125,24 @@ impl Device {
         if !link.up {
             netlink.set_up(link.index)?;
         }
-        Ok(Device { file, index: link.index, caps, dropped_before: link.tx_dropped })
+        Ok(Device {
+            file,
+            index: link.index,
+            caps,
+            dropped_before: link.tx_dropped,
+            kept: AtomicBool::new(false),
+        })
+    }
+
+    /// Lets it stay when the last handle goes, if it is to. Not done at once: a router that can't be started
+    /// for another reason leaves nothing behind.
+    fn keep(&self, spec: &DeviceSpec) {
+        if spec.persist
+            && !self.kept.swap(true, Relaxed)
+            && let Err(e) = sys::tun_persist(self.file.as_fd(), true)
+        {
+            tracing::warn!("'{}' will not stay when the router goes: {e}", spec.device);
+        }
     }
 
     /// Frames the kernel had for us and dropped, since the device was opened.
@@ -283,6 +301,7 @@ impl Port for TunPort {
         }
         if let Some(device) = &self.device {
             if let Ok(name) = sys::tun_name(device.file.as_fd()) {
+                device.keep(&shared.spec);
                 return shared.status(&name);
             }
             now.device = None;

@@ -1,11 +1,11 @@
 //! The links of one router and their addresses; immutable once built.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
+use crate::base::hash::BuildQuick;
 use crate::base::{LinkId, Mac};
 
 /// One link.
@@ -118,45 +118,8 @@ pub enum RpFilter {
 pub struct Links {
     links: Vec<Link>,
     /// Whose the addresses are. Link-local ones may stand on several links, so they are not here.
-    owners: Owners,
-}
-
-/// Who has which address. Asked for each packet's source, so the hash is a cheap one: the addresses are
-/// configured, strangers can only ask.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-struct Owners {
-    v4: HashMap<u32, LinkId, BuildHasherDefault<Product>>,
-    v6: HashMap<u128, LinkId, BuildHasherDefault<Product>>,
-}
-
-/// A hash by multiplication (Knuth, vol. 3, §6.4).
-#[derive(Debug, Clone, Copy, Default)]
-struct Product(u64);
-
-impl Hasher for Product {
-    fn write(&mut self, bytes: &[u8]) {
-        for b in bytes {
-            self.write_u64(u64::from(*b));
-        }
-    }
-
-    fn write_u32(&mut self, n: u32) {
-        self.write_u64(u64::from(n));
-    }
-
-    fn write_u64(&mut self, n: u64) {
-        let product = (self.0 ^ n).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        self.0 = product ^ product >> 32;
-    }
-
-    fn write_u128(&mut self, n: u128) {
-        self.write_u64(n as u64);
-        self.write_u64((n >> 64) as u64);
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
+    /// Looked at for every packet.
+    owners: HashMap<IpAddr, LinkId, BuildQuick>,
 }
 
 impl Links {
@@ -184,14 +147,12 @@ impl Links {
         lo.addresses.extend_from_slice(more);
         let mut all = vec![lo];
         all.extend(links);
-        let mut owners = Owners::default();
+        let mut owners = HashMap::default();
         for (i, link) in all.iter_mut().enumerate() {
             link.id = LinkId(i as u16);
             for a in &link.addresses {
-                match a.addr {
-                    IpAddr::V4(v4) => _ = owners.v4.entry(v4.to_bits()).or_insert(link.id),
-                    IpAddr::V6(v6) if v6.is_unicast_link_local() => {}
-                    IpAddr::V6(v6) => _ = owners.v6.entry(v6.to_bits()).or_insert(link.id),
+                if !matches!(a.addr, IpAddr::V6(v6) if v6.is_unicast_link_local()) {
+                    owners.entry(a.addr).or_insert(link.id);
                 }
             }
         }
@@ -222,9 +183,6 @@ impl Links {
 
     /// The link that owns an address that is not link-local.
     pub fn owner(&self, addr: IpAddr) -> Option<LinkId> {
-        match addr {
-            IpAddr::V4(v4) => self.owners.v4.get(&v4.to_bits()).copied(),
-            IpAddr::V6(v6) => self.owners.v6.get(&v6.to_bits()).copied(),
-        }
+        self.owners.get(&addr).copied()
     }
 }

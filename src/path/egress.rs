@@ -38,9 +38,10 @@ fn cut(cx: &mut Cx<'_>, p: Packet, hop: Hop, mtu: usize) {
             Ok(n) => segmented(cx, n),
             Err(p) => cx.drop(p, DropReason::OffloadInvalid),
         }
-        for piece in std::mem::take(&mut pieces) {
+        for piece in pieces.drain(..) {
             leave(cx, piece, hop);
         }
+        cx.me.pieces = pieces;
         return;
     }
     let made = match p.meta.net {

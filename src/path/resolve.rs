@@ -3,9 +3,11 @@
 //! The memo is what keeps the neighbor table's locks off the established path: it repeats an answer
 //! of the table's for as long as the table said it may, and not past a change of its generation.
 
+use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 
 use crate::base::counters::Tally;
+use crate::base::hash::Quick;
 use crate::base::{DropReason, Event, Instant, LinkId, Mac};
 use crate::neighbor::Action;
 use crate::packet::Packet;
@@ -34,13 +36,10 @@ impl Memo {
     }
 
     fn slot(&mut self, link: LinkId, ip: IpAddr) -> &mut Option<Known> {
-        // Without a key: who makes two next hops collide has gained a look into the table for each packet.
-        let bits = match ip {
-            IpAddr::V4(v4) => u64::from(v4.to_bits()),
-            IpAddr::V6(v6) => v6.to_bits() as u64 ^ (v6.to_bits() >> 64) as u64,
-        };
-        let product = (bits ^ u64::from(link.0) << 48).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        &mut self.0[(product >> 32) as usize % MEMO]
+        let mut h = Quick::default();
+        (link, ip).hash(&mut h);
+        let at = h.finish() as usize % MEMO;
+        &mut self.0[at]
     }
 }
 

@@ -208,6 +208,19 @@ impl Worker {
         self.local.counters.dropped(column, reason);
     }
 
+    /// The device of `link` lost `n` frames before they could be handled.
+    pub fn missed(&self, link: LinkId, n: u64) {
+        if let Some(c) = self.local.counters.link(link) {
+            c.rx_missed.add(n);
+        }
+    }
+
+    /// The local stack made a packet that never came to walk.
+    pub fn host_unsent(&self, reason: DropReason) {
+        self.local.counters.event(Column::Originated, Event::Entered);
+        self.local.counters.dropped(Column::Originated, reason);
+    }
+
     fn with<T>(&mut self, now: Instant, f: impl FnOnce(&mut Cx<'_>) -> T) -> T {
         let snap = self.shared.snapshot.load();
         let wall_ms = ((self.shared.wall_ms + now.as_millis()) % DAY_MS) as u32;

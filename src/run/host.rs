@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::{Receiver, Sender, TrySendError};
 use mio::{Events, Poll};
 
+use crate::base::DropReason;
 use crate::host::Host;
 use crate::packet::Packet;
 use crate::router::Worker;
@@ -45,7 +46,11 @@ impl HostLoop {
             let any = !made.is_empty();
             for p in made.drain(..) {
                 // A full channel is a full wire: the stack's own timers send again.
-                self.to_worker.try_send(p).ok();
+                match self.to_worker.try_send(p) {
+                    Ok(()) => {}
+                    Err(TrySendError::Full(_)) => self.ledger.host_unsent(DropReason::HostQueueFull),
+                    Err(TrySendError::Disconnected(_)) => self.ledger.host_unsent(DropReason::Shutdown),
+                }
             }
             if any {
                 self.worker_waker.wake().ok();
@@ -60,6 +65,9 @@ impl HostLoop {
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => return Err(e),
             }
+        }
+        for p in self.from_workers.try_iter() {
+            self.ledger.host_dropped(p.meta.column, DropReason::Shutdown);
         }
         Ok(())
     }
@@ -77,5 +85,79 @@ impl HostLoop {
             }
         }
         n
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+    use std::time::Instant as Wall;
+
+    use super::*;
+    use crate::base::Column;
+    use crate::host::{ECHO, Services};
+    use crate::packet::{Csum, L2Kind, Net};
+    use crate::run::sample;
+    use crate::run::worker::Loop;
+    use crate::wire::ipv4::Ipv4Header;
+    use crate::wire::proto;
+
+    /// A datagram of 4 bytes to the echo service, as the path hands it over.
+    fn datagram() -> Packet {
+        let header = Ipv4Header {
+            src: [10, 0, 0, 9].into(),
+            dst: [10, 0, 0, 1].into(),
+            proto: proto::UDP,
+            ttl: 64,
+            tos: 0,
+            ident: 1,
+            dont_fragment: false,
+            payload_len: 12,
+        };
+        let mut bytes = [0; 32];
+        header.emit(&mut bytes);
+        bytes[20..28].copy_from_slice(&[0x13, 0x88, 0, ECHO as u8, 0, 12, 0, 0]);
+        let mut p = Packet::from_slice(&bytes);
+        p.meta.net = Net::Ipv4;
+        p.meta.l2 = L2Kind::Host;
+        p.meta.l4 = 20;
+        p.meta.proto = proto::UDP;
+        p.meta.offload.csum = Csum::Verified;
+        p
+    }
+
+    #[test]
+    fn what_the_channel_to_the_worker_does_not_hold_is_dropped_by_name() {
+        let (router, _) = sample::router("[link.t]\nkind = \"tun\"\naddresses = [\"10.0.0.1/24\"]");
+        let (to_host, from_workers) = crossbeam_channel::bounded(8);
+        let (to_worker, from_host) = crossbeam_channel::bounded(1);
+        let (poll, worker_poll) = (Poll::new().unwrap(), Poll::new().unwrap());
+        let waker = Loop::waker(&poll).unwrap();
+        let stop = Arc::new(AtomicBool::new(false));
+        let host = HostLoop {
+            host: Host::new(Services { echo: true, discard: false }, 1),
+            ledger: router.worker(),
+            poll,
+            from_workers,
+            to_worker,
+            worker_waker: Loop::waker(&worker_poll).unwrap(),
+            stop: stop.clone(),
+            clock: Clock::start(),
+        };
+        for _ in 0..3 {
+            to_host.send(datagram()).unwrap();
+        }
+        let thread = thread::spawn(move || host.run());
+        let deadline = Wall::now() + Duration::from_secs(10);
+        while router.totals().drops(DropReason::HostQueueFull) < 2 && Wall::now() < deadline {
+            thread::yield_now();
+        }
+        stop.store(true, Relaxed);
+        waker.wake().unwrap();
+        thread.join().unwrap().unwrap();
+        let totals = router.totals();
+        assert_eq!(from_host.try_iter().count(), 1, "the channel holds one");
+        assert_eq!(totals.dropped(Column::Originated, DropReason::HostQueueFull), 2);
+        assert_eq!(totals.imbalance(Column::Originated), 0);
     }
 }

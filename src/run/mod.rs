@@ -3,6 +3,7 @@
 //! ```text
 //! worker × N   owns one port of each link: receive → walk → transmit, to completion
 //! host × 1     the local stack: channels in and out
+//! routes × 1   makes the table anew when a link goes up or down
 //! caller       control socket, signals
 //! ```
 //!
@@ -14,6 +15,9 @@
 
 mod clock;
 mod host;
+mod routes;
+#[cfg(test)]
+mod sample;
 mod serve;
 mod signals;
 mod worker;
@@ -39,6 +43,7 @@ use crate::path::{Listeners, LiveConfig, Snapshot};
 use crate::router::Router;
 
 pub use clock::Clock;
+use routes::Routes;
 pub use serve::{ServeError, serve};
 pub use signals::{Asked, Signals};
 use worker::{Loop, SharedWaker, Ties, Watch};
@@ -115,6 +120,8 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
         threads: Vec::new(),
     };
 
+    let (changed, changes) = crossbeam_channel::bounded(1);
+    let routes = Routes::new(router.clone(), running.rib.clone());
     let mut loops = Vec::new();
     for i in 0..workers {
         let poll = Poll::new()?;
@@ -126,7 +133,7 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
             stop: stop.clone(),
         };
         let mine = ports.iter_mut().filter_map(|(id, of)| Some((*id, of.next()?))).collect();
-        let watch = (i == 0).then(|| Watch::new(router.clone()));
+        let watch = (i == 0).then(|| Watch::new(router.clone(), changed.clone()));
         let mut l = Loop::new(router.worker(), mine, poll, ties, clock, watch);
         l.prepare()?;
         loops.push(l);
@@ -145,6 +152,12 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
     for (i, l) in loops.into_iter().enumerate() {
         running.spawn(format!("worker-{i}"), move || l.run())?;
     }
+    // Ends when the first worker does, and after it in the list: it is not who failed.
+    drop(changed);
+    running.spawn("routes".into(), move || {
+        routes.run(&changes);
+        Ok(())
+    })?;
     Ok(running)
 }
 

@@ -60,6 +60,8 @@ struct Slot {
     registered: Option<(RawFd, u32)>,
     /// Whether there may be frames to receive.
     ready: bool,
+    /// The port's overruns that have been counted.
+    overruns: u64,
 }
 
 /// A worker thread's state.
@@ -87,7 +89,7 @@ impl Loop {
     ) -> Self {
         let slots = ports
             .into_iter()
-            .map(|(link, port)| Slot { link, port, registered: None, ready: true })
+            .map(|(link, port)| Slot { link, port, registered: None, ready: true, overruns: 0 })
             .collect();
         let frames = Vec::with_capacity(BATCH);
         Loop { worker, slots, poll, ties, clock, next_check: Instant::ZERO, watch, frames }
@@ -241,6 +243,9 @@ impl Loop {
             // What an edge failed to announce waits no longer than this.
             slot.ready = true;
             self.worker.set_caps(slot.link, slot.port.caps());
+            let overruns = slot.port.overruns();
+            self.worker.missed(slot.link, overruns.saturating_sub(slot.overruns));
+            slot.overruns = overruns;
             if let Some(watch) = &self.watch
                 && self.worker.handle_link(slot.link, status == Status::Up, now)
             {
@@ -264,21 +269,26 @@ impl Loop {
 /// What the first worker tells people about.
 pub(super) struct Watch {
     router: Router,
+    /// For whoever sees to it that routes follow their links. One word is enough however many changed.
+    changed: Sender<()>,
     duplicates: BTreeSet<(LinkId, Ipv6Addr)>,
     started: bool,
 }
 
 impl Watch {
-    pub(super) fn new(router: Router) -> Self {
-        Watch { router, duplicates: BTreeSet::new(), started: false }
+    /// A change of a link goes to `changed`, a channel with room for one.
+    pub(super) fn new(router: Router, changed: Sender<()>) -> Self {
+        Watch { router, changed, duplicates: BTreeSet::new(), started: false }
     }
 
     fn name(&self, link: LinkId) -> String {
         self.router.snapshot().links.get(link).map_or_else(|| link.to_string(), |l| l.name.clone())
     }
 
-    /// That links are up in the beginning is as it should be, and no news.
+    /// That links are up in the beginning is as it should be, and no news for people.
     fn say(&self, link: LinkId, status: Status) {
+        // Full: the word is there already.
+        self.changed.try_send(()).ok();
         if self.started || status != Status::Up {
             tracing::info!("link {}: {}", self.name(link), in_words(status));
         }
@@ -313,4 +323,32 @@ fn handed(sent: &Sent) -> Handed {
     h.sent[Column::Received as usize] = sent.received;
     h.sent[Column::Originated as usize] = sent.packets.saturating_sub(sent.received);
     h
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::memory;
+    use crate::run::sample;
+
+    #[test]
+    fn frames_that_a_port_lost_are_counted_once() {
+        let (router, _) = sample::router("[link.near]\nkind = \"tun\"\naddresses = [\"10.1.0.1/24\"]");
+        let (mut far, port, switch) = memory::pair(memory::Config::default());
+        let (to_host, _at_host) = crossbeam_channel::bounded(1);
+        let poll = Poll::new().unwrap();
+        let stop = Arc::new(AtomicBool::new(false));
+        let ties = Ties { to_host, host_waker: Loop::waker(&poll).unwrap(), from_host: None, stop };
+        let ports: Vec<(_, Box<dyn Port>)> = vec![(LinkId(1), Box::new(port))];
+        let mut l = Loop::new(router.worker(), ports, Poll::new().unwrap(), ties, Clock::start(), None);
+        l.prepare().unwrap();
+
+        let mut queue = (0..5_u8).map(|n| Packet::from_slice(&[n; 60])).collect();
+        far.transmit(l.worker.pool(), &mut queue, &mut Sent::default());
+        switch.overrun(3);
+        for _ in 0..2 {
+            l.prepare().unwrap();
+            assert_eq!(router.totals().links[1].rx_missed, 3);
+        }
+    }
 }

@@ -18,8 +18,12 @@ struct Router(Child);
 
 impl Router {
     fn start(dir: &Path) -> Self {
+        Self::start_with(dir, Stdio::null())
+    }
+
+    fn start_with(dir: &Path, stderr: Stdio) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sekisho"));
-        command.current_dir(dir).args(["run", "gw.toml"]).stdout(Stdio::null()).stderr(Stdio::null());
+        command.current_dir(dir).args(["run", "gw.toml"]).stdout(Stdio::null()).stderr(stderr);
         let mut router = Router(command.spawn().expect("it starts"));
         let start = Instant::now();
         while sekisho(dir, &["--control", "gw.sock", "stats"]).code != 0 {
@@ -30,10 +34,14 @@ impl Router {
         router
     }
 
-    fn terminate(mut self) -> Option<i32> {
+    fn signal(&self, name: &str) {
         // The shell's own `kill`: not every machine has the program.
-        let kill = format!("kill -TERM {}", self.0.id());
+        let kill = format!("kill -{name} {}", self.0.id());
         assert!(Command::new("sh").args(["-c", &kill]).status().expect("there is a shell").success());
+    }
+
+    fn terminate(mut self) -> Option<i32> {
+        self.signal("TERM");
         self.0.wait().expect("it ends").code()
     }
 }
@@ -117,6 +125,18 @@ fn a_killed_router_can_be_started_again() {
     let ran = sekisho(dir.path(), &["stats", "--control", "gw.sock"]);
     assert!(ran.code == 1 && ran.err.contains("is gone: start it again"), "{}", ran.err);
     assert_eq!(Router::start(dir.path()).terminate(), Some(0));
+}
+
+#[test]
+fn it_outlives_those_who_read_its_log() {
+    let dir = dir();
+    let mut router = Router::start_with(dir.path(), Stdio::piped());
+    drop(router.0.stderr.take());
+    // What it says of this nobody hears.
+    router.signal("HUP");
+    router.signal("HUP");
+    assert_eq!(said(dir.path(), "stats --control gw.sock -j").get(..1), Some("{"));
+    assert_eq!(router.terminate(), Some(0));
 }
 
 #[test]

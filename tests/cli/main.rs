@@ -1,5 +1,6 @@
 //! The binary as its users meet it: what it prints where, and its exit codes.
 
+mod bad_input;
 mod check;
 mod live;
 mod usage;

@@ -55,6 +55,10 @@ fn a_persistent_device_stays_and_is_taken_over() {
         let stays =
             DeviceSpec { persist: true, owner: Some(0), group: Some(0), ..spec(LinkKind::Tap, "dev0") };
         drop(open_one(&stays));
+        assert!(n.link("dev0").unwrap_err().is_missing(), "of a start that came to nothing, nothing stays");
+        let mut port = open_one(&stays);
+        port.check();
+        drop(port);
         let index = n.link_index("dev0").unwrap();
         // With the mask of the first still on it, the plain device would be given super-frames.
         let plain = DeviceSpec { offload: false, ..spec(LinkKind::Tap, "dev0") };

@@ -39,6 +39,9 @@ pub(crate) const WAN_WIRE: usize = 1;
 pub(crate) const START: Duration = Duration::from_secs(10);
 /// How long it may take to end.
 pub(crate) const STOP: Duration = Duration::from_secs(2);
+/// The same where that is not what is tested: giving devices back takes a lock that all namespaces of the
+/// machine share, and other tests are taking theirs apart.
+const UNHURRIED: Duration = Duration::from_secs(10);
 
 /// What can be chosen.
 #[derive(Clone)]
@@ -165,7 +168,7 @@ impl Gateway {
     /// Stops the router as a service manager does; it must take the signal well.
     pub(crate) fn stop(mut self) {
         self.balanced();
-        let status = self.router.terminate(STOP).unwrap();
+        let status = self.router.terminate(UNHURRIED).unwrap();
         assert!(status.success(), "{status}: {}", self.router.said());
         let said = self.router.said();
         let fine = |line: &str| line.contains("gw forwards") || line.contains("INFO");

@@ -61,6 +61,8 @@ const MOST: usize = 4_096;
 
 /// The least MTU of IPv4 (RFC 791) and of IPv6 (RFC 8200 §5), and the most: the length fields of IP.
 const MTUS: std::ops::RangeInclusive<u32> = 68..=65_535;
+/// The most that the tun driver gives a tap device: its header is counted in.
+const MTU_TAP: u32 = 65_535 - 14;
 const MTU_IPV6: u32 = 1_280;
 /// Ethernet's.
 const MTU: u32 = 1_500;
@@ -111,7 +113,7 @@ fn link(t: &LinkTable, router: &str, sink: &mut Sink<'_>, placed: &mut Vec<Place
         keys(t, kind, &what, sink);
     }
     let addresses = addresses(t, &what, sink, placed);
-    let mtu = mtu(t, &addresses, &what, sink);
+    let mtu = mtu(t, kind, &addresses, &what, sink);
     let given_mac = mac(&t.mac, &what, sink);
     let device = device(t, kind, &what, sink);
     let filters = [("off", RpFilter::Off), ("loose", RpFilter::Loose), ("strict", RpFilter::Strict)];
@@ -242,8 +244,9 @@ fn addresses(t: &LinkTable, what: &str, sink: &mut Sink<'_>, placed: &mut Vec<Pl
     addresses
 }
 
-fn mtu(t: &LinkTable, addresses: &[Address], what: &str, sink: &mut Sink<'_>) -> u32 {
-    let mtu = within(&t.mtu, &format!("{what}: mtu"), MTUS, sink).unwrap_or(MTU);
+fn mtu(t: &LinkTable, kind: Option<LinkKind>, addresses: &[Address], what: &str, sink: &mut Sink<'_>) -> u32 {
+    let range = if kind == Some(LinkKind::Tap) { *MTUS.start()..=MTU_TAP } else { MTUS };
+    let mtu = within(&t.mtu, &format!("{what}: mtu"), range, sink).unwrap_or(MTU);
     if let (Some(given), Some(v6)) = (t.mtu.get(), addresses.iter().find(|a| a.addr.is_ipv6()))
         && mtu < MTU_IPV6
     {

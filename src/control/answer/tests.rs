@@ -49,6 +49,7 @@ impl World {
         lan.rx_packets.add(1);
         lan.rx_bytes.add(98);
         lan.rx_dropped.add(1);
+        lan.rx_missed.add(3);
         let states = LinkStates::new(links.len());
         states.set(LAN, true);
         let mut rib = fib::Rib::connected(&links);
@@ -105,7 +106,7 @@ fn links_are_shown_as_iproute2_would() {
         "tx": {"bytes":0,"packets":0,"errors":0,"dropped":0,"carrier_errors":0,"collisions":0},
     });
     let mut some = zero.clone();
-    some["rx"] = json!({"bytes":98,"packets":1,"errors":0,"dropped":1,"over_errors":0,"multicast":0});
+    some["rx"] = json!({"bytes":98,"packets":1,"errors":0,"dropped":1,"over_errors":3,"multicast":0});
     let expected = json!([
         {"ifindex":1,"ifname":"lo","flags":["LOOPBACK","UP","LOWER_UP"],"mtu":65536,"qdisc":"noqueue",
          "operstate":"UNKNOWN","linkmode":"DEFAULT","group":"default","link_type":"loopback",

@@ -80,6 +80,21 @@ pub(super) fn bind(path: &Path, name: &str) -> Result<(UnixListener, (u64, u64))
     listener.map_err(failed)
 }
 
+/// Looks whether the socket could be bound, and leaves everything as it is.
+pub(super) fn try_out(path: &Path, name: &str) -> Result<(), BindError> {
+    look(path, name)?;
+    // The directory, or the nearest above it that is there: what is missing would be made in that one.
+    let dirs = path.ancestors().skip(1).map(|d| if d.as_os_str().is_empty() { Path::new(".") } else { d });
+    let dir = dirs.into_iter().find(|d| d.exists()).ok_or_else(|| BindError::Path(path.to_owned()))?;
+    let trial = dir.join(format!(".{}", std::process::id()));
+    let made = match DirBuilder::new().mode(0o700).create(&trial) {
+        // Left behind by a process of the same number: `bind` clears it away.
+        Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(()),
+        made => made.and_then(|()| fs::remove_dir(&trial)),
+    };
+    made.map_err(|source| BindError::Io { path: path.to_owned(), source })
+}
+
 /// Looks at what is in the place already: nothing, or a socket that nobody answers at, is well.
 pub(super) fn look(path: &Path, name: &str) -> Result<(), BindError> {
     let failed = |source| BindError::Io { path: path.to_owned(), source };

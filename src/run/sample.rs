@@ -1,0 +1,18 @@
+//! A router for the tests of this room: of a configuration, without devices.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::config;
+use crate::fib::Rib;
+use crate::path::{Listeners, LiveConfig, Snapshot};
+use crate::router::Router;
+
+pub(super) fn router(text: &str) -> (Router, Rib) {
+    let config = config::parse(text, Path::new("r.toml")).unwrap();
+    let links = config.links_table();
+    let (rib, fib) = config.routing(&links).unwrap();
+    let listeners = Listeners::default();
+    let snapshot = Snapshot { fib: Arc::new(fib), icmp_rate: 1000, watchers: Vec::new(), links, listeners };
+    (Router::new(snapshot, LiveConfig::default(), 0), rib)
+}

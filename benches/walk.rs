@@ -5,9 +5,10 @@
 //! the port's part.
 //!
 //! - `forward`: an established flow, by family and size.
-//! - `super_frame`: 64 KB of TCP, passed whole or cut into 46 segments.
+//! - `super_frame`: 64 KB of TCP, passed whole or cut into 45 segments.
 //! - `routes`: flows to 64 Ki destinations with one route and with a million.
-//! - `workers`: two workers at once, each with a flow of its own; the time is that of a batch of each.
+//! - `workers`: one worker, two at once, and for comparison one each of two routers that share nothing; each
+//!   has a flow of its own, and the time is that of a batch of each.
 
 use std::collections::VecDeque;
 use std::hint::black_box;
@@ -187,30 +188,17 @@ fn destination_net(i: u32) -> Ipv4Addr {
 }
 
 fn workers(c: &mut Criterion) {
-    let b = Bench::acquainted();
+    let (one, other) = (Bench::acquainted(), Bench::acquainted());
     let mut group = c.benchmark_group("workers");
-    for n in [1usize, 2] {
-        group.throughput(Throughput::Elements((BATCH * n) as u64));
-        group.bench_with_input(BenchmarkId::from_parameter(n), &n, |bench, n| {
+    for (name, routers) in [("1", vec![&one]), ("2", vec![&one, &one]), ("2 apart", vec![&one, &other])] {
+        group.throughput(Throughput::Elements((BATCH * routers.len()) as u64));
+        group.bench_function(name, |bench| {
             bench.iter_custom(|iterations| {
-                let barrier = Barrier::new(*n);
+                let barrier = Barrier::new(routers.len());
                 let longest = std::thread::scope(|s| {
-                    let threads: Vec<_> = (0..*n)
-                        .map(|i| {
-                            let (b, barrier) = (&b, &barrier);
-                            s.spawn(move || {
-                                let l3 = udp(CLIENT, SERVER, (1, i as u16), &bytes(22));
-                                let mut round =
-                                    Round::new(&b.router, b.now, Caps::FULL, &l3, Offload::default(), BATCH);
-                                round.turn(|| None);
-                                barrier.wait();
-                                let start = Instant::now();
-                                for _ in 0..iterations {
-                                    round.turn(|| None);
-                                }
-                                start.elapsed()
-                            })
-                        })
+                    let threads: Vec<_> = routers
+                        .iter()
+                        .map(|b| s.spawn(|| turns(&b.router, b.now, &barrier, iterations)))
                         .collect();
                     threads.into_iter().map(|t| t.join().expect("a worker")).max()
                 });
@@ -218,6 +206,19 @@ fn workers(c: &mut Criterion) {
             });
         });
     }
+}
+
+/// How long a new worker of the router takes for so many batches.
+fn turns(router: &Router, now: sekisho::base::Instant, barrier: &Barrier, iterations: u64) -> Duration {
+    let l3 = udp(CLIENT, SERVER, (1, 2), &bytes(22));
+    let mut round = Round::new(router, now, Caps::FULL, &l3, Offload::default(), BATCH);
+    round.turn(|| None);
+    barrier.wait();
+    let start = Instant::now();
+    for _ in 0..iterations {
+        round.turn(|| None);
+    }
+    start.elapsed()
 }
 
 criterion_group! {

@@ -171,7 +171,7 @@ fn links_that_can_not_be() {
             "3: link a: mac: '02-00-00-00-01-01' is not a MAC address: write it like 02:00:00:00:01:01",
         ),
         ("[link.a]\nkind = \"tap\"\nmtu = 67", "3: link a: mtu: 67 is out of range: 68 to 65521"),
-        ("[link.a]\nkind = \"tap\"\nmtu = 65536", "3: link a: mtu: 65536 is out of range: 68 to 65535"),
+        ("[link.a]\nkind = \"tap\"\nmtu = 65536", "3: link a: mtu: 65536 is out of range: 68 to 65521"),
         (
             "[link.a]\nkind = \"tap\"\nmtu = 1279\naddresses = [\"fd09::1/64\"]",
             "3: link a: mtu: 1279 is too small for fd09::1: IPv6 needs 1280 or more",

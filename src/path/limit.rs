@@ -44,6 +44,8 @@ struct Inner {
     credit: i64,
     refilled: Instant,
     peers: HashMap<IpAddr, Peer>,
+    /// Counts whenever a peer is heard of: the order in which they are forgotten.
+    touches: u64,
     rng: u64,
 }
 
@@ -52,12 +54,19 @@ struct Peer {
     tokens_ms: u64,
     last: Instant,
     redirects: u32,
+    touched: u64,
 }
 
 impl Limits {
     /// Full buckets. `seed` feeds the noise that hides the bucket's level (CVE-2020-25705).
     pub fn new(seed: u64) -> Self {
-        let inner = Inner { credit: BURST, refilled: Instant::ZERO, peers: HashMap::new(), rng: seed | 1 };
+        let inner = Inner {
+            credit: BURST,
+            refilled: Instant::ZERO,
+            peers: HashMap::new(),
+            touches: 0,
+            rng: seed | 1,
+        };
         Limits { inner: Mutex::new(inner) }
     }
 
@@ -147,19 +156,23 @@ impl Inner {
 
     fn peer(&mut self, addr: IpAddr, now: Instant) -> &mut Peer {
         if self.peers.len() >= MAX_PEERS && !self.peers.contains_key(&addr) {
-            self.forget(now);
+            self.forget();
         }
+        self.touches += 1;
         // A peer not seen before has a full purse, as one that was quiet for a minute.
-        let fresh = Peer { tokens_ms: 60_000, last: now, redirects: 0 };
-        self.peers.entry(addr).or_insert(fresh)
+        let fresh = Peer { tokens_ms: 60_000, last: now, redirects: 0, touched: 0 };
+        let peer = self.peers.entry(addr).or_insert(fresh);
+        peer.touched = self.touches;
+        peer
     }
 
-    /// Makes room: first those whose purse has filled again, then, if that is not enough, all.
-    fn forget(&mut self, now: Instant) {
-        self.peers.retain(|_, p| now.since(p.last) < Duration::from_secs(30));
-        if self.peers.len() >= MAX_PEERS {
-            self.peers.clear();
-        }
+    /// Makes room: the half that was heard of longest ago goes. A flood of strangers pushes out strangers; who keeps
+    /// asking keeps his purse as it is. Half a table at a time, so that a flood pays for the search once in a while.
+    fn forget(&mut self) {
+        let mut touched: Vec<u64> = self.peers.values().map(|p| p.touched).collect();
+        let (_, middle, _) = touched.select_nth_unstable(MAX_PEERS / 2);
+        let middle = *middle;
+        self.peers.retain(|_, p| p.touched > middle);
     }
 }
 
@@ -212,6 +225,18 @@ mod tests {
         t += Duration::from_secs(15);
         assert!(!l.redirect4(peer(3), t), "it did not listen nine times");
         assert!(l.redirect4(peer(3), t + REDIRECT_SILENCE + Duration::from_millis(1)));
+    }
+
+    #[test]
+    fn a_flood_of_peers_gives_nobody_a_fresh_purse() {
+        let l = Limits::new(1);
+        let now = Instant::from_secs(1);
+        let allowed = || l.redirect6(peer(4), now);
+        assert_eq!((0..10).filter(|_| allowed()).count(), 6);
+        for i in 0..(4 * MAX_PEERS as u32) {
+            l.redirect6(IpAddr::V4(i.into()), now);
+            assert!(i % 512 != 0 || !allowed(), "after {i} strangers");
+        }
     }
 
     #[test]

@@ -19,7 +19,7 @@
 //! edge       io · run · control · config · lab      fds, threads, clock, syscalls, unsafe
 //! state      router (owns all tables) · host (smoltcp local stack)
 //! path       the order of the stages
-//! tables     fib · neighbor · reassembly     siblings never import each other
+//! tables     fib · neighbor · reassembly · filter · conntrack     siblings never import each other
 //! link       what a link is: name, kind, addresses
 //! bytes      wire (header views, checksums) · packet (buffers, metadata)
 //! base       addresses, ids, time, drop reasons, counters
@@ -50,7 +50,9 @@ pub mod base;
 pub mod packet;
 pub mod wire;
 
+pub mod conntrack;
 pub mod fib;
+pub mod filter;
 pub mod link;
 pub mod neighbor;
 pub mod reassembly;

@@ -91,6 +91,14 @@ tallies! {
     NeighborFailures "neighbor_failures" "neighbors that did not answer";
     NeighborEvictions "neighbor_evictions" "neighbors forgotten to make room";
     DuplicateAddresses "duplicate_addresses" "addresses of ours that another station has";
+    FlowsBegun "flows_begun" "flows entered into the flow table";
+    FlowsExpired "flows_expired" "flows forgotten because no packet came";
+    FlowsEvicted "flows_evicted" "unassured flows dropped early to make room";
+    FlowsClashed "flows_clashed" "first packets that found their flow begun by another, and joined it";
+    CtInvalid "conntrack_invalid" "packets that belong to no flow and can begin none";
+    CtUntracked "conntrack_untracked" "packets that a rule kept from conntrack";
+    NatSearched "nat_ports_searched" "translations for which the first choice of port was taken";
+    Queued "hook_queued" "packets that a hook queued for a program";
     NextHopMemo "next_hop_memo_hits" "next hops found without looking into the table";
 }
 

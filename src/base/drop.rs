@@ -80,6 +80,18 @@ drop_reasons! {
     TooBig "too_big" "larger than the next link's MTU and may not be fragmented";
     // ── hooks ──
     Hook "hook" "a registered hook dropped it";
+    HookLoop "hook_loop" "a registered hook asked for the packet again and again";
+    QueueUnbound "queue_unbound" "a hook queued it, and nobody takes from that queue";
+    QueueFull "queue_full" "a hook queued it, and the queue was full";
+    Filtered "filtered" "a rule or a chain's policy dropped it";
+    Rejected "rejected" "a rule refused it and told the sender";
+    // ── conntrack and NAT ──
+    ConntrackFull "conntrack_full" "the flow table is full, and no flow near by could go";
+    ConntrackClash "conntrack_clash" "another packet began the same flow at the same moment";
+    ConntrackGone "conntrack_gone" "its flow ended while it was on its way";
+    ConntrackInvalid "conntrack_invalid" "a segment that would reset or answer a flow it does not fit";
+    NatExhausted "nat_exhausted" "no address and port are left to translate it to";
+    NatFailed "nat_failed" "it can't be translated as its flow is";
     // ── neighbor and egress ──
     NeighborFailed "neighbor_failed" "the next hop did not answer";
     NeighborQueueFull "neighbor_queue_full" "too many packets waited for the next hop; the oldest went";

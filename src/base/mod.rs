@@ -5,12 +5,14 @@
 pub mod counters;
 pub mod drop;
 pub mod hash;
+pub mod hook;
 pub mod ids;
 pub mod mac;
 pub mod time;
 
 pub use counters::{Column, Counters, Event};
 pub use drop::DropReason;
+pub use hook::{HOOKS, Hook};
 pub use ids::LinkId;
 pub use mac::Mac;
 pub use time::Instant;

@@ -2,6 +2,8 @@
 
 use crate::base::{Column, LinkId};
 
+use super::flow::Ct;
+
 /// Filled once at ingress, carried to egress.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Meta {
@@ -28,6 +30,8 @@ pub struct Meta {
     pub offload: Offload,
     /// The packet's mark (`nfmark`).
     pub mark: u32,
+    /// What conntrack says of it.
+    pub ct: Ct,
     /// Whether its way is being recorded.
     pub traced: bool,
 }

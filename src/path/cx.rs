@@ -5,7 +5,7 @@ use std::net::Ipv6Addr;
 use std::sync::{Arc, Mutex};
 
 use crate::base::counters::Tally;
-use crate::base::{Column, Counters, DropReason, Event, Instant, LinkId};
+use crate::base::{Column, Counters, DropReason, Event, Hook, Instant, LinkId};
 use crate::fib::Fib;
 use crate::link::{LinkStates, Links};
 use crate::neighbor::{self, Dad, NeighborTable};
@@ -15,7 +15,7 @@ use crate::reassembly::{self, Reassembler};
 use super::limit::Limits;
 use super::resolve::Memo;
 use super::trace::Tracer;
-use super::{Bound, Hook, Work};
+use super::{Bound, Work};
 
 /// A function that sees every packet at every hook and says whether it may go on.
 pub(crate) type Watcher = Arc<dyn Fn(Hook, &Packet) -> bool + Send + Sync>;

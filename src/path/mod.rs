@@ -36,12 +36,11 @@ mod trace;
 
 use std::net::IpAddr;
 
-use crate::base::{Column, DropReason, Event, LinkId, Mac};
+use crate::base::{Column, DropReason, Event, Hook, LinkId, Mac};
 use crate::packet::{Net, Packet};
 
 pub use cx::{Cx, Listeners, Live, LiveConfig, Local, Snapshot};
 pub use egress::Handed;
-pub use hook::{HOOKS, Hook};
 pub use limit::Limits;
 pub use tick::{link_changed, poll_timeout, timeout};
 pub use trace::{Filter as TraceFilter, Record as TraceRecord, Tracer};

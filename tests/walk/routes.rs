@@ -4,9 +4,9 @@ use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+use sekisho::base::Hook;
 use sekisho::base::{DropReason, LinkId};
 use sekisho::fib::{NextHop, Route, RouteKind};
-use sekisho::path::Hook;
 use sekisho::wire::proto;
 
 use crate::make::*;

@@ -1,0 +1,21 @@
+//! Rules: the tables, chains, matches and targets of iptables, as text, as data, and compiled to run.
+//!
+//! ```text
+//! iptables-save text ─► iptables::read ─► Ruleset (rule, matches, targets) ─► compile ─► Program ─► run
+//!                       iptables::write ◄─┘                                   counters ◄─┘
+//! ```
+//!
+//! A [`Program`] is asked at each hook for each table. It changes a packet in place where a target says so
+//! (MARK, TOS, TTL, TCPMSS …), and gives a [`Verdict`]; what needs the router's other tables (the packet's
+//! flow, the kind of an address, randomness, a log) it asks of an [`Env`]. It knows nothing of conntrack or of
+//! NAT beyond the words in [`packet::flow`](crate::packet::flow), and of links only their names.
+
+pub mod matches;
+pub mod rule;
+pub mod targets;
+mod verdict;
+
+pub use matches::Match;
+pub use rule::{Basic, Chain, Family, Rule, Ruleset, Table, TableName};
+pub use targets::Target;
+pub use verdict::{Env, NatAction, RuleRef, Verdict};

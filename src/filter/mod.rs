@@ -11,6 +11,7 @@
 //! NAT beyond the words in [`packet::flow`](crate::packet::flow), and of links only their names.
 
 mod counters;
+pub mod iptables;
 pub mod matches;
 mod problem;
 mod program;

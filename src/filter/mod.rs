@@ -14,7 +14,7 @@ mod counters;
 pub mod iptables;
 pub mod matches;
 mod problem;
-pub mod program;
+mod program;
 pub mod rule;
 pub mod targets;
 mod verdict;

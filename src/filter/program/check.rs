@@ -138,13 +138,11 @@ impl<A: Addr> Check<A> {
             Check::Hops(hops) => hops.agrees(|(first, last)| (*first..=*last).contains(&hop_limit::<A>(p))),
             Check::Tos(tos) => tos.agrees(|t| u32::from(super::act::tos::<A>(p)) & t.mask == t.value),
             Check::Ecn { flags, want, ect } => ecn(*flags, *want, *ect, f, p),
-            Check::PktType(kind) => kind.agrees(|k| {
-                p.meta.l2
-                    == match k {
-                        PktType::Unicast => L2Kind::Host,
-                        PktType::Broadcast => L2Kind::Broadcast,
-                        PktType::Multicast => L2Kind::Multicast,
-                    }
+            Check::PktType(kind) => kind.agrees(|k| match k {
+                PktType::Unicast => p.meta.l2 == L2Kind::Host,
+                PktType::Broadcast => p.meta.l2 == L2Kind::Broadcast,
+                PktType::Multicast => p.meta.l2 == L2Kind::Multicast,
+                PktType::OtherHost => false,
             }),
             Check::AddrType { types, limit } => addr_type(types, *limit, f, env),
             Check::Random(below) => below.agrees(|n| env.random() & 0x7fff_ffff < *n),

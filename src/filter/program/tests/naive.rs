@@ -310,6 +310,7 @@ impl Naive {
                     PktType::Unicast => L2Kind::Host,
                     PktType::Broadcast => L2Kind::Broadcast,
                     PktType::Multicast => L2Kind::Multicast,
+                    PktType::OtherHost => return Ok(n.not),
                 };
                 (p.meta.l2 == is) != n.not
             }

@@ -15,7 +15,9 @@ mod config;
 mod flow;
 pub mod nat;
 pub mod sctp;
+mod step;
 pub mod tcp;
 
 pub use config::{Config, Timeout, Timeouts};
 pub use flow::{Current, Flow, State};
+pub use step::Step;

@@ -36,7 +36,7 @@ pub const LARGE: usize = HEADROOM + 22 + MAX_L3 + 1;
 /// One packet: owned bytes and their [`Meta`].
 ///
 /// Dropping it frees the storage; on the established path it goes back to a [`Pool`] instead.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Packet {
     storage: Box<[u8]>,
     start: usize,

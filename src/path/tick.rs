@@ -3,7 +3,7 @@
 use crate::base::{DropReason, Instant, LinkId};
 use crate::neighbor::DadAction;
 
-use super::{Cx, Live, deliver, ndp, resolve, settle};
+use super::{Cx, Live, deliver, ndp, queue, resolve, settle};
 
 /// When [`timeout`] has something to do next.
 pub fn poll_timeout(live: &Live) -> Instant {
@@ -18,6 +18,7 @@ pub fn timeout(cx: &mut Cx<'_>) {
     let mut probes = Vec::new();
     cx.live.dad.timeout(cx.now, &mut probes);
     dad(cx, probes);
+    queue::settle_lost(cx);
     let mut done = Vec::new();
     cx.live.reassembler.timeout(cx.now, &mut done);
     // Time makes no datagram whole.

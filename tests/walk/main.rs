@@ -8,6 +8,7 @@ mod basics;
 mod check;
 mod errors;
 mod forwarding;
+mod hooks;
 mod hostile;
 mod ingress;
 mod local;

@@ -13,6 +13,8 @@ pub(crate) struct Ends {
     last: Option<(usize, Segment)>,
     /// How often in a hundred something is wrong.
     weird: u32,
+    /// How often in a hundred the last segment comes again.
+    stubborn: u32,
 }
 
 #[derive(Default)]
@@ -50,12 +52,19 @@ impl Ends {
             end.numbers.push(end.next);
         }
         let weird = random.pick(&[0, 10, 25, 60]);
-        Ends { random, ends, last: None, weird }
+        let stubborn = if random.percent(1) { 99 } else { 8 };
+        Ends { random, ends, last: None, weird, stubborn }
+    }
+
+    /// How many packets are worth while.
+    pub(crate) fn count(&mut self) -> u32 {
+        // The kernel's counter of retransmissions turns over at 256.
+        5 + self.random.below(if self.stubborn == 99 { 600 } else { 45 })
     }
 
     /// The next packet, and which host sends it.
     pub(crate) fn next(&mut self, ports: Ports) -> (usize, Vec<u8>) {
-        let again = self.random.percent(8);
+        let again = self.random.percent(self.stubborn);
         let (from, mut segment) = match &self.last {
             Some(last) if again => last.clone(),
             _ => self.by_the_rules(),
@@ -96,8 +105,11 @@ impl Ends {
         if !me.syn {
             segment.flags = if other.syn && r.percent(90) { SYN | ACK } else { SYN };
             segment.options = syn_options(me.scale, r.percent(70));
-            if r.percent(3) {
-                segment.flags = ACK;
+            match r.below(100) {
+                0..3 => segment.flags = ACK,
+                // Nobody listens.
+                3..8 if other.syn => (segment.flags, segment.seq) = (RST | ACK, 0),
+                _ => {}
             }
         } else {
             match r.below(100) {

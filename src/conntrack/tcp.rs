@@ -310,8 +310,11 @@ impl State {
             // It may be true: what the other end says will show.
             new = self.phase;
         }
-        let answers_unbelieved = status.has(Status::SEEN_REPLY) && last.kind == Kind::Syn
-            || !status.has(Status::ASSURED) && last.kind == Kind::Ack;
+        let answers_unbelieved = match last.kind {
+            Kind::Syn => status.has(Status::SEEN_REPLY) && last.dir != dir,
+            Kind::Ack => !status.has(Status::ASSURED),
+            _ => false,
+        };
         let answers_old_ack = self.phase == Phase::SynSent
             && last.kind == Kind::Ack
             && last.dir == Direction::Reply

@@ -11,6 +11,7 @@
 //! NAT beyond the words in [`packet::flow`](crate::packet::flow), and of links only their names.
 
 pub mod iptables;
+pub mod log;
 pub mod matches;
 mod problem;
 pub mod rule;

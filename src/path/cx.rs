@@ -5,20 +5,20 @@ use std::net::Ipv6Addr;
 use std::sync::{Arc, Mutex};
 
 use crate::base::counters::Tally;
-use crate::base::{Column, Counters, DropReason, Event, Hook, Instant, LinkId};
+use crate::base::{Column, Counters, DropReason, Event, Instant, LinkId};
+use crate::conntrack::Current;
 use crate::fib::Fib;
 use crate::link::{LinkStates, Links};
 use crate::neighbor::{self, Dad, NeighborTable};
-use crate::packet::{Caps, Packet, Pool};
+use crate::packet::{Caps, Ct, CtState, Packet, Pool};
 use crate::reassembly::{self, Reassembler};
 
+use super::hook::Hooks;
 use super::limit::Limits;
+use super::queue::{Queued, Queues};
 use super::resolve::Memo;
 use super::trace::Tracer;
 use super::{Bound, Work};
-
-/// A function that sees every packet at every hook and says whether it may go on.
-pub(crate) type Watcher = Arc<dyn Fn(Hook, &Packet) -> bool + Send + Sync>;
 
 /// The configuration as the walk uses it: immutable, swapped whole.
 #[derive(Clone)]
@@ -31,8 +31,8 @@ pub struct Snapshot {
     pub listeners: Listeners,
     /// ICMP errors per second in all (`net.ipv4.icmp_msgs_per_sec`).
     pub icmp_rate: u32,
-    /// Functions that watch the hooks.
-    pub watchers: Vec<Watcher>,
+    /// What hangs at the hooks.
+    pub hooks: Hooks,
 }
 
 /// Which UDP ports the local stack has open. TCP needs no list: the stack refuses by itself.
@@ -47,7 +47,7 @@ pub struct Listeners {
 pub struct LiveConfig {
     /// The neighbor table's.
     pub neighbor: neighbor::Config,
-    /// The reassembler's.
+    /// The reassemblers', each.
     pub reassembly: reassembly::Config,
     /// What random choices (timers, identifiers, hashes) grow from.
     pub seed: u64,
@@ -61,6 +61,8 @@ pub struct Live {
     pub dad: Dad,
     /// Half-done datagrams for this router.
     pub reassembler: Reassembler,
+    /// Half-done datagrams that conntrack waits for.
+    pub defrag: Reassembler,
     /// Which links are up.
     pub states: LinkStates,
     /// Rate limits on ICMP.
@@ -69,6 +71,8 @@ pub struct Live {
     pub tracer: Tracer,
     /// On which link a link-local peer of the local stack was heard last.
     pub(super) peers: Mutex<HashMap<Ipv6Addr, LinkId>>,
+    /// Packets that wait for a program's word.
+    pub(super) queues: Queues,
     /// The key of the hash that spreads flows over next hops.
     pub(super) flow_key: u64,
 }
@@ -80,13 +84,22 @@ impl Live {
         Live {
             neighbors: NeighborTable::new(neighbor, seed),
             dad: Dad::new(neighbor::DadConfig::default(), seed.rotate_left(8)),
-            reassembler: Reassembler::new(reassembly),
+            reassembler: Reassembler::new(reassembly.clone()),
+            defrag: Reassembler::new(reassembly),
             states: LinkStates::new(links),
             limits: Limits::new(seed ^ 0x1c3b),
             tracer: Tracer::default(),
             peers: Mutex::new(HashMap::new()),
+            queues: Queues::default(),
             flow_key: seed.rotate_left(17) | 1,
         }
+    }
+}
+
+impl Live {
+    /// Opens a queue for packets that hooks queue; see [`Router::queue`](crate::router::Router::queue).
+    pub(crate) fn open_queue(&self, number: u16, capacity: usize) -> crossbeam_channel::Receiver<Queued> {
+        self.queues.open(number, capacity)
     }
 }
 
@@ -102,6 +115,8 @@ pub struct Local {
     pub caps: Vec<Caps>,
     /// Packets for the local stack.
     pub to_host: Vec<Packet>,
+    /// The flow of the packet that walks, if conntrack has seen it.
+    pub(super) flow: Option<Current>,
     /// Neighbors whose parked packets stand in the outbox; see [`NeighborTable::drained`].
     pub(super) draining: Vec<(LinkId, std::net::IpAddr)>,
     pub(super) line: VecDeque<Work>,
@@ -120,6 +135,7 @@ impl Local {
             outbox: (0..links).map(|_| VecDeque::new()).collect(),
             caps: vec![Caps::PLAIN; links],
             to_host: Vec::new(),
+            flow: None,
             draining: Vec::new(),
             line: VecDeque::new(),
             memo: Memo::new(),
@@ -179,10 +195,28 @@ impl Cx<'_> {
 
     /// Puts a packet that the router made in line to walk outward. Its data starts at its IP header.
     pub(super) fn originate(&mut self, mut packet: Packet, bound: Bound) {
+        packet.meta.ct = Ct::default();
+        self.enter(packet, bound, None);
+    }
+
+    /// Likewise, a packet about `other`: it belongs to its flow, and goes the other way (`nf_ct_attach`).
+    pub(super) fn originate_about(&mut self, mut packet: Packet, bound: Bound, other: &Packet) {
+        let ct = other.meta.ct;
+        packet.meta.ct = match ct.is_tracked() {
+            true => Ct { state: CtState::Related, dir: ct.dir.turned(), flow: ct.flow },
+            false => Ct::default(),
+        };
+        // A flow that only begins is in no table yet.
+        let flow = self.me.flow.filter(|f| ct.is_tracked() && f.id == ct.flow).map(Box::new);
+        self.enter(packet, bound, flow);
+    }
+
+    fn enter(&mut self, mut packet: Packet, bound: Bound, flow: Option<Box<Current>>) {
         packet.meta.column = Column::Originated;
         packet.meta.ingress = LinkId::LO;
+        packet.meta.mark = 0;
         self.me.counters.event(Column::Originated, Event::Entered);
-        self.me.line.push_back(Work::Outward(packet, bound));
+        self.me.line.push_back(Work::Outward(packet, bound, flow));
     }
 
     /// Turns a packet that left by the loopback round, to come in again.

@@ -1,18 +1,265 @@
-//! What hangs at the hooks, and the one place that calls it.
+//! What hangs at the hooks, in what order, and the one place that calls it.
+//!
+//! Each hook has a list of stages for each family, sorted by priority as in the kernel
+//! (`include/uapi/linux/netfilter_ipv4.h`): the router's own, and functions that a program which links this
+//! library has registered.
+//!
+//! ```text
+//! -400 defrag   -300 raw   -200 conntrack   -150 mangle   -100 dnat   0 filter   100 snat   last: confirm
+//! ```
 
-use crate::base::{DropReason, Hook};
-use crate::packet::Packet;
+use std::fmt;
+use std::sync::Arc;
 
-use super::Cx;
+use crate::base::{Column, DropReason, Event, HOOKS, Hook, LinkId};
+use crate::packet::{Net, Packet};
+
+use super::{Bound, Cx, Hop, defrag, queue};
+
+/// Where a function stands among the others at a hook: lower ones are called first.
+pub mod priority {
+    /// Fragments become datagrams.
+    pub const DEFRAG: i32 = -400;
+    /// The table raw.
+    pub const RAW: i32 = -300;
+    /// The packet's flow is found or begun.
+    pub const CONNTRACK: i32 = -200;
+    /// The table mangle.
+    pub const MANGLE: i32 = -150;
+    /// The destination is translated.
+    pub const DNAT: i32 = -100;
+    /// The table filter.
+    pub const FILTER: i32 = 0;
+    /// The source is translated.
+    pub const SNAT: i32 = 100;
+    /// A flow that begins is entered into the table.
+    pub const CONFIRM: i32 = i32::MAX;
+}
+
+/// What a registered function says of a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It goes on.
+    Accept,
+    /// It goes no further; `hook` in the counters.
+    Drop,
+    /// The function has taken it (`std::mem::take`), or wants it gone: it counts as delivered.
+    Stolen,
+    /// It waits in the queue of this number for [`Worker::reinject`](crate::router::Worker::reinject).
+    Queue(u16),
+    /// The function wants to be asked once more.
+    Repeat,
+}
+
+/// Where a packet is on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct At {
+    /// The hook.
+    pub hook: Hook,
+    /// The link it came in by; `None` for packets made here, until they come in by the loopback.
+    pub input: Option<LinkId>,
+    /// The link it is to leave by; `None` in PREROUTING and INPUT.
+    pub output: Option<LinkId>,
+    /// The hop it is to leave by; `None` where there is no output, and for the loopback.
+    pub(super) hop: Option<Hop>,
+    /// What a packet made here is tied to.
+    pub(super) bound: Bound,
+}
+
+impl At {
+    /// In PREROUTING and INPUT.
+    pub(super) fn coming(hook: Hook, p: &Packet) -> At {
+        At { hook, input: Some(p.meta.ingress), output: None, hop: None, bound: Bound::Free }
+    }
+
+    /// In FORWARD, and in POSTROUTING after it.
+    pub(super) fn passing(hook: Hook, p: &Packet, hop: &Hop) -> At {
+        At { hook, input: Some(p.meta.ingress), output: Some(hop.link), hop: Some(*hop), bound: Bound::Free }
+    }
+
+    /// In OUTPUT, and in POSTROUTING after it.
+    pub(super) fn leaving(hook: Hook, hop: Option<&Hop>, bound: Bound) -> At {
+        let output = Some(hop.map_or(LinkId::LO, |h| h.link));
+        At { hook, input: None, output, hop: hop.copied(), bound }
+    }
+}
+
+/// A function that sees packets at a hook.
+pub type Call = Arc<dyn Fn(&At, &mut Packet) -> Verdict + Send + Sync>;
+
+/// A registered function.
+#[derive(Clone)]
+pub struct Function {
+    /// What it is called in traces.
+    pub name: String,
+    /// Where.
+    pub hook: Hook,
+    /// Among the others there; see [`priority`]. After the router's own stage of the same priority.
+    pub priority: i32,
+    /// The function. It is called by every worker, in the middle of its work: it must not wait.
+    pub call: Call,
+}
+
+impl fmt::Debug for Function {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {} {}", self.name, self.hook.name(), self.priority)
+    }
+}
+
+/// One thing that hangs at a hook.
+#[derive(Debug, Clone)]
+enum Stage {
+    Defrag,
+    Function(Function),
+}
+
+impl Stage {
+    fn priority(&self) -> i32 {
+        match self {
+            Stage::Defrag => priority::DEFRAG,
+            Stage::Function(f) => f.priority,
+        }
+    }
+}
+
+/// When flows are tracked and fragments put together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Tracking {
+    /// When a family's rules need it, as in the kernel.
+    #[default]
+    Auto,
+    /// Always.
+    On,
+    /// Never. Rules that need it see no flow, and translate nothing.
+    Off,
+}
+
+/// Everything that hangs at the hooks. Cloning is cheap.
+#[derive(Debug, Clone, Default)]
+pub struct Hooks {
+    tracking: Tracking,
+    functions: Vec<Function>,
+    lists: Arc<[[Vec<Stage>; HOOKS.len()]; 2]>,
+}
+
+impl Hooks {
+    /// Nothing hangs anywhere.
+    pub fn new() -> Self {
+        Hooks::default()
+    }
+
+    /// Hangs up a function.
+    #[must_use]
+    pub fn with(mut self, function: Function) -> Self {
+        self.functions.push(function);
+        self.hang();
+        self
+    }
+
+    /// Says when flows are tracked.
+    #[must_use]
+    pub fn with_tracking(mut self, tracking: Tracking) -> Self {
+        self.tracking = tracking;
+        self.hang();
+        self
+    }
+
+    /// Makes the lists anew.
+    fn hang(&mut self) {
+        let list = |_family: usize, hook: Hook| {
+            let mut stages: Vec<Stage> = Vec::new();
+            if self.tracking == Tracking::On && matches!(hook, Hook::Prerouting | Hook::Output) {
+                stages.push(Stage::Defrag);
+            }
+            stages.extend(self.functions.iter().filter(|f| f.hook == hook).cloned().map(Stage::Function));
+            stages.sort_by_key(Stage::priority);
+            stages
+        };
+        let lists = [0, 1].map(|family| HOOKS.map(|hook| list(family, hook)));
+        self.lists = Arc::new(lists);
+    }
+
+    #[inline]
+    fn at(&self, hook: Hook, net: Net) -> &[Stage] {
+        &self.lists[usize::from(net == Net::Ipv6)][hook as usize]
+    }
+}
+
+/// Why a walk goes no further for now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// The packet ends here.
+    Drop(DropReason),
+    /// Somebody else has the packet: a queue, a function, or a datagram it is a fragment of.
+    Held,
+}
+
+impl From<DropReason> for Stop {
+    fn from(reason: DropReason) -> Self {
+        Stop::Drop(reason)
+    }
+}
+
+/// How often a function may ask for the same packet again.
+const MAX_REPEATS: usize = 64;
 
 /// Shows the packet to everything that hangs at this hook, in order; the first refusal is final.
 #[inline]
-pub(super) fn hook(cx: &mut Cx<'_>, at: Hook, p: &mut Packet) -> Result<(), DropReason> {
-    for watch in &cx.snap.watchers {
-        if !watch(at, p) {
-            return Err(DropReason::Hook);
+pub(super) fn hook(cx: &mut Cx<'_>, at: &At, p: &mut Packet) -> Result<(), Stop> {
+    cx.note(p, || at.hook.name().to_owned());
+    stages(cx, at, p, 0)
+}
+
+/// Goes on at a hook behind the stage of this priority and number among its equals, or with it again.
+pub(super) fn resume(cx: &mut Cx<'_>, at: &At, p: &mut Packet, place: queue::Place) -> Result<(), Stop> {
+    let list = cx.snap.hooks.at(at.hook, p.meta.net);
+    // The list may have changed since: then its priority says where the packet was.
+    let same = list.get(place.index).is_some_and(|s| s.priority() == place.priority);
+    let from = match same {
+        true => place.index + usize::from(!place.again),
+        false => list.partition_point(|s| s.priority() < place.priority + i32::from(!place.again)),
+    };
+    stages(cx, at, p, from)
+}
+
+#[inline]
+fn stages(cx: &mut Cx<'_>, at: &At, p: &mut Packet, from: usize) -> Result<(), Stop> {
+    let snap = cx.snap;
+    let list = snap.hooks.at(at.hook, p.meta.net);
+    for (index, stage) in list.iter().enumerate().skip(from) {
+        match stage {
+            Stage::Defrag => defrag::defrag(cx, p)?,
+            Stage::Function(f) => {
+                let place = queue::Place { index, priority: f.priority, again: false };
+                function(cx, at, f, p, place)?;
+            }
         }
     }
-    cx.note(p, || at.name().to_owned());
     Ok(())
+}
+
+fn function(cx: &mut Cx<'_>, at: &At, f: &Function, p: &mut Packet, place: queue::Place) -> Result<(), Stop> {
+    let column: Column = p.meta.column;
+    for _ in 0..MAX_REPEATS {
+        match (f.call)(at, p) {
+            Verdict::Accept => return Ok(()),
+            Verdict::Drop => {
+                cx.note(p, || format!("hook {}: drop", f.name));
+                return Err(Stop::Drop(DropReason::Hook));
+            }
+            Verdict::Stolen => {
+                cx.note(p, || format!("hook {}: stolen", f.name));
+                cx.me.counters.event(column, Event::Delivered);
+                let left = std::mem::take(p);
+                cx.me.pool.put(left);
+                return Err(Stop::Held);
+            }
+            Verdict::Queue(number) => {
+                cx.note(p, || format!("hook {}: queue {number}", f.name));
+                return queue::put(cx, at, p, number, place);
+            }
+            Verdict::Repeat => {}
+        }
+    }
+    Err(Stop::Drop(DropReason::HookLoop))
 }

@@ -7,8 +7,9 @@
 //!                        send: what the router itself makes ─► route::output ─► OUTPUT ─► POSTROUTING
 //! ```
 //!
-//! The order of the stages stands here, in `inward`, `local` and `outward`, and nowhere else. A
-//! stage takes the packet in place and gives a verdict: on it goes, or a [`DropReason`]. What a stage
+//! The order of the stages stands here, in `inward`, `local` and `outward` and what they go on with behind a
+//! hook, and nowhere else. A stage takes the packet in place and gives a verdict: on it goes, it ends with a
+//! [`DropReason`], or somebody else holds it. What a stage
 //! wants sent because of a packet (an ICMP error, an ARP reply) is put in line and walks outward
 //! after it, so that the walk never calls itself.
 //!
@@ -19,6 +20,7 @@
 
 mod arp;
 mod cx;
+mod defrag;
 mod deliver;
 mod egress;
 mod forward;
@@ -27,6 +29,7 @@ mod icmp;
 mod ingress;
 mod limit;
 mod ndp;
+mod queue;
 mod reply;
 mod resolve;
 mod route;
@@ -37,15 +40,18 @@ mod trace;
 use std::net::IpAddr;
 
 use crate::base::{Column, DropReason, Event, Hook, LinkId, Mac};
+use crate::conntrack::Current;
 use crate::packet::{Net, Packet};
 
 pub use cx::{Cx, Listeners, Live, LiveConfig, Local, Snapshot};
 pub use egress::Handed;
+pub use hook::{At, Call, Function, Hooks, Tracking, Verdict, priority};
 pub use limit::Limits;
+pub use queue::Queued;
 pub use tick::{link_changed, poll_timeout, timeout};
 pub use trace::{Filter as TraceFilter, Record as TraceRecord, Tracer};
 
-use hook::hook;
+use hook::{Stop, hook};
 
 /// How long a chain of packets may be of which each sets off the next, before it counts as a loop. A TTL of
 /// 64 bounds the honest ones; this bounds what a mistake of ours could do.
@@ -74,12 +80,20 @@ pub fn send(cx: &mut Cx<'_>, packet: Packet) {
     settle(cx);
 }
 
+/// A program gives back a packet that a hook had queued for it.
+pub fn reinject(cx: &mut Cx<'_>, queued: Queued, verdict: Verdict) {
+    queue::reinject(cx, queued, verdict);
+    settle(cx);
+}
+
 /// Where a packet stands after its stages.
 enum Next {
     /// An ARP packet for the neighbor protocol.
     Arp,
     /// It is for this router.
     Local,
+    /// It has passed INPUT.
+    Deliver,
     /// It leaves by this hop.
     Out(Hop),
     /// It was made here for here, and comes in again by the loopback.
@@ -111,23 +125,34 @@ pub(crate) enum Bound {
 /// A packet that the router made or looped, waiting for its walk.
 #[derive(Debug)]
 pub(crate) enum Work {
-    Outward(Packet, Bound),
+    /// With the flow it is about, if that one stands in no table yet.
+    Outward(Packet, Bound, Option<Box<Current>>),
     Inward(Packet),
 }
 
 /// From a link inwards. The order of the stages.
-fn inward(cx: &mut Cx<'_>, p: &mut Packet) -> Result<Next, DropReason> {
+fn inward(cx: &mut Cx<'_>, p: &mut Packet) -> Result<Next, Stop> {
     ingress::link(cx, p)?;
     if p.meta.net == Net::Arp {
         return Ok(Next::Arp);
     }
     ingress::network(cx, p)?;
-    hook(cx, Hook::Prerouting, p)?;
+    hook(cx, &At::coming(Hook::Prerouting, p), p)?;
+    routed(cx, p)
+}
+
+/// Behind PREROUTING. The order of the stages.
+fn routed(cx: &mut Cx<'_>, p: &mut Packet) -> Result<Next, Stop> {
     let Some(hop) = route::input(cx, p)? else { return Ok(Next::Local) };
     forward::check(cx, p, &hop)?;
-    hook(cx, Hook::Forward, p)?;
+    hook(cx, &At::passing(Hook::Forward, p, &hop), p)?;
+    passed(cx, p, hop)
+}
+
+/// Behind FORWARD. The order of the stages.
+fn passed(cx: &mut Cx<'_>, p: &mut Packet, hop: Hop) -> Result<Next, Stop> {
     forward::stamp_options(cx, p, &hop);
-    hook(cx, Hook::Postrouting, p)?;
+    hook(cx, &At::passing(Hook::Postrouting, p, &hop), p)?;
     Ok(Next::Out(hop))
 }
 
@@ -135,37 +160,76 @@ fn inward(cx: &mut Cx<'_>, p: &mut Packet) -> Result<Next, DropReason> {
 /// become a whole packet only by taking others in.
 fn local(cx: &mut Cx<'_>, packet: Packet) {
     let Some(mut p) = deliver::gather(cx, packet) else { return };
-    match hook(cx, Hook::Input, &mut p) {
+    match hook(cx, &At::coming(Hook::Input, &p), &mut p) {
         Ok(()) => deliver::deliver(cx, p),
-        Err(reason) => cx.drop(p, reason),
+        Err(stop) => stopped(cx, p, stop),
     }
 }
 
 /// From this router outwards. The order of the stages.
-fn outward(cx: &mut Cx<'_>, p: &mut Packet, bound: Bound) -> Result<Next, DropReason> {
+fn outward(cx: &mut Cx<'_>, p: &mut Packet, bound: Bound) -> Result<Next, Stop> {
     ingress::own(cx, p)?;
     let way = route::output(cx, p, bound)?;
-    hook(cx, Hook::Output, p)?;
-    hook(cx, Hook::Postrouting, p)?;
+    let to = deliver::ends(p);
+    hook(cx, &At::leaving(Hook::Output, way.as_ref(), bound), p)?;
+    let same = deliver::ends(p).map(|e| e.1) == to.map(|e| e.1);
+    let way = if same { way } else { route::output(cx, p, Bound::Free)? };
+    parting(cx, p, way, bound)
+}
+
+/// Behind OUTPUT. The order of the stages.
+fn parting(cx: &mut Cx<'_>, p: &mut Packet, way: Option<Hop>, bound: Bound) -> Result<Next, Stop> {
+    hook(cx, &At::leaving(Hook::Postrouting, way.as_ref(), bound), p)?;
     Ok(way.map_or(Next::Loop, Next::Out))
 }
 
+/// A packet that was held back at a hook goes on behind it.
+fn go_on(cx: &mut Cx<'_>, at: &At, mut p: Packet, place: queue::Place) {
+    let next = hook::resume(cx, at, &mut p, place).and_then(|()| match (at.hook, at.hop) {
+        (Hook::Prerouting, _) => routed(cx, &mut p),
+        (Hook::Input, _) => Ok(Next::Deliver),
+        (Hook::Forward, Some(hop)) => passed(cx, &mut p, hop),
+        // What the program made of it may go elsewhere.
+        (Hook::Output, _) => {
+            let way = route::output(cx, &mut p, at.bound)?;
+            parting(cx, &mut p, way, at.bound)
+        }
+        (Hook::Postrouting, Some(hop)) => Ok(Next::Out(hop)),
+        (Hook::Postrouting, None) => Ok(Next::Loop),
+        (Hook::Forward, None) => Err(DropReason::NoRoute.into()),
+    });
+    arrive(cx, p, next);
+}
+
 fn walk(cx: &mut Cx<'_>, mut p: Packet) {
-    match inward(cx, &mut p) {
+    cx.me.flow = None;
+    let next = inward(cx, &mut p);
+    arrive(cx, p, next);
+}
+
+fn walk_out(cx: &mut Cx<'_>, mut p: Packet, bound: Bound, flow: Option<Box<Current>>) {
+    cx.me.flow = flow.map(|f| *f);
+    let next = outward(cx, &mut p, bound);
+    arrive(cx, p, next);
+}
+
+/// Takes a packet to where its stages have led it.
+fn arrive(cx: &mut Cx<'_>, p: Packet, next: Result<Next, Stop>) {
+    match next {
         Ok(Next::Arp) => arp::receive(cx, p),
         Ok(Next::Local) => local(cx, p),
+        Ok(Next::Deliver) => deliver::deliver(cx, p),
         Ok(Next::Out(hop)) => egress::leave(cx, p, hop),
-        Ok(Next::Loop) => cx.drop(p, DropReason::Loop),
-        Err(reason) => cx.drop(p, reason),
+        Ok(Next::Loop) => cx.loop_back(p),
+        Err(stop) => stopped(cx, p, stop),
     }
 }
 
-fn walk_out(cx: &mut Cx<'_>, mut p: Packet, bound: Bound) {
-    match outward(cx, &mut p, bound) {
-        Ok(Next::Out(hop)) => egress::leave(cx, p, hop),
-        Ok(Next::Loop) => cx.loop_back(p),
-        Ok(Next::Arp | Next::Local) => cx.drop(p, DropReason::Loop),
-        Err(reason) => cx.drop(p, reason),
+/// Ends a walk before its end. What somebody else holds is not here any more.
+fn stopped(cx: &mut Cx<'_>, p: Packet, stop: Stop) {
+    match stop {
+        Stop::Drop(reason) => cx.drop(p, reason),
+        Stop::Held => {}
     }
 }
 
@@ -178,13 +242,13 @@ fn settle(cx: &mut Cx<'_>) {
         }
         for _ in 0..cx.me.line.len() {
             match cx.me.line.pop_front() {
-                Some(Work::Outward(p, bound)) => walk_out(cx, p, bound),
+                Some(Work::Outward(p, bound, flow)) => walk_out(cx, p, bound, flow),
                 Some(Work::Inward(p)) => walk(cx, p),
                 None => break,
             }
         }
     }
-    while let Some(Work::Outward(p, _) | Work::Inward(p)) = cx.me.line.pop_front() {
+    while let Some(Work::Outward(p, ..) | Work::Inward(p)) = cx.me.line.pop_front() {
         cx.drop(p, DropReason::Loop);
     }
 }

@@ -166,7 +166,7 @@ fn emit4(cx: &mut Cx<'_>, p: &Packet, (kind, code): Kind, rest: u32) {
     let traced = p.meta.traced;
     if let Some(mut made) = packet4(cx, src, peer, proto::ICMP, tos, &room[..len]) {
         made.meta.traced = traced;
-        cx.originate(made, Bound::Free);
+        cx.originate_about(made, Bound::Free, p);
     }
 }
 
@@ -198,7 +198,7 @@ fn error6(cx: &mut Cx<'_>, p: &Packet, kind: Kind, rest: u32) {
     let ingress = p.meta.ingress;
     if let Some(mut made) = icmp6(cx, src, peer, TTL, 0, &room[..len]) {
         made.meta.traced = traced;
-        cx.originate(made, bound_to(peer, ingress));
+        cx.originate_about(made, bound_to(peer, ingress), p);
     }
 }
 

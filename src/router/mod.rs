@@ -20,7 +20,7 @@ use arc_swap::ArcSwap;
 use crate::base::counters::Totals;
 use crate::base::{Column, Counters, DropReason, Event, Instant, LinkId, Mac};
 use crate::packet::{Caps, Packet, Pool};
-use crate::path::{self, Cx, Handed, Live, LiveConfig, Local, Snapshot};
+use crate::path::{self, Cx, Handed, Live, LiveConfig, Local, Queued, Snapshot, Verdict};
 
 /// One router: its configuration and its tables, shared by its workers. Cloning gives another handle.
 #[derive(Clone)]
@@ -82,6 +82,12 @@ impl Router {
         &self.shared.live
     }
 
+    /// Opens the queue of this number for `capacity` packets: what hooks queue there comes out of the receiver, to be
+    /// given back with [`Worker::reinject`]. A queue ends with its receiver, or when it is opened anew.
+    pub fn queue(&self, number: u16, capacity: usize) -> crossbeam_channel::Receiver<Queued> {
+        self.shared.live.open_queue(number, capacity)
+    }
+
     /// A neighbor from the configuration: never probed, never changed from outside.
     pub fn set_static_neighbor(&self, link: LinkId, ip: std::net::IpAddr, mac: Mac) -> bool {
         // Parked packets can't be there yet: statics are set before the first frame.
@@ -132,6 +138,11 @@ impl Worker {
     /// The local stack made a packet.
     pub fn handle_local(&mut self, packet: Packet, now: Instant) {
         self.with(now, |cx| path::send(cx, packet));
+    }
+
+    /// A program has looked at a packet that a hook queued for it. It goes on where it stopped, or not.
+    pub fn reinject(&mut self, queued: Queued, verdict: Verdict, now: Instant) {
+        self.with(now, |cx| path::reinject(cx, queued, verdict));
     }
 
     /// A link went up or down; `false` if that is no news.

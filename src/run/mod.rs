@@ -39,7 +39,7 @@ use crate::control::{Answer, Verb};
 use crate::fib::Rib;
 use crate::host::{Host, Services};
 use crate::io::{DeviceSpec, OpenError, Port};
-use crate::path::{Listeners, LiveConfig, Snapshot};
+use crate::path::{Hooks, Listeners, LiveConfig, Snapshot};
 use crate::router::Router;
 
 pub use clock::Clock;
@@ -90,7 +90,7 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
         listeners: Listeners { udp: services.ports() },
         fib: Arc::new(fib),
         icmp_rate: config.icmp.rate,
-        watchers: Vec::new(),
+        hooks: Hooks::default(),
         links,
     };
     let cpus = thread::available_parallelism().map_or(1, usize::from);

@@ -26,9 +26,21 @@ pub fn fill_checksum(packet: &mut [u8]) {
     }
 }
 
+/// Whether the checksum of a whole packet is right; not so for one without a header.
+pub fn is_intact(packet: &[u8]) -> bool {
+    let Some((header, chunks)) = packet.split_at_checked(HEADER_LEN) else { return false };
+    let (ports_and_tag, field) = header.split_at(CHECKSUM_AT);
+    let crc = [ports_and_tag, &[0; 4], chunks].into_iter().fold(!0, update);
+    field == (!crc).to_le_bytes()
+}
+
 /// CRC-32c (RFC 9260 appendix A).
 pub fn crc32c(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(!0, |crc, b| TABLE[usize::from(crc as u8 ^ b)] ^ crc >> 8)
+    !update(!0, bytes)
+}
+
+fn update(crc: u32, bytes: &[u8]) -> u32 {
+    bytes.iter().fold(crc, |crc, b| TABLE[usize::from(crc as u8 ^ b)] ^ crc >> 8)
 }
 
 /// The effect of each byte, for the reflected polynomial 0x1edc6f41.
@@ -71,5 +83,8 @@ mod tests {
         let mut short = [7; 11];
         fill_checksum(&mut short);
         assert_eq!(short, [7; 11]);
+        assert!(is_intact(&a) && !is_intact(&a[..19]) && !is_intact(&short));
+        a[19] ^= 1;
+        assert!(!is_intact(&a));
     }
 }

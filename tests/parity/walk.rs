@@ -9,7 +9,7 @@ use sekisho::fib::{NextHop, Rib, Route, RouteKind};
 use sekisho::io::netlink::Refusal;
 use sekisho::link::{Address, Link, LinkKind, Links, RpFilter};
 use sekisho::packet::{Caps, Packet};
-use sekisho::path::{Listeners, LiveConfig, Snapshot};
+use sekisho::path::{Hooks, Listeners, LiveConfig, Snapshot};
 use sekisho::router::{Router, Worker};
 
 use crate::twin::{Port, REFUSALS, ROUTES, Wires};
@@ -41,8 +41,13 @@ impl Walk {
             rib.insert(Route::new(to.parse().unwrap(), kind)).unwrap();
         }
         let fib = Arc::new(rib.build(&links).unwrap());
-        let snapshot =
-            Snapshot { fib, links, listeners: Listeners::default(), icmp_rate: 1000, watchers: Vec::new() };
+        let snapshot = Snapshot {
+            fib,
+            links,
+            listeners: Listeners::default(),
+            icmp_rate: 1000,
+            hooks: Hooks::default(),
+        };
         let router = Router::new(snapshot, LiveConfig::default(), 0);
         let mut worker = router.worker();
         for port in Port::ALL {

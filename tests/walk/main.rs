@@ -6,8 +6,10 @@
 
 mod basics;
 mod check;
+mod defrag;
 mod errors;
 mod forwarding;
+mod hooks;
 mod hostile;
 mod ingress;
 mod local;

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use crate::check;
 use sekisho::base::counters::{Tally, Totals};
-use sekisho::base::{Column, DropReason, Instant, LinkId, Mac};
+use sekisho::base::{Column, DropReason, HOOKS, Instant, LinkId, Mac};
 use sekisho::fib::{NextHop, Rib, Route, RouteKind};
 use sekisho::link::{Address, Link, LinkKind, Links, RpFilter};
 use sekisho::packet::{Caps, Offload, Packet};
-use sekisho::path::{Listeners, LiveConfig, Snapshot};
+use sekisho::path::{At, Call, Function, Hooks, Listeners, LiveConfig, Snapshot, Verdict};
 use sekisho::router::{Router, Worker};
 use sekisho::wire::arp::{Arp, Op};
 use sekisho::wire::{ethernet, ipv4::Ipv4Header, ipv6::Ipv6Header};
@@ -83,6 +83,14 @@ impl Default for Plan {
     }
 }
 
+/// Hooks at which one function sees every packet.
+pub(crate) fn everywhere(call: impl Fn(&At, &mut Packet) -> Verdict + Send + Sync + 'static) -> Hooks {
+    let call: Call = Arc::new(call);
+    HOOKS.into_iter().fold(Hooks::new(), |hooks, hook| {
+        hooks.with(Function { name: "watch".into(), hook, priority: 0, call: call.clone() })
+    })
+}
+
 /// A route by one next hop.
 pub(crate) fn via(prefix: &str, gateway: IpAddr, link: LinkId) -> Route {
     Route::new(prefix.parse().unwrap(), RouteKind::Unicast(vec![NextHop::new(Some(gateway), Some(link))]))
@@ -118,7 +126,7 @@ impl Plan {
             links,
             listeners: self.listeners.clone(),
             icmp_rate: 1000,
-            watchers: Vec::new(),
+            hooks: Hooks::default(),
         }
     }
 

@@ -4,9 +4,9 @@ use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use sekisho::base::Hook;
-use sekisho::base::{DropReason, LinkId};
+use sekisho::base::{DropReason, Hook, LinkId};
 use sekisho::fib::{NextHop, Route, RouteKind};
+use sekisho::path::Verdict;
 use sekisho::wire::proto;
 
 use crate::make::*;
@@ -248,10 +248,10 @@ fn the_hooks_of_the_four_ways() {
     let mut b = Bench::acquainted();
     let mut snap = Plan::default().snapshot();
     let log = seen.clone();
-    snap.watchers.push(std::sync::Arc::new(move |hook, _| {
-        log.lock().unwrap().push(hook);
-        true
-    }));
+    snap.hooks = everywhere(move |at, _| {
+        log.lock().unwrap().push(at.hook);
+        Verdict::Accept
+    });
     b.router.replace(snap);
     let ways = |b: &mut Bench| {
         b.out.clear();
@@ -283,10 +283,10 @@ fn the_hooks_of_the_four_ways() {
     let mut b2 = Bench::new();
     let mut snap = Plan::default().snapshot();
     let log = seen.clone();
-    snap.watchers.push(std::sync::Arc::new(move |hook, _| {
-        log.lock().unwrap().push(hook);
-        true
-    }));
+    snap.hooks = everywhere(move |at, _| {
+        log.lock().unwrap().push(at.hook);
+        Verdict::Accept
+    });
     b2.router.replace(snap);
     b2.client_sends(&probe("10.2.0.2"));
     assert_eq!(ways(&mut b2), [Prerouting, Forward, Postrouting]);
@@ -301,7 +301,7 @@ fn each_hook_can_stop_a_packet() {
     let stops = |hook: Hook, l3: &[u8]| {
         let mut b = Bench::acquainted();
         let mut snap = Plan::default().snapshot();
-        snap.watchers.push(std::sync::Arc::new(move |h, _| h != hook));
+        snap.hooks = everywhere(move |at, _| if at.hook == hook { Verdict::Drop } else { Verdict::Accept });
         b.router.replace(snap);
         b.client_sends(l3);
         b.silent();

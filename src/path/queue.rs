@@ -1,0 +1,141 @@
+//! Packets that a hook has queued for a program: they wait outside the walk, and go on where they stopped.
+//!
+//! A queue is there while somebody holds its receiver. What is queued without one is dropped, as the kernel
+//! does; so is what a program throws away.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+
+use crate::base::counters::Tally;
+use crate::base::{Column, DropReason, Event};
+use crate::conntrack::Current;
+use crate::packet::Packet;
+
+use super::Cx;
+use super::hook::{At, Stop, Verdict};
+
+/// The queues that somebody takes from, by number.
+#[derive(Debug, Default)]
+pub(super) struct Queues {
+    open: Mutex<HashMap<u16, Sender<Queued>>>,
+    /// What was thrown away and has not been entered into the ledger yet, by column.
+    lost: Arc<Lost>,
+}
+
+/// Packets by column.
+type Lost = [AtomicU64; 2];
+
+impl Queues {
+    /// Opens a queue for `capacity` packets; who had it before gets no more.
+    pub(super) fn open(&self, number: u16, capacity: usize) -> Receiver<Queued> {
+        let (sender, receiver) = bounded(capacity.max(1));
+        if let Ok(mut open) = self.open.lock() {
+            open.insert(number, sender);
+        }
+        receiver
+    }
+}
+
+/// Which of the stages at a hook a packet left, and whether it comes back to the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) index: usize,
+    pub(super) priority: i32,
+    pub(super) again: bool,
+}
+
+/// A packet that waits for a program's word. To throw it away is to drop it.
+#[derive(Debug)]
+pub struct Queued {
+    /// The packet; it may be changed. Its data starts at its link-layer header, if it has one: see its metadata.
+    pub packet: Packet,
+    at: At,
+    place: Place,
+    flow: Option<Current>,
+    column: Column,
+    guard: Guard,
+}
+
+impl Queued {
+    /// Where it was queued.
+    pub fn at(&self) -> &At {
+        &self.at
+    }
+}
+
+/// Counts a packet as lost unless told otherwise.
+#[derive(Debug)]
+struct Guard {
+    column: Column,
+    lost: Option<Arc<Lost>>,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if let Some(lost) = &self.lost {
+            lost[self.column as usize].fetch_add(1, Relaxed);
+        }
+    }
+}
+
+/// Puts a packet into a queue.
+pub(super) fn put(cx: &mut Cx<'_>, at: &At, p: &mut Packet, number: u16, place: Place) -> Result<(), Stop> {
+    let Ok(mut open) = cx.live.queues.open.lock() else { return Err(DropReason::QueueUnbound.into()) };
+    let Some(sender) = open.get(&number) else { return Err(DropReason::QueueUnbound.into()) };
+    let column = p.meta.column;
+    // Before anybody can take it out.
+    cx.me.counters.event(column, Event::Parked);
+    let guard = Guard { column, lost: Some(cx.live.queues.lost.clone()) };
+    let flow = cx.me.flow;
+    let queued = Queued { packet: std::mem::take(p), at: *at, place, flow, column, guard };
+    let (mut back, reason) = match sender.try_send(queued) {
+        Ok(()) => {
+            cx.tally(Tally::Queued);
+            return Err(Stop::Held);
+        }
+        Err(TrySendError::Full(back)) => (back, DropReason::QueueFull),
+        Err(TrySendError::Disconnected(back)) => {
+            open.remove(&number);
+            (back, DropReason::QueueUnbound)
+        }
+    };
+    cx.me.counters.event(column, Event::Unparked);
+    back.guard.lost = None;
+    *p = back.packet;
+    Err(reason.into())
+}
+
+/// Lets a packet go on where it was queued, or not.
+pub(super) fn reinject(cx: &mut Cx<'_>, queued: Queued, verdict: Verdict) {
+    let Queued { mut packet, at, mut place, flow, column, mut guard } = queued;
+    guard.lost = None;
+    packet.meta.column = column;
+    cx.me.counters.event(column, Event::Unparked);
+    cx.me.flow = flow;
+    match verdict {
+        Verdict::Accept => {}
+        Verdict::Repeat => place.again = true,
+        Verdict::Drop => return cx.drop(packet, DropReason::Hook),
+        Verdict::Stolen => return cx.delivered(packet),
+        Verdict::Queue(number) => {
+            if let Err(Stop::Drop(reason)) = put(cx, &at, &mut packet, number, place) {
+                cx.drop(packet, reason);
+            }
+            return;
+        }
+    }
+    super::go_on(cx, &at, packet, place);
+}
+
+/// Enters into the ledger what programs have thrown away.
+pub(super) fn settle_lost(cx: &mut Cx<'_>) {
+    for column in Column::ALL {
+        let lost = cx.live.queues.lost[column as usize].swap(0, Relaxed);
+        cx.me.counters.events(column, Event::Unparked, lost);
+        cx.me.counters.drops(column, DropReason::QueueUnbound, lost);
+    }
+}

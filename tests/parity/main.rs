@@ -6,6 +6,11 @@
 mod cases;
 mod compare;
 mod frame;
+mod play;
+mod random;
+mod same;
+mod script;
+mod side;
 mod twin;
 mod walk;
 

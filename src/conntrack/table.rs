@@ -355,8 +355,7 @@ impl Conntrack {
         let reach = u64::from(self.slab.reach());
         (1..=GROUPS).find_map(|group| {
             // Groups stand apart: flows that came at one time, and are worth the same, stand side by side.
-            let fair = hash.wrapping_mul(2 * group + 1).rotate_left(17) & 0xffff_ffff;
-            let start = (fair * reach) >> 32;
+            let start = ((mix(hash ^ group << 32) >> 32) * reach) >> 32;
             (0..GROUP)
                 .filter_map(|i| {
                     let at = ((start + i) % reach.max(1)) as u32;
@@ -473,6 +472,13 @@ impl Conntrack {
         assert_eq!((flows, entries), (self.len(), self.index.entries()));
         assert!(self.len() <= self.config.max as usize);
     }
+}
+
+/// Makes each bit of a number depend on every other (the last steps of SplitMix64).
+fn mix(n: u64) -> u64 {
+    let n = (n ^ n >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let n = (n ^ n >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    n ^ n >> 31
 }
 
 /// Whether a flow may make way for another: one that is past its deadline, or was never ASSURED.

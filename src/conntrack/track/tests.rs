@@ -449,7 +449,7 @@ fn a_syn_flood_four_times_the_table_hurts_no_flow_in_use() {
         assert_eq!(rig.send(&old[n as usize % 300]), ONWARD);
     }
     assert_eq!(begun, 256, "every real flow gets in");
-    assert!(alive > 250, "and nearly every one lives to be answered: {alive}");
+    assert!(alive > 230, "and nearly every one lives to be answered: {alive}");
     assert!(rig.ct.stats().early_drops > u64::from(3 * MAX));
     assert_eq!(rig.ct.stats().full, 0);
     assert!(rig.ct.memory() < before * 105 / 100 + 200_000, "{before} {}", rig.ct.memory());

@@ -16,6 +16,7 @@ mod flow;
 mod icmp;
 pub mod nat;
 mod protocol;
+mod reuse;
 pub mod sctp;
 mod shard;
 mod slab;

@@ -216,6 +216,11 @@ impl State {
         self.lives_on(kind, old, status, cfg)
     }
 
+    /// Whether who began this connection is further on in its sequence numbers than who began the other.
+    pub fn sent_after(&self, other: &State) -> bool {
+        (self.sides[0].end.wrapping_sub(other.sides[0].end) as i32) > 0
+    }
+
     /// Where it stands.
     pub fn phase(&self) -> Phase {
         self.phase

@@ -24,6 +24,7 @@ use std::path::{Path, PathBuf};
 use ipnet::IpNet;
 
 use crate::base::Mac;
+use crate::conntrack;
 use crate::fib::{Fib, Rib};
 use crate::link::{Address, Link, LinkKind, Links, RpFilter};
 
@@ -161,17 +162,25 @@ pub struct NeighborConfig {
     pub dev: String,
 }
 
-/// `[conntrack]`. Nothing here needs connection tracking yet; what a file says of it is kept for the day.
+/// `[conntrack]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConntrackConfig {
-    /// Entries it may hold, 128 or more; 0 is off.
-    pub max: u32,
-    /// Off, whatever asks for it.
-    pub off: bool,
-    /// Whose timeouts: `true` the minimums of RFC 4787, 5382 and 5508, `false` the kernel's.
-    pub rfc: bool,
-    /// Timeouts in seconds by the kernel's names.
-    pub timeouts: Vec<(&'static str, u32)>,
+    /// When connections are tracked.
+    pub enable: Enable,
+    /// The table's size, timers and habits.
+    pub table: conntrack::Config,
+}
+
+/// When connections are tracked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Enable {
+    /// When a rule needs it.
+    #[default]
+    Auto,
+    /// Always.
+    On,
+    /// Never; no rule needs it then. Also what `max = 0` means.
+    Off,
 }
 
 /// `[icmp]`.

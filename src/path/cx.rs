@@ -47,7 +47,7 @@ pub struct Listeners {
 pub struct LiveConfig {
     /// The neighbor table's.
     pub neighbor: neighbor::Config,
-    /// The reassembler's.
+    /// The reassemblers', each.
     pub reassembly: reassembly::Config,
     /// What random choices (timers, identifiers, hashes) grow from.
     pub seed: u64,
@@ -61,6 +61,8 @@ pub struct Live {
     pub dad: Dad,
     /// Half-done datagrams for this router.
     pub reassembler: Reassembler,
+    /// Half-done datagrams that conntrack waits for.
+    pub defrag: Reassembler,
     /// Which links are up.
     pub states: LinkStates,
     /// Rate limits on ICMP.
@@ -82,7 +84,8 @@ impl Live {
         Live {
             neighbors: NeighborTable::new(neighbor, seed),
             dad: Dad::new(neighbor::DadConfig::default(), seed.rotate_left(8)),
-            reassembler: Reassembler::new(reassembly),
+            reassembler: Reassembler::new(reassembly.clone()),
+            defrag: Reassembler::new(reassembly),
             states: LinkStates::new(links),
             limits: Limits::new(seed ^ 0x1c3b),
             tracer: Tracer::default(),

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use crate::base::{Column, DropReason, Event, HOOKS, Hook, LinkId};
 use crate::packet::{Net, Packet};
 
-use super::{Bound, Cx, Hop, queue};
+use super::{Bound, Cx, Hop, defrag, queue};
 
 /// Where a function stands among the others at a hook: lower ones are called first.
 pub mod priority {
@@ -109,20 +109,35 @@ impl fmt::Debug for Function {
 /// One thing that hangs at a hook.
 #[derive(Debug, Clone)]
 enum Stage {
+    Defrag,
     Function(Function),
 }
 
 impl Stage {
     fn priority(&self) -> i32 {
         match self {
+            Stage::Defrag => priority::DEFRAG,
             Stage::Function(f) => f.priority,
         }
     }
 }
 
+/// When flows are tracked and fragments put together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Tracking {
+    /// When a family's rules need it, as in the kernel.
+    #[default]
+    Auto,
+    /// Always.
+    On,
+    /// Never. Rules that need it see no flow, and translate nothing.
+    Off,
+}
+
 /// Everything that hangs at the hooks. Cloning is cheap.
 #[derive(Debug, Clone, Default)]
 pub struct Hooks {
+    tracking: Tracking,
     functions: Vec<Function>,
     lists: Arc<[[Vec<Stage>; HOOKS.len()]; 2]>,
 }
@@ -141,10 +156,21 @@ impl Hooks {
         self
     }
 
+    /// Says when flows are tracked.
+    #[must_use]
+    pub fn with_tracking(mut self, tracking: Tracking) -> Self {
+        self.tracking = tracking;
+        self.hang();
+        self
+    }
+
     /// Makes the lists anew.
     fn hang(&mut self) {
         let list = |_family: usize, hook: Hook| {
             let mut stages: Vec<Stage> = Vec::new();
+            if self.tracking == Tracking::On && matches!(hook, Hook::Prerouting | Hook::Output) {
+                stages.push(Stage::Defrag);
+            }
             stages.extend(self.functions.iter().filter(|f| f.hook == hook).cloned().map(Stage::Function));
             stages.sort_by_key(Stage::priority);
             stages
@@ -202,6 +228,7 @@ fn stages(cx: &mut Cx<'_>, at: &At, p: &mut Packet, from: usize) -> Result<(), S
     let list = snap.hooks.at(at.hook, p.meta.net);
     for (index, stage) in list.iter().enumerate().skip(from) {
         match stage {
+            Stage::Defrag => defrag::defrag(cx, p)?,
             Stage::Function(f) => {
                 let place = queue::Place { index, priority: f.priority, again: false };
                 function(cx, at, f, p, place)?;

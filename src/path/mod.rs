@@ -20,6 +20,7 @@
 
 mod arp;
 mod cx;
+mod defrag;
 mod deliver;
 mod egress;
 mod forward;
@@ -44,7 +45,7 @@ use crate::packet::{Net, Packet};
 
 pub use cx::{Cx, Listeners, Live, LiveConfig, Local, Snapshot};
 pub use egress::Handed;
-pub use hook::{At, Call, Function, Hooks, Verdict, priority};
+pub use hook::{At, Call, Function, Hooks, Tracking, Verdict, priority};
 pub use limit::Limits;
 pub use queue::Queued;
 pub use tick::{link_changed, poll_timeout, timeout};

@@ -3,11 +3,12 @@
 use crate::base::{DropReason, Instant, LinkId};
 use crate::neighbor::DadAction;
 
-use super::{Cx, Live, deliver, ndp, queue, resolve, settle};
+use super::{Cx, Live, defrag, deliver, ndp, queue, resolve, settle};
 
 /// When [`timeout`] has something to do next.
 pub fn poll_timeout(live: &Live) -> Instant {
-    live.neighbors.poll_timeout().min(live.dad.poll_timeout()).min(live.reassembler.poll_timeout())
+    let fragments = live.reassembler.poll_timeout().min(live.defrag.poll_timeout());
+    live.neighbors.poll_timeout().min(live.dad.poll_timeout()).min(fragments)
 }
 
 /// Does what is due: probes, failures, half-done datagrams.
@@ -21,8 +22,12 @@ pub fn timeout(cx: &mut Cx<'_>) {
     queue::settle_lost(cx);
     let mut done = Vec::new();
     cx.live.reassembler.timeout(cx.now, &mut done);
+    let here = deliver::fragments(cx, done, |_, _, _| true);
+    let mut done = Vec::new();
+    cx.live.defrag.timeout(cx.now, &mut done);
+    let through = defrag::settle(cx, done);
     // Time makes no datagram whole.
-    if let Some(p) = deliver::fragments(cx, done) {
+    for p in here.into_iter().chain(through) {
         cx.drop(p, DropReason::FragmentInvalid);
     }
     settle(cx);

@@ -70,6 +70,6 @@ fn the_defaults_are_those_of_the_code() {
     assert_eq!(row("[link.NAME]", "mtu"), c.links[0].mtu.to_string());
     assert_eq!(row("[link.NAME]", "redirects"), format!("`{}`", c.links[0].redirects));
     assert_eq!(row("[link.NAME]", "persist"), format!("`{}`", c.links[0].persist));
-    assert_eq!(row("[conntrack]", "max"), c.conntrack.max.to_string());
+    assert_eq!(row("[conntrack]", "max"), c.conntrack.table.max.to_string());
     assert_eq!(row("[icmp]", "rate"), c.icmp.rate.to_string());
 }

@@ -121,3 +121,6 @@ fn quoted_upper(quote: &[u8], proto: u8, v6: bool) -> Option<usize> {
     let fits = header.header_len() >= ipv4::HEADER_LEN && header.protocol() == proto;
     fits.then(|| if header.frag_offset() == 0 { header.header_len() } else { 0 })
 }
+
+#[cfg(test)]
+mod tests;

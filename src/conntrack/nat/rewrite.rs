@@ -113,9 +113,10 @@ fn rewrite_upper(l4: &mut [u8], end: &End, addr: Change, begun: bool) -> Option<
             }
         }
         proto::SCTP => {
-            let port = put_port(l4, end);
+            let before: [u8; 4] = array(l4, 0);
+            put_port(l4, end);
             // The sum covers no address. One left to the device covers everything, when it is made.
-            if l4.len() >= sctp::HEADER_LEN && !begun && port != Change::NONE {
+            if l4.len() >= sctp::HEADER_LEN && !begun && before != array(l4, 0) {
                 sctp::fill_checksum(l4);
             }
         }

@@ -1,5 +1,7 @@
 //! What the tests of NAT share, and tests of the small things.
 
+pub(super) mod make;
+
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::net::Ipv4Addr;

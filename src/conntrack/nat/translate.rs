@@ -57,3 +57,6 @@ pub(super) fn same(tuple: &Tuple, manip: Manip) -> End {
 fn has_ident(proto: u8) -> bool {
     matches!(proto, proto::ICMP | proto::ICMPV6)
 }
+
+#[cfg(test)]
+mod tests;

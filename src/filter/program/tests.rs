@@ -1,0 +1,6 @@
+mod chains;
+mod matches;
+mod naive;
+mod random;
+mod rig;
+mod targets;

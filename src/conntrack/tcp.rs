@@ -216,6 +216,14 @@ impl State {
         self.lives_on(kind, old, status, cfg)
     }
 
+    /// Whether this connection, of which the first SYN was seen, can't be mistaken for an old one between the same
+    /// ends: that one is over, and the sequence numbers are beyond it (`nf_nat_used_tuple_harder`).
+    pub fn outruns(&self, old: &State) -> bool {
+        self.phase == Phase::SynSent
+            && matches!(old.phase, Phase::TimeWait | Phase::Close | Phase::SynSent2)
+            && after(self.sides[0].end, old.sides[0].end)
+    }
+
     /// Where it stands.
     pub fn phase(&self) -> Phase {
         self.phase

@@ -48,11 +48,11 @@ pub trait Taken {
     /// `original` too is no other flow, but the same one twice, and doesn't count.
     fn is_taken(&self, reply: &Tuple, original: &Tuple) -> bool;
 
-    /// What another flow of the same protocol, source address and source port (or identifier) as `original` has its
-    /// source translated to, of several the youngest that `fits` (`find_appropriate_src`).
+    /// What another flow is translated to that began with the same protocol, source address and source port (or
+    /// identifier) as `source`; of several the youngest that `fits` (`find_appropriate_src`).
     fn source_mapping(
         &self,
-        original: &Tuple,
+        source: &Tuple,
         fits: &mut dyn FnMut(&Address, u16) -> bool,
     ) -> Option<(Address, u16)>;
 

@@ -4,18 +4,15 @@ mod text;
 mod words;
 
 use std::ffi::OsString;
-use std::io::{self, BufWriter, ErrorKind, StdoutLock, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use serde::Serialize;
-use serde_json::Value;
-
-use super::{Failure, Outcome, Run, complain};
-use crate::control::client::{Client, ClientError};
+use super::out::{Out, Stop};
+use super::{Outcome, Run, complain};
+use crate::control::client::Client;
 use crate::control::protocol::{Show, Verb};
 use crate::control::view;
-use words::{Asked, Options, Said};
+use words::{Asked, Said};
 
 /// Show the router's links, addresses, routes and neighbors, as ip(8) does.
 #[derive(Debug, clap::Args)]
@@ -45,10 +42,7 @@ impl Run for Ip {
         let control = self.control.or_else(|| asked.control.clone());
         let mut client = Client::find(control.as_deref())?;
         let mut out = Out::new();
-        match show(&mut client, &asked, &mut out).and_then(|()| out.end()) {
-            Ok(()) | Err(Stop::NobodyReads) => Ok(ExitCode::SUCCESS),
-            Err(Stop::Failed(why)) => Err(Failure(why)),
-        }
+        Stop::outcome(show(&mut client, &asked, &mut out).and_then(|()| out.end()))
     }
 }
 
@@ -78,28 +72,6 @@ where  OBJECT := { link | address | route | neighbor }
        OPTIONS := { -4 | -6 | -j[son] | -p[retty] | -o[neline] | -br[ief] | -s[tatistics] | --control PATH }
 More: sekisho ip --help";
 
-/// Why the showing ended early.
-enum Stop {
-    /// The reader went away (`sekisho ip route | head`), which is no error.
-    NobodyReads,
-    Failed(String),
-}
-
-impl From<ClientError> for Stop {
-    fn from(e: ClientError) -> Self {
-        Stop::Failed(e.to_string())
-    }
-}
-
-impl From<io::Error> for Stop {
-    fn from(e: io::Error) -> Self {
-        match e.kind() {
-            ErrorKind::BrokenPipe => Stop::NobodyReads,
-            _ => Stop::Failed(format!("can't write the answer: {e}")),
-        }
-    }
-}
-
 /// Asks and prints.
 fn show(client: &mut Client, asked: &Asked, out: &mut Out) -> Result<(), Stop> {
     let opts = &asked.options;
@@ -110,8 +82,10 @@ fn show(client: &mut Client, asked: &Asked, out: &mut Out) -> Result<(), Stop> {
             let links: Vec<view::Link> = client.ask(verb)?;
             let links = links.into_iter().map(|l| text::trim_link(l, opts, addresses));
             match opts.json {
-                true if opts.brief => out.json(links.map(|l| text::brief_json(&l, addresses)), opts)?,
-                true => out.json(links, opts)?,
+                true if opts.brief => {
+                    out.json(links.map(|l| text::brief_json(&l, addresses)), opts.pretty)?
+                }
+                true => out.json(links, opts.pretty)?,
                 false => out.texts(links.map(|l| text::link(&l, opts, addresses)))?,
             }
         }
@@ -119,7 +93,7 @@ fn show(client: &mut Client, asked: &Asked, out: &mut Out) -> Result<(), Stop> {
             let neighbors: Vec<view::Neighbor> = client.ask(verb)?;
             let neighbors = neighbors.into_iter().map(|n| text::trim_neighbor(n, filter));
             match opts.json {
-                true => out.json(neighbors, opts)?,
+                true => out.json(neighbors, opts.pretty)?,
                 false => out.texts(neighbors.map(|n| text::neighbor(&n)))?,
             }
         }
@@ -127,56 +101,11 @@ fn show(client: &mut Client, asked: &Asked, out: &mut Out) -> Result<(), Stop> {
             client.ask_list(verb, |page: Vec<view::Route>| {
                 let routes = page.into_iter().map(|r| text::trim_route(r, filter));
                 match opts.json {
-                    true => out.json(routes, opts),
+                    true => out.json(routes, opts.pretty),
                     false => out.texts(routes.map(|r| text::route(&r, opts))),
                 }
             })?;
         }
     }
     if opts.json { out.end_json() } else { Ok(()) }
-}
-
-/// Standard output, and how far it has come.
-struct Out {
-    to: BufWriter<StdoutLock<'static>>,
-    /// Elements of the JSON list so far.
-    elements: usize,
-}
-
-impl Out {
-    fn new() -> Self {
-        Out { to: BufWriter::new(io::stdout().lock()), elements: 0 }
-    }
-
-    fn texts(&mut self, texts: impl Iterator<Item = String>) -> Result<(), Stop> {
-        for text in texts {
-            self.to.write_all(text.as_bytes())?;
-        }
-        Ok(())
-    }
-
-    /// More elements of one list, which [`Out::end_json`] closes.
-    fn json<T: Serialize>(&mut self, values: impl Iterator<Item = T>, opts: &Options) -> Result<(), Stop> {
-        for value in values {
-            self.to.write_all(if self.elements == 0 { b"[" } else { b"," })?;
-            self.elements += 1;
-            let written = match opts.pretty {
-                true => serde_json::to_value(&value)
-                    .and_then(|v: Value| serde_json::to_writer_pretty(&mut self.to, &v)),
-                false => serde_json::to_writer(&mut self.to, &value),
-            };
-            written.map_err(io::Error::from)?;
-        }
-        Ok(())
-    }
-
-    fn end_json(&mut self) -> Result<(), Stop> {
-        self.to.write_all(if self.elements == 0 { b"[]\n" } else { b"]\n" })?;
-        Ok(())
-    }
-
-    fn end(&mut self) -> Result<(), Stop> {
-        self.to.flush()?;
-        Ok(())
-    }
 }

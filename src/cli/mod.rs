@@ -7,8 +7,10 @@
 //! errors go to stderr in one sentence.
 
 mod check;
+mod conntrack;
 mod demo;
 mod ip;
+mod out;
 mod paint;
 mod run;
 mod stats;
@@ -84,6 +86,7 @@ verbs! {
     Demo(demo::Demo),
     Stats(stats::Stats),
     Ip(ip::Ip),
+    Conntrack(conntrack::Conntrack),
 }
 
 /// What every verb does.

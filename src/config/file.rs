@@ -4,6 +4,7 @@
 //! the rest is handed on with the places it stands at. What the values mean is not asked here.
 
 mod keys;
+mod lines;
 mod table;
 
 use toml::de::{DeTable, DeValue};
@@ -21,8 +22,8 @@ pub(super) struct File {
     pub(super) links: Vec<LinkTable>,
     pub(super) routes: Vec<RouteTable>,
     pub(super) neighbors: Vec<NeighborTable>,
-    /// The keys that stand in `[firewall]`.
-    pub(super) firewall: Vec<At<String>>,
+    /// What `[firewall]` says of IPv4 and of IPv6.
+    pub(super) firewall: [FirewallTable; 2],
     pub(super) conntrack: ConntrackTable,
     pub(super) icmp_rate: Given<i64>,
     pub(super) echo: Given<bool>,
@@ -91,6 +92,15 @@ pub(super) struct NeighborTable {
     pub(super) dev: Given<String>,
 }
 
+/// What `[firewall]` says of one family.
+#[derive(Debug, Default)]
+pub(super) struct FirewallTable {
+    /// `rules4`, `rules6`: the text itself, and the line of the file that each of its lines stands on.
+    pub(super) inline: Given<(String, Vec<usize>)>,
+    /// `rules4_file`, `rules6_file`.
+    pub(super) file: Given<String>,
+}
+
 /// `[conntrack]`.
 #[derive(Debug, Default)]
 pub(super) struct ConntrackTable {
@@ -99,6 +109,11 @@ pub(super) struct ConntrackTable {
     pub(super) profile: Given<String>,
     pub(super) helpers: Vec<At<String>>,
     pub(super) timeouts: Vec<(&'static str, At<i64>)>,
+    pub(super) tcp_loose: Given<bool>,
+    pub(super) tcp_be_liberal: Given<bool>,
+    pub(super) tcp_max_retrans: Given<i64>,
+    pub(super) tcp_ignore_invalid_rst: Given<bool>,
+    pub(super) checksum: Given<bool>,
 }
 
 /// Reads a text as far as it can be read.
@@ -134,7 +149,9 @@ pub(super) fn read(text: &str, sink: &mut Sink<'_>) -> File {
     }
     if let Some(t) = root.table("firewall", "[firewall]", sink) {
         t.only(&keys::FIREWALL, sink);
-        file.firewall = t.present(&keys::FIREWALL).map(|k| k.map(str::to_owned)).collect();
+        file.firewall = [("rules4", "rules4_file"), ("rules6", "rules6_file")].map(|(inline, file)| {
+            FirewallTable { inline: t.text(inline, text, sink), file: t.string(file, sink) }
+        });
     }
     if let Some(t) = root.table("conntrack", "[conntrack]", sink) {
         file.conntrack = conntrack(&t, sink);
@@ -262,5 +279,10 @@ fn conntrack(t: &Table<'_>, sink: &mut Sink<'_>) -> ConntrackTable {
         profile: t.string("profile", sink),
         helpers: t.strings("helpers", sink),
         timeouts,
+        tcp_loose: t.bool("tcp_loose", sink),
+        tcp_be_liberal: t.bool("tcp_be_liberal", sink),
+        tcp_max_retrans: t.number("tcp_max_retrans", sink),
+        tcp_ignore_invalid_rst: t.bool("tcp_ignore_invalid_rst", sink),
+        checksum: t.bool("checksum", sink),
     }
 }

@@ -4,6 +4,8 @@
 //! version can't do is an error, never ignored. Knows nothing of TOML.
 
 mod address;
+mod conntrack;
+mod firewall;
 mod link;
 mod neighbor;
 mod route;
@@ -11,10 +13,10 @@ mod route;
 use std::ops::RangeInclusive;
 use std::path::Path;
 
-use super::file::{At, ConntrackTable, File, Given, RouterTable};
+use super::file::{At, File, Given, RouterTable};
 use super::near::did_you_mean;
 use super::problem::{Sink, quoted};
-use super::{Config, ConntrackConfig, Doubt, IcmpConfig, LinkConfig, MAX_WORKERS, RouteFile, Services, host};
+use super::{Config, Doubt, IcmpConfig, LinkConfig, MAX_WORKERS, RouteFile, Services, host};
 
 /// The configuration, as far as it can be understood; the sink gets the rest, and links stay in with
 /// what is right about them, so that it isn't said of routes that their links are missing.
@@ -26,11 +28,8 @@ pub(super) fn config(file: File, path: &Path, sink: &mut Sink<'_>) -> (Config, D
     let names = Names { typed: &typed, links: &links, loopback: &loopback };
     let routes = file.routes.into_iter().filter_map(|r| route::route(r, &names, &mut doubt, sink)).collect();
     let neighbors = neighbor::neighbors(file.neighbors, &names, sink);
-    for key in &file.firewall {
-        let text = format!("[firewall]: {}: this version has no packet filter; remove the line", key.value);
-        sink.wrong(key.at, text);
-    }
-    let conntrack = conntrack(&file.conntrack, sink);
+    let rules = firewall::firewall(&file.firewall, path, &names, sink);
+    let conntrack = conntrack::conntrack(&file.conntrack, sink);
     let rate = within(&file.icmp_rate, "[icmp]: rate", ICMP_RATES, sink).unwrap_or(ICMP_RATE);
     let services = Services {
         echo: file.echo.get().is_some_and(|v| v.value),
@@ -49,6 +48,7 @@ pub(super) fn config(file: File, path: &Path, sink: &mut Sink<'_>) -> (Config, D
         routes,
         route_files,
         neighbors,
+        rules,
         conntrack,
         icmp: IcmpConfig { rate },
         services,
@@ -102,13 +102,6 @@ const LOOPBACK: &str = "lo";
 /// `net.ipv4.icmp_msgs_per_sec` of Linux.
 const ICMP_RATE: u32 = 1_000;
 const ICMP_RATES: RangeInclusive<u32> = 1..=1_000_000;
-
-/// `nf_conntrack_max` as the interface has it; what Linux takes on a machine with 4 GiB.
-const CONNTRACK_MAX: u32 = 262_144;
-/// A table smaller than this is no table.
-const CONNTRACK_SIZES: RangeInclusive<u32> = 128..=i32::MAX as u32;
-/// Linux counts timeouts in jiffies of a thousandth of a second, in 32 bits.
-const TIMEOUTS: RangeInclusive<u32> = 1..=u32::MAX / 1_000;
 
 type Router = (String, Option<usize>, Option<std::path::PathBuf>, Vec<RouteFile>);
 
@@ -168,37 +161,6 @@ fn not_a_file_name(name: &str) -> Option<&'static str> {
         Some("can't be a file name: no '/', no spaces")
     } else {
         None
-    }
-}
-
-fn conntrack(t: &ConntrackTable, sink: &mut Sink<'_>) -> ConntrackConfig {
-    let enable = [("auto", "auto"), ("off", "off"), ("on", "on")];
-    let enable = word(&t.enable, "[conntrack]: enable", &enable, sink).unwrap_or("auto");
-    if let (Some(at), "on") = (t.enable.get(), enable) {
-        let text = "[conntrack]: enable: this version tracks no connections; write \"auto\" or \"off\"";
-        sink.wrong(at.at, text);
-    }
-    for helper in &t.helpers {
-        let text = format!(
-            "[conntrack]: helpers: this version has none; remove {} and leave the list empty",
-            quoted(&helper.value)
-        );
-        sink.wrong(helper.at, text);
-    }
-    let max = match t.max.get() {
-        Some(At { value: 0, .. }) => 0,
-        _ => within(&t.max, "[conntrack]: max", CONNTRACK_SIZES, sink).unwrap_or(CONNTRACK_MAX),
-    };
-    let rfc = word(&t.profile, "[conntrack]: profile", &[("linux", false), ("rfc", true)], sink);
-    let timeouts = t.timeouts.iter().filter_map(|(name, seconds)| {
-        let what = format!("[conntrack.timeouts]: {name}");
-        Some((*name, in_range(seconds, &what, TIMEOUTS, sink)?))
-    });
-    ConntrackConfig {
-        max,
-        off: max == 0 || enable == "off",
-        rfc: rfc.unwrap_or(false),
-        timeouts: timeouts.collect(),
     }
 }
 

@@ -8,6 +8,7 @@ mod routes;
 use std::path::Path;
 
 use super::*;
+use crate::conntrack::{Timeout, Timeouts};
 
 const GOOD: &str = r#"
 [router]
@@ -130,7 +131,10 @@ fn a_good_file_says_what_it_means() {
     assert_eq!(c.routes[2].hops, [hop("10.2.0.2", None, 2), hop("10.1.0.2", Some("lan"), 1)]);
 
     assert_eq!((c.neighbors[0].line, c.neighbors[0].dev.as_str()), (52, "wan"));
-    assert_eq!(c.conntrack, ConntrackConfig { max: 128, off: true, rfc: true, timeouts: vec![("udp", 60)] });
+    let mut timeouts = Timeouts::rfc();
+    timeouts.set(Timeout::Udp, 60);
+    let table = conntrack::Config { max: 128, timeouts, ..conntrack::Config::default() };
+    assert_eq!(c.conntrack, ConntrackConfig { enable: Enable::Off, table });
     assert_eq!(c.icmp.rate, 50);
     assert_eq!(c.services, Services { echo: true, discard: false });
     assert_eq!(c.warnings, []);
@@ -141,8 +145,36 @@ fn an_empty_file_is_a_router_of_the_hosts_name() {
     let c = good("");
     assert_eq!(Some(c.name.clone()), host::name());
     assert_eq!((c.links.len(), c.icmp.rate, c.services), (0, 1000, Services::default()));
-    assert_eq!(c.conntrack, ConntrackConfig { max: 262_144, off: false, rfc: false, timeouts: vec![] });
+    assert_eq!(c.conntrack, ConntrackConfig { enable: Enable::Auto, table: conntrack::Config::default() });
+    assert_eq!(c.conntrack.table.max, 262_144);
     assert!(c.warnings[0].text.starts_with("no links"), "{:?}", c.warnings);
+}
+
+#[test]
+fn the_habits_of_conntrack_have_the_names_of_sysctls() {
+    let section = "tcp_loose = false\ntcp_be_liberal = true\ntcp_max_retrans = 7\ntcp_ignore_invalid_rst = true\nchecksum = false";
+    let c = good(&format!("[conntrack]\nenable = \"on\"\n{section}"));
+    let table = conntrack::Config {
+        tcp_loose: false,
+        tcp_be_liberal: true,
+        tcp_max_retrans: 7,
+        tcp_ignore_invalid_rst: true,
+        checksum: false,
+        ..conntrack::Config::default()
+    };
+    assert_eq!(c.conntrack, ConntrackConfig { enable: Enable::On, table });
+    assert_eq!(good("[conntrack]\nmax = 0").conntrack.enable, Enable::Off);
+}
+
+#[test]
+fn every_timeout_of_conntrack_can_be_set() {
+    for (i, which) in Timeout::ALL.iter().enumerate() {
+        let seconds = 1_000 + i as u32;
+        let c = good(&format!("[conntrack.timeouts]\n{} = {seconds}", which.name()));
+        let mut expected = Timeouts::linux();
+        expected.set(*which, seconds);
+        assert_eq!(c.conntrack.table.timeouts, expected, "{}", which.name());
+    }
 }
 
 #[test]

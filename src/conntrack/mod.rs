@@ -13,11 +13,34 @@
 
 mod config;
 mod flow;
+mod icmp;
 pub mod nat;
+mod protocol;
 pub mod sctp;
+mod shard;
+mod slab;
+mod source;
 mod step;
+mod table;
 pub mod tcp;
+pub mod text;
+mod track;
+pub mod tuple;
+mod wheel;
+
+#[cfg(test)]
+pub(crate) mod testing;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use config::{Config, Timeout, Timeouts};
 pub use flow::{Current, Flow, State};
 pub use step::Step;
+pub use table::{Conntrack, Stats};
+pub use track::{Confirmed, Tracked};
+
+/// Locks, whatever became of a thread that held the lock before: each change to what it guards is whole.
+#[inline]
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -58,6 +58,7 @@ pub fn answer(verb: &Verb, s: &Sources<'_>) -> Answer {
             Show::Neigh(f) => with_dev(s, f.dev.as_deref(), || done(&neighbors(s, f))),
             Show::Route(f) => with_dev(s, f.dev.as_deref(), || Answer::Parts(Box::new(Routes::new(s, f)))),
         },
+        Verb::Conntrack(_) => Answer::Refused("this version tracks no connections".to_owned()),
     }
 }
 

@@ -14,9 +14,13 @@
 //!
 //! Knows nothing of sockets.
 
+mod flows;
+
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+pub use flows::{FlowFilter, FlowForm, Flows, Translated};
 
 /// The version of this protocol. A router refuses requests of a later one.
 pub const VERSION: u16 = 1;
@@ -77,6 +81,8 @@ pub enum Verb {
     Stats,
     /// `ip … show`: answered with a list of the views of its object, in parts.
     Ip(Show),
+    /// `conntrack …`: what each form of it is answered with, it says.
+    Conntrack(Flows),
 }
 
 /// What of `ip … show` is asked.

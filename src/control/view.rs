@@ -266,6 +266,52 @@ pub struct Neighbor {
     pub state: Vec<String>,
 }
 
+/// A flow, as `sekisho conntrack -L -j` shows it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Flow {
+    /// `ipv4` or `ipv6`.
+    pub family: String,
+    /// The protocol as conntrack-tools name it: `tcp`, `icmpv6`, `unknown`.
+    pub protocol: String,
+    /// Its number.
+    pub protonum: u8,
+    /// Seconds until it is forgotten if no packet comes.
+    pub timeout: u32,
+    /// Where its protocol stands, where that has a name: `ESTABLISHED`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+    /// As it was begun.
+    pub original: FlowTuple,
+    /// As it is answered.
+    pub reply: FlowTuple,
+    /// What is true of it, in the kernel's words: `SEEN_REPLY`, `ASSURED`, `SRC_NAT`, …
+    pub status: Vec<String>,
+    /// The connection's mark.
+    pub mark: u32,
+}
+
+/// One direction of a flow. Ports are there where the protocol has them, and so on.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)] // the names are conntrack's
+pub struct FlowTuple {
+    pub src: String,
+    pub dst: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sport: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dport: Option<u16>,
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    pub kind: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub srckey: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dstkey: Option<u16>,
+}
+
 #[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
 fn is_false(flag: &bool) -> bool {
     !flag

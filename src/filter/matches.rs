@@ -37,13 +37,25 @@ impl<T> Not<T> {
 /// An address and a mask, which need not be a prefix: `10.0.0.1/255.0.0.255`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct AddrMask {
-    /// The address; its bits outside the mask are zero.
+    /// The address; its bits outside the mask are zero in `-s` and `-d`, and as they were written in conntrack's options,
+    /// where they mean nothing.
     pub addr: IpAddr,
     /// The mask, of the same family.
     pub mask: IpAddr,
 }
 
-/// Ports from the first to the last, both included.
+impl AddrMask {
+    /// Whether the address, of whichever family, is one of these.
+    pub fn covers(&self, addr: IpAddr) -> bool {
+        match (self.addr, self.mask, addr) {
+            (IpAddr::V4(a), IpAddr::V4(m), IpAddr::V4(x)) => u32::from(x) & u32::from(m) == u32::from(a),
+            (IpAddr::V6(a), IpAddr::V6(m), IpAddr::V6(x)) => u128::from(x) & u128::from(m) == u128::from(a),
+            _ => false,
+        }
+    }
+}
+
+/// Ports from the first to the last, both included; none if the last is below the first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Ports {
     /// The first.
@@ -230,13 +242,13 @@ pub struct Conntrack {
     pub original: Option<bool>,
 }
 
-/// `--ctstatus`: the bits of [`Status`](crate::packet::Status) of which one must be set, and whether having none of the
-/// kernel's is among them (`NONE`).
+/// `--ctstatus`: the bits of [`Status`](crate::packet::Status) of which one must be set. No bits are written `NONE`, and
+/// no flow has one of them: it never matches, and negated always does.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct StatusSet {
     /// `EXPECTED`, `SEEN_REPLY`, `ASSURED`, `CONFIRMED`.
     pub bits: u32,
-    /// `NONE`.
+    /// Whether there are no bits.
     pub none: bool,
 }
 
@@ -271,6 +283,8 @@ pub enum PktType {
     Broadcast,
     /// A group.
     Multicast,
+    /// Another station: such frames come to no rule, so it never matches, as in the kernel.
+    OtherHost,
 }
 
 /// A set of address types, and of an address its type: one bit each (`RTN_*`).

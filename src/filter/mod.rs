@@ -10,12 +10,19 @@
 //! flow, the kind of an address, randomness, a log) it asks of an [`Env`]. It knows nothing of conntrack or of
 //! NAT beyond the words in [`packet::flow`](crate::packet::flow), and of links only their names.
 
+mod counters;
+pub mod iptables;
+pub mod log;
 pub mod matches;
+mod problem;
+mod program;
 pub mod rule;
 pub mod targets;
 mod verdict;
 
 pub use matches::Match;
+pub use problem::Problem;
+pub use program::{Claim, Program};
 pub use rule::{Basic, Chain, Family, Rule, Ruleset, Table, TableName};
 pub use targets::Target;
 pub use verdict::{Env, NatAction, RuleRef, Verdict};

@@ -68,8 +68,8 @@ pub struct Ruleset {
 pub struct Table {
     /// Which one.
     pub name: TableName,
-    /// Its chains: the built-in ones first, in the order of [`TableName::hooks`], all of them; then the users', in the
-    /// order they were declared.
+    /// Its chains: the built-in ones first, in the order of [`TableName::hooks`], all of them; then the users', by name, as
+    /// iptables keeps them.
     pub chains: Vec<Chain>,
 }
 

@@ -134,7 +134,7 @@ impl Shared {
             if receives && self.receivers > 1 {
                 match join(socket.as_fd(), &mut group) {
                     // Before Linux 6.13 only sockets that receive can form a group.
-                    Err(e) if e.raw_os_error() == Some(libc::EINVAL) && self.status() == Status::Down => {
+                    Err(e) if e.raw_os_error() == Some(libc::EINVAL) && self.status() != Status::Up => {
                         return Ok(());
                     }
                     other => other.map_err(failed)?,
@@ -158,6 +158,7 @@ impl Shared {
     fn status(&self) -> Status {
         match sys::interface_flags(self.questions.as_fd(), &self.name) {
             Ok(flags) if flags.running => Status::Up,
+            Ok(flags) if flags.up => Status::NoCarrier,
             Ok(_) => Status::Down,
             Err(_) => Status::Gone,
         }

@@ -53,7 +53,7 @@ pub struct Switch(Arc<Wire>);
 
 impl Switch {
     /// Changes the condition of the interface. What waited is lost when it goes down or away; after
-    /// `Gone`, `Up` and `Down` make a new interface of the same name.
+    /// `Gone`, all others make a new interface of the same name.
     pub fn set(&self, status: Status) {
         let was = self.0.status.swap(status as usize, Relaxed);
         if was == Status::Gone as usize && status != Status::Gone {
@@ -105,7 +105,7 @@ struct Lane {
 
 impl Wire {
     fn status(&self) -> Status {
-        [Status::Up, Status::Down, Status::Gone]
+        [Status::Up, Status::NoCarrier, Status::Down, Status::Gone]
             .into_iter()
             .find(|s| *s as usize == self.status.load(Relaxed))
             .unwrap_or(Status::Gone)

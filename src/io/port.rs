@@ -15,7 +15,7 @@
 //!   round, and then drops and counts them (`egress_queue_full`): a slow link must not hold up the others.
 //! - **Refusals.** A frame that the device will never take (too long, malformed, in need of an offload that is not
 //!   among [`Port::caps`]) is taken off and counted in [`Sent::refused`]; it must not block those behind it.
-//! - **Down.** While the interface is down, receive gives nothing and transmit leaves all in the queue, both
+//! - **Down.** While the interface is down or has no carrier, receive gives nothing and transmit leaves all in the queue, both
 //!   without an error; [`Port::check`] says so. Coming up again needs no new port.
 //! - **Gone.** When the interface is deleted (a packet link's also when it is called something else or sent to
 //!   another namespace) the port stays, closes its descriptor, and [`Port::epoch`] grows; [`Port::check`] looks for an
@@ -68,7 +68,9 @@ pub trait Port: Send {
 pub enum Status {
     /// Carries frames.
     Up,
-    /// There, but administratively down or without carrier.
+    /// Set up, and without a carrier: the cable is out, the other end is down.
+    NoCarrier,
+    /// There, and administratively down.
     Down,
     /// Not there.
     Gone,

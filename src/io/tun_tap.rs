@@ -204,7 +204,8 @@ impl Shared {
     /// asked about from here, and works.
     fn status(&self, name: &str) -> Status {
         match sys::interface_flags(self.questions.as_fd(), name) {
-            Ok(flags) if !flags.running => Status::Down,
+            Ok(flags) if !flags.up => Status::Down,
+            Ok(flags) if !flags.running => Status::NoCarrier,
             _ => Status::Up,
         }
     }

@@ -189,6 +189,9 @@ impl Status {
     pub const DYING: Status = Status(1 << 9);
     /// Its timeout stays as it was set.
     pub const FIXED_TIMEOUT: Status = Status(1 << 10);
+    /// It began at the same moment as another flow with the same original tuple, and was given another
+    /// translation: it is found by its reply tuple only, and not for long.
+    pub const NAT_CLASH: Status = Status(1 << 12);
 
     /// Whether all of `other` is true.
     pub const fn has(self, other: Status) -> bool {

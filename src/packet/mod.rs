@@ -43,20 +43,33 @@ pub struct Packet {
     end: usize,
     /// What is known about the bytes.
     pub meta: Meta,
+    /// Set on a datagram that came in fragments and goes on in the like (`frag_max_size` and the fragment list
+    /// of a kernel's packet). Rare, so it stands apart.
+    pub cut: Option<Box<Cut>>,
+}
+
+/// How a datagram that is in one piece now had been cut.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cut {
+    /// The length of its longest fragment in bytes, IP header included.
+    pub largest: u16,
+    /// The payload bytes of each of its fragments but the first, in the order of their places. The first has
+    /// what they leave.
+    pub later: Box<[u16]>,
 }
 
 impl Packet {
     /// An empty packet over the storage, with `headroom` bytes (at most all of it) before its data.
     pub fn over(storage: Box<[u8]>, headroom: usize) -> Self {
         let start = headroom.min(storage.len());
-        Packet { storage, start, end: start, meta: Meta::default() }
+        Packet { storage, start, end: start, meta: Meta::default(), cut: None }
     }
 
     /// A packet with a copy of `data` in storage of its own, with the usual headroom.
     pub fn from_slice(data: &[u8]) -> Self {
         let mut storage = vec![0; HEADROOM + data.len()].into_boxed_slice();
         storage[HEADROOM..].copy_from_slice(data);
-        Packet { end: storage.len(), storage, start: HEADROOM, meta: Meta::default() }
+        Packet { end: storage.len(), storage, start: HEADROOM, meta: Meta::default(), cut: None }
     }
 
     /// The bytes, from the link-layer header (if any) on.
@@ -143,6 +156,18 @@ impl Packet {
         Some(&mut self.storage[start..l3_at])
     }
 
+    /// Takes `len` bytes out of the L3 header, `at` bytes from its start: what is in front moves up. `false` (and
+    /// no change) if they are not all there. Offsets behind them are for the caller to put right.
+    pub fn take_out(&mut self, at: usize, len: usize) -> bool {
+        let front = usize::from(self.meta.l3) + at;
+        if front + len > self.len() {
+            return false;
+        }
+        self.data_mut().copy_within(..front, len);
+        self.start += len;
+        true
+    }
+
     /// Cuts the data to `len` bytes; no change if it is shorter already.
     pub fn truncate(&mut self, len: usize) {
         self.end = self.end.min(self.start + len);
@@ -173,12 +198,13 @@ impl Packet {
 
     /// The same packet in storage just large enough, for one that will wait long.
     #[must_use]
-    pub fn compact(self, pool: &mut Pool) -> Packet {
+    pub fn compact(mut self, pool: &mut Pool) -> Packet {
         if self.storage.len() <= SMALL || self.len() + HEADROOM > self.storage.len() / 2 {
             return self;
         }
         let mut small = Packet::from_slice(self.data());
         small.meta = self.meta;
+        small.cut = self.cut.take();
         pool.put(self);
         small
     }
@@ -214,6 +240,15 @@ mod tests {
         p.meta.l4 = 9;
         assert!(p.l3().is_empty() && p.l4().is_empty() && p.l3_mut().is_empty() && p.l4_mut().is_empty());
         assert!(p.set_l2_len(0).is_none());
+    }
+
+    #[test]
+    fn taking_out_moves_what_is_in_front() {
+        let mut p = Packet::from_slice(b"l2abXXcd");
+        p.meta.l3 = 2;
+        assert!(p.take_out(2, 2) && p.data() == b"l2abcd" && p.l3() == b"abcd");
+        assert!(!p.take_out(3, 2) && p.data() == b"l2abcd");
+        assert!(p.take_out(2, 2) && p.data() == b"l2ab");
     }
 
     #[test]

@@ -21,8 +21,10 @@ const MAX_PEERS: usize = 1_024;
 
 /// Holds a fragment until its datagram is whole. Whole packets pass.
 pub(super) fn gather(cx: &mut Cx<'_>, p: Packet) -> Option<Packet> {
-    let p = sensible(cx, p)?;
+    let mut p = sensible(cx, p)?;
     if p.meta.frag == Frag::Whole {
+        // How it came matters to nobody here; and an answer is made of it.
+        p.cut = None;
         return Some(p);
     }
     cx.note(&p, || "reassembly: waits for its other fragments".to_owned());
@@ -30,7 +32,8 @@ pub(super) fn gather(cx: &mut Cx<'_>, p: Packet) -> Option<Packet> {
     let p = p.compact(&mut cx.me.pool);
     let mut done = Vec::new();
     cx.live.reassembler.push(p, cx.now, &mut done);
-    let mut p = fragments(cx, done)?;
+    let mut p = fragments(cx, done, |_, _, _| true)?;
+    p.cut = None;
     cx.note(&p, || "reassembly: whole".to_owned());
     if p.meta.net == Net::Ipv6
         && let Err(reason) = ingress::chain(cx, &mut p)
@@ -52,13 +55,17 @@ fn sensible(cx: &mut Cx<'_>, p: Packet) -> Option<Packet> {
     Some(p)
 }
 
-/// Enters into the ledger what became of fragments, and tells their senders. Gives the datagram that
-/// became whole, if one did.
-pub(super) fn fragments(cx: &mut Cx<'_>, done: Vec<Done>) -> Option<Packet> {
+/// Enters into the ledger what became of fragments, and tells their senders where `tells` says so. Gives the
+/// datagram that became whole, if one did.
+pub(super) fn fragments(
+    cx: &mut Cx<'_>,
+    done: Vec<Done>,
+    tells: impl Fn(&Cx<'_>, &Packet, Tell) -> bool,
+) -> Option<Packet> {
     let mut whole = None;
     for d in done {
         match d {
-            Done::Whole { packet, absorbed, .. } => {
+            Done::Whole { packet, absorbed } => {
                 cx.me.counters.event(packet.meta.column, Event::Unparked);
                 for column in absorbed {
                     cx.me.counters.event(column, Event::Unparked);
@@ -69,7 +76,7 @@ pub(super) fn fragments(cx: &mut Cx<'_>, done: Vec<Done>) -> Option<Packet> {
             }
             Done::Dropped { packet, reason, tell } => {
                 cx.me.counters.event(packet.meta.column, Event::Unparked);
-                match tell {
+                match tell.filter(|t| tells(cx, &packet, *t)) {
                     None => {}
                     Some(Tell::ReassemblyTime) => reply::reassembly_exceeded(cx, &packet),
                     Some(Tell::ParameterProblem { pointer }) => {

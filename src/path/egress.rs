@@ -3,7 +3,7 @@
 
 use crate::base::counters::Tally;
 use crate::base::{Column, DropReason, Event, LinkId, Mac};
-use crate::packet::{Csum, Net, Packet, offload, segment};
+use crate::packet::{Csum, Frag, Net, Packet, offload, segment};
 use crate::reassembly::{fragment4, fragment6};
 use crate::wire::{ethernet, ipv4::Ipv4};
 
@@ -22,14 +22,14 @@ pub(super) fn leave(cx: &mut Cx<'_>, p: Packet, hop: Hop) {
         return cx.drop(p, DropReason::LinkDown);
     }
     let mtu = link.mtu as usize;
-    if offload::segment_len(&p) <= mtu {
+    if p.cut.is_none() && offload::segment_len(&p) <= mtu {
         return towards(cx, p, hop);
     }
     cut(cx, p, hop, mtu);
 }
 
-/// A packet larger than the MTU. Those that may not be cut were stopped when they were forwarded, so
-/// what arrives here is IPv4 without DF, or was made by this router.
+/// A packet larger than the MTU, or one that came in fragments. Those that may not be cut were stopped when they
+/// were forwarded, so what else arrives here is IPv4 without DF, or was made by this router.
 #[cold]
 fn cut(cx: &mut Cx<'_>, p: Packet, hop: Hop, mtu: usize) {
     let mut pieces = std::mem::take(&mut cx.me.pieces);
@@ -45,7 +45,10 @@ fn cut(cx: &mut Cx<'_>, p: Packet, hop: Hop, mtu: usize) {
         return;
     }
     let made = match p.meta.net {
-        Net::Ipv4 if Ipv4::new(p.l3()).is_some_and(|ip| ip.dont_fragment()) => Err(p),
+        // Nobody has cut it on its way if its fragments are none larger than they were.
+        Net::Ipv4 if !came_within(&p, mtu) && Ipv4::new(p.l3()).is_some_and(|ip| ip.dont_fragment()) => {
+            Err(p)
+        }
         Net::Ipv4 => fragment4(p, mtu, &mut cx.me.pool, &mut pieces),
         _ => {
             let ident = cx.me.random() as u32;
@@ -53,6 +56,7 @@ fn cut(cx: &mut Cx<'_>, p: Packet, hop: Hop, mtu: usize) {
         }
     };
     match made {
+        Ok(1) => {}
         Ok(n) => {
             cx.tally(Tally::Fragmented);
             cx.me.counters.tally(Tally::Fragments, n as u64);
@@ -61,10 +65,17 @@ fn cut(cx: &mut Cx<'_>, p: Packet, hop: Hop, mtu: usize) {
         Err(p) => cx.drop(p, DropReason::TooBig),
     }
     for piece in pieces.drain(..) {
-        cx.note(&piece, || format!("fragment: {} bytes", piece.l3_len()));
+        if piece.meta.frag != Frag::Whole {
+            cx.note(&piece, || format!("fragment: {} bytes", piece.l3_len()));
+        }
         towards(cx, piece, hop);
     }
     cx.me.pieces = pieces;
+}
+
+/// Whether a packet came in fragments none of which is larger than the MTU.
+pub(super) fn came_within(p: &Packet, mtu: usize) -> bool {
+    p.cut.as_ref().is_some_and(|c| usize::from(c.largest) <= mtu)
 }
 
 fn towards(cx: &mut Cx<'_>, p: Packet, hop: Hop) {

@@ -10,7 +10,7 @@ use crate::base::counters::Tally;
 use crate::packet::{Frag, L2Kind, Net, Packet, offload};
 use crate::wire::{ipv4::Ipv4, ipv4_options, ipv6::Ipv6};
 
-use super::{Cx, Hop, reply, route, source};
+use super::{Cx, Hop, egress, reply, route, source};
 
 /// Checks a packet that is to leave by `hop`, and counts its hop.
 pub(super) fn check(cx: &mut Cx<'_>, p: &mut Packet, hop: &Hop) -> Result<(), DropReason> {
@@ -33,7 +33,7 @@ fn check4(cx: &mut Cx<'_>, p: &mut Packet, mtu: usize, hop: &Hop) -> Result<(), 
         reply::time_exceeded(cx, p);
         return Err(DropReason::TtlExceeded);
     }
-    if ip.dont_fragment() && offload::segment_len(p) > mtu {
+    if ip.dont_fragment() && too_big(p, mtu) {
         reply::too_big(cx, p, mtu);
         return Err(DropReason::TooBig);
     }
@@ -63,7 +63,7 @@ fn check6(cx: &mut Cx<'_>, p: &mut Packet, mtu: usize, hop: &Hop) -> Result<(), 
         reply::beyond_scope(cx, p);
         return Err(DropReason::BeyondScope);
     }
-    if offload::segment_len(p) > mtu {
+    if too_big(p, mtu) {
         reply::too_big(cx, p, mtu);
         return Err(DropReason::TooBig);
     }
@@ -71,6 +71,12 @@ fn check6(cx: &mut Cx<'_>, p: &mut Packet, mtu: usize, hop: &Hop) -> Result<(), 
         ip.decrement_hop_limit();
     }
     Ok(())
+}
+
+/// Whether a packet is larger than the MTU. One that came in fragments leaves in them, so it is their size that counts
+/// (`ip_exceeds_mtu`, `ip6_pkt_too_big`).
+fn too_big(p: &Packet, mtu: usize) -> bool {
+    offload::segment_len(p) > mtu && !egress::came_within(p, mtu)
 }
 
 /// Tells the sender of a shorter way: it and the next hop share the link (RFC 1812 §5.2.7.2, RFC 4861

@@ -19,7 +19,9 @@
 //! Knows nothing of devices, threads or clocks: bytes and the time come in as arguments.
 
 mod arp;
+mod claims;
 mod cx;
+mod defrag;
 mod deliver;
 mod egress;
 mod forward;
@@ -27,14 +29,18 @@ mod hook;
 mod icmp;
 mod ingress;
 mod limit;
+mod nat;
 mod ndp;
 mod queue;
+mod reject;
 mod reply;
 mod resolve;
 mod route;
+mod rules;
 mod source;
 mod tick;
 mod trace;
+mod track;
 
 use std::net::IpAddr;
 
@@ -44,7 +50,7 @@ use crate::packet::{Net, Packet};
 
 pub use cx::{Cx, Listeners, Live, LiveConfig, Local, Snapshot};
 pub use egress::Handed;
-pub use hook::{At, Call, Function, Hooks, Verdict, priority};
+pub use hook::{At, Call, Function, Hooks, Tracking, Verdict, priority};
 pub use limit::Limits;
 pub use queue::Queued;
 pub use tick::{link_changed, poll_timeout, timeout};

@@ -24,7 +24,7 @@ pub(super) struct Piece {
     pub(super) from: usize,
     /// Whether others follow.
     pub(super) more: bool,
-    /// Its length from the L3 header, as it came.
+    /// Its length from the L3 header; what was cut off of its payload does not count.
     pub(super) size: usize,
     /// Whether it must not be cut further.
     pub(super) dont_fragment: bool,

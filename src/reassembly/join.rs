@@ -3,14 +3,13 @@
 use super::datagram::Datagram;
 use super::reassembler::MAX_DATAGRAM;
 use crate::base::Column;
-use crate::packet::{Frag, HEADROOM, Meta, Offload, Packet};
+use crate::packet::{Cut, Frag, HEADROOM, Meta, Offload, Packet};
 use crate::wire::ipv4::{DONT_FRAGMENT, Ipv4};
 use crate::wire::ipv6::{self, Ipv6};
 use crate::wire::ipv6_ext::{self, FragHeader};
 
-/// The whole packet, the length of its longest fragment, the columns of the fragments but the first;
-/// or the fragments, if they make no packet.
-pub(super) type Joined = Result<(Packet, u16, Vec<Column>), Vec<Packet>>;
+/// The whole packet and the columns of the fragments but the first; or the fragments, if they make no packet.
+pub(super) type Joined = Result<(Packet, Vec<Column>), Vec<Packet>>;
 
 /// Makes an IPv4 packet (`ip_frag_reasm`): the first fragment's header, and all payloads.
 pub(super) fn join4(datagram: Datagram) -> Joined {
@@ -79,12 +78,16 @@ where
         whole.meta = Meta { frag: Frag::Whole, offload: Offload::default(), ..first.meta };
         fits.then_some(())?;
         finish(&mut whole)?;
+        let later =
+            parts.iter().skip(1).map(|(.., len)| u16::try_from(*len)).collect::<Result<_, _>>().ok()?;
+        let largest = u16::try_from(largest).unwrap_or(u16::MAX);
+        whole.cut = Some(Box::new(Cut { largest, later }));
         Some(whole)
     };
     match build() {
         Some(whole) => {
             let absorbed = parts.iter().skip(1).map(|(packet, ..)| packet.meta.column).collect();
-            Ok((whole, u16::try_from(largest).unwrap_or(u16::MAX), absorbed))
+            Ok((whole, absorbed))
         }
         None => Err(parts.into_iter().map(|(packet, ..)| packet).collect()),
     }

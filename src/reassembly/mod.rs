@@ -36,11 +36,9 @@ pub enum Done {
     Whole {
         /// The datagram, as if it had never been cut: lengths, flags, checksum and next headers put right,
         /// [`Meta`](crate::packet::Meta) too. It has the column of its first fragment and the ingress of the
-        /// one that came last.
+        /// one that came last. How it had been cut is in [`Packet::cut`]: not more than its longest fragment may
+        /// be sent in one piece where the datagram is forwarded.
         packet: Packet,
-        /// The length of its longest fragment in bytes, IP header included: not more may be sent in one piece
-        /// where the datagram is forwarded. 0 if it never was in fragments.
-        largest: u16,
         /// The columns of the other fragments.
         absorbed: Vec<Column>,
     },

@@ -45,7 +45,7 @@ impl Reassembler {
             Parsed::Whole => {
                 let mut packet = packet;
                 packet.meta.frag = Frag::Whole;
-                out.push(Done::Whole { packet, largest: 0, absorbed: Vec::new() });
+                out.push(Done::Whole { packet, absorbed: Vec::new() });
             }
             Parsed::Invalid(tell) => {
                 out.push(Done::Dropped { packet, reason: DropReason::FragmentInvalid, tell });
@@ -178,10 +178,10 @@ impl Half {
                     Key::V6 { .. } => join6(waiting.datagram),
                 };
                 match joined {
-                    Ok((mut packet, largest, absorbed)) => {
+                    Ok((mut packet, absorbed)) => {
                         packet.meta.ingress = ingress;
                         packet.meta.traced |= traced;
-                        out.push(Done::Whole { packet, largest, absorbed });
+                        out.push(Done::Whole { packet, absorbed });
                     }
                     Err(packets) => drop_all(packets, DropReason::FragmentInvalid, out),
                 }
@@ -302,6 +302,7 @@ fn parse4(packet: &Packet) -> Parsed {
     let key = Key::V4 { src: ip.src(), dst: ip.dst(), ident: ip.ident(), protocol: ip.protocol() };
     let dont_fragment = ip.dont_fragment();
     let place = start..end;
+    let size = header + (end - start);
     Parsed::Fragment(key, Piece { place, from: header, more, size, dont_fragment, ecn: ip.tos() & 3 })
 }
 

@@ -109,7 +109,8 @@ pub(super) fn frag6(ident: u32, from: usize, to: usize, more: bool) -> Packet {
 pub(super) fn short(out: &mut Vec<Done>) -> Vec<String> {
     out.drain(..)
         .map(|done| match done {
-            Done::Whole { packet, largest, absorbed } => {
+            Done::Whole { packet, absorbed } => {
+                let largest = largest(&packet);
                 format!("whole {} largest {largest} absorbed {}", packet.l3_len(), absorbed.len())
             }
             Done::Dropped { reason, tell: None, .. } => reason.name().to_owned(),
@@ -121,6 +122,11 @@ pub(super) fn short(out: &mut Vec<Done>) -> Vec<String> {
             }
         })
         .collect()
+}
+
+/// The length of the longest fragment of what has been put together; 0 for what never was in fragments.
+pub(super) fn largest(packet: &Packet) -> u16 {
+    packet.cut.as_ref().map_or(0, |c| c.largest)
 }
 
 fn at(secs: u64) -> Instant {
@@ -180,11 +186,11 @@ fn an_ipv6_datagram() {
     assert_eq!(w.push(first, 0), NOTHING);
     assert_eq!(w.r.poll_timeout(), at(60));
     w.r.push(frag6(9, 1448, 2000, false), at(0), &mut w.out);
-    let Some(Done::Whole { packet, largest, absorbed }) = w.out.pop() else { panic!() };
+    let Some(Done::Whole { packet, absorbed }) = w.out.pop() else { panic!() };
     let ip = Ipv6::new(packet.l3()).unwrap();
     assert_eq!((ip.payload_len(), ip.next_header()), (2000, proto::UDP));
     assert_eq!(ip.payload(), payload(0, 2000));
-    assert_eq!((largest, absorbed), (1496, vec![Column::Received]));
+    assert_eq!((largest(&packet), absorbed), (1496, vec![Column::Received]));
     assert_eq!((packet.meta.frag, packet.meta.l4, packet.meta.proto), (Frag::Whole, 40, proto::UDP));
     assert_eq!(packet.meta.column, Column::Originated);
 }
@@ -514,7 +520,8 @@ fn df_on_the_longest_fragment_stays_with_the_datagram() {
             edit4(&mut packet, |ip| ip.set_flags_offset(ip.flags_offset() | if df { 0x4000 } else { 0 }));
             w.r.push(packet, at(0), &mut w.out);
         }
-        let Some(Done::Whole { packet, largest: 820, .. }) = w.out.pop() else { panic!() };
+        let Some(Done::Whole { packet, .. }) = w.out.pop() else { panic!() };
+        assert_eq!(largest(&packet), 820);
         assert_eq!(Ipv4::new(packet.l3()).unwrap().dont_fragment(), expected);
     }
 }

@@ -313,6 +313,7 @@ impl Watch {
 fn in_words(status: Status) -> &'static str {
     match status {
         Status::Up => "up",
+        Status::NoCarrier => "no carrier",
         Status::Down => "down",
         Status::Gone => "its device is gone; it is taken up again when one of that name comes back",
     }

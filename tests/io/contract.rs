@@ -270,6 +270,7 @@ fn packet(offload: bool) {
                 (Status::Up, Some(index)) => asked.set_up(index).unwrap(),
                 (Status::Down, Some(index)) => asked.set_down(index).unwrap(),
                 (Status::Gone, Some(index)) => asked.link_del(index).unwrap(),
+                (Status::NoCarrier, _) => unreachable!("the test pulls no cable"),
                 (_, None) => unreachable!("the test deletes what is there"),
             }
         });
@@ -298,6 +299,7 @@ fn tap(offload: bool) {
             (Status::Up, Ok(index)) => admin.set_up(index).unwrap(),
             (Status::Down, Ok(index)) => admin.set_down(index).unwrap(),
             (Status::Gone, Ok(index)) => admin.link_del(index).unwrap(),
+            (Status::NoCarrier, _) => unreachable!("the test pulls no cable"),
             (_, Err(e)) => panic!("the test deletes what is there: {e}"),
         });
         holds(Rig { near, far, set });

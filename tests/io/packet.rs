@@ -392,6 +392,29 @@ fn a_router_mac_of_its_own_is_asked_for_and_forgotten() {
 }
 
 #[test]
+fn a_cable_that_is_out_is_told_from_a_device_that_was_set_down() {
+    let Some(here) = Netns::new() else { return };
+    here.run(|| {
+        let mut n = Netlink::open().unwrap();
+        n.link_add_veth("near", "far", None).unwrap();
+        let (near, far) = (n.link_index("near").unwrap(), n.link_index("far").unwrap());
+        let mut port = open_one(&spec(LinkKind::Packet, "near"));
+        let mut becomes = |status| until(&format!("{status:?}"), || port.check() == status);
+        becomes(Status::Down);
+        n.set_up(near).unwrap();
+        becomes(Status::NoCarrier);
+        n.set_up(far).unwrap();
+        becomes(Status::Up);
+        n.set_down(far).unwrap();
+        becomes(Status::NoCarrier);
+        n.set_down(near).unwrap();
+        becomes(Status::Down);
+        n.link_del(near).unwrap();
+        becomes(Status::Gone);
+    });
+}
+
+#[test]
 fn queues_share_flows_and_agree_between_links() {
     const FLOWS: u16 = 64;
     const ROUNDS: u16 = 20;

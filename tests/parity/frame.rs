@@ -225,6 +225,15 @@ pub(crate) fn tcp(
     b
 }
 
+/// The checksum of SCTP (RFC 9260 §6.8, appendix A), bit by bit.
+pub(crate) fn crc32c(bytes: &[u8]) -> u32 {
+    /// The polynomial 0x1EDC6F41, turned round.
+    const POLYNOMIAL: u32 = 0x82f6_3b78;
+    !bytes.iter().fold(!0, |sum, byte| {
+        (0..8).fold(sum ^ u32::from(*byte), |sum, _| sum >> 1 ^ if sum & 1 != 0 { POLYNOMIAL } else { 0 })
+    })
+}
+
 /// An ICMP message: type, code, the second word, and what follows.
 pub(crate) fn icmp(kind: u8, code: u8, word: u32, data: &[u8]) -> Vec<u8> {
     let mut b = vec![kind, code, 0, 0];

@@ -5,7 +5,14 @@
 
 mod cases;
 mod compare;
+mod family;
 mod frame;
+mod play;
+mod random;
+mod ruled;
+mod same;
+mod script;
+mod side;
 mod twin;
 mod walk;
 

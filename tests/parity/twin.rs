@@ -158,17 +158,7 @@ impl Twin {
 
     /// The kernel forwards, with `settings` on top of the usual.
     pub(crate) fn kernel(name: &'static str, settings: &[(&str, &str)]) -> Self {
-        let mut plan = segments(true);
-        for (path, value) in KERNEL_SETTINGS.iter().chain(settings) {
-            plan = plan.sysctl("router", path, value);
-        }
-        for (to, via, dev) in ROUTES {
-            plan = plan.route_on("router", to.parse().unwrap(), via.parse().unwrap(), dev);
-        }
-        for (to, how) in REFUSALS {
-            plan = plan.refuse("router", to.parse().unwrap(), how);
-        }
-        Twin::new(name, Taps::open(plan.build().unwrap()))
+        Twin::new(name, Taps::open(kernel_plan(settings).build().unwrap()))
     }
 
     /// Sekisho runs, with one worker.
@@ -229,10 +219,25 @@ impl Twin {
     }
 }
 
+/// Segments around a namespace whose kernel is the router, with `settings` on top of the usual.
+pub(crate) fn kernel_plan(settings: &[(&str, &str)]) -> Plan {
+    let mut plan = segments(true);
+    for (path, value) in KERNEL_SETTINGS.iter().chain(settings) {
+        plan = plan.sysctl("router", path, value);
+    }
+    for (to, via, dev) in ROUTES {
+        plan = plan.route_on("router", to.parse().unwrap(), via.parse().unwrap(), dev);
+    }
+    for (to, how) in REFUSALS {
+        plan = plan.refuse("router", to.parse().unwrap(), how);
+    }
+    plan
+}
+
 /// The ends of real wires.
 pub(crate) struct Taps {
-    /// Keeps the namespaces.
-    _lab: Topology,
+    /// The namespaces.
+    pub(crate) lab: Topology,
     taps: Vec<(Port, Wiretap)>,
 }
 
@@ -242,7 +247,7 @@ impl Taps {
             let tap = lab[p.name()].run(|| Wiretap::open("eth0")).unwrap();
             (p, tap)
         });
-        Taps { _lab: lab, taps: taps.into() }
+        Taps { lab, taps: taps.into() }
     }
 }
 
@@ -382,7 +387,7 @@ fn answer(port: Port, bytes: &[u8]) -> Option<Vec<u8>> {
 
 /// What a router says of its own accord, at moments of its own choosing: ARP requests, neighbor and
 /// router solicitations, group reports.
-fn is_chatter(bytes: &[u8]) -> bool {
+pub(crate) fn is_chatter(bytes: &[u8]) -> bool {
     let from_router = Port::ALL.iter().any(|p| bytes.get(6..12) == Some(&p.mac().0));
     let made_there = |src: &[u8]| {
         let src = ipv6(src);

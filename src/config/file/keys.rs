@@ -1,5 +1,7 @@
 //! Every key there is, by section: what a file may hold, and what `docs/config.md` has to explain.
 
+use crate::conntrack::Timeout;
+
 /// A section and the keys that may stand in it.
 #[derive(Debug)]
 pub(in crate::config) struct Section {
@@ -66,39 +68,34 @@ pub(super) const NEIGHBOR: Section = Section { header: "[[neighbor]]", keys: &["
 pub(super) const FIREWALL: Section =
     Section { header: "[firewall]", keys: &["rules4_file", "rules6_file", "rules4", "rules6"] };
 
-pub(super) const CONNTRACK: Section =
-    Section { header: "[conntrack]", keys: &["enable", "max", "profile", "helpers", "timeouts"] };
+pub(super) const CONNTRACK: Section = Section {
+    header: "[conntrack]",
+    keys: &[
+        "enable",
+        "max",
+        "profile",
+        "helpers",
+        "timeouts",
+        // sysctls of Linux, without the words they share
+        "tcp_loose",
+        "tcp_be_liberal",
+        "tcp_max_retrans",
+        "tcp_ignore_invalid_rst",
+        "checksum",
+    ],
+};
 
 /// The sysctls `net.netfilter.nf_conntrack_*_timeout*` of Linux, without the words they share.
-pub(super) const TIMEOUTS: Section = Section {
-    header: "[conntrack.timeouts]",
-    keys: &[
-        "generic",
-        "icmp",
-        "icmpv6",
-        "udp",
-        "udp_stream",
-        "tcp_syn_sent",
-        "tcp_syn_recv",
-        "tcp_established",
-        "tcp_fin_wait",
-        "tcp_close_wait",
-        "tcp_last_ack",
-        "tcp_time_wait",
-        "tcp_close",
-        "tcp_max_retrans",
-        "tcp_unacknowledged",
-        "gre",
-        "gre_stream",
-        "sctp_closed",
-        "sctp_cookie_wait",
-        "sctp_cookie_echoed",
-        "sctp_established",
-        "sctp_shutdown_sent",
-        "sctp_shutdown_recd",
-        "sctp_shutdown_ack_sent",
-        "sctp_heartbeat_sent",
-    ],
+pub(super) const TIMEOUTS: Section = Section { header: "[conntrack.timeouts]", keys: &TIMEOUT_NAMES };
+
+const TIMEOUT_NAMES: [&str; Timeout::ALL.len()] = {
+    let mut names = [""; Timeout::ALL.len()];
+    let mut i = 0;
+    while i < names.len() {
+        names[i] = Timeout::ALL[i].name();
+        i += 1;
+    }
+    names
 };
 
 pub(super) const ICMP: Section = Section { header: "[icmp]", keys: &["rate"] };

@@ -6,6 +6,7 @@ use toml::Spanned;
 use toml::de::{DeArray, DeInteger, DeTable, DeValue};
 
 use super::keys::{SECTIONS, Section};
+use super::lines::lines;
 use crate::config::near::nearest;
 use crate::config::problem::{Sink, quoted};
 
@@ -163,6 +164,19 @@ impl<'t> Table<'t> {
 
     pub(super) fn string(&self, key: &str, sink: &mut Sink<'_>) -> Given<String> {
         self.read(key, "text in quotes", sink, |v| v.as_str().map(str::to_owned))
+    }
+
+    /// A text of several lines, with the line of the file that each stands on. `file` is what the table was read from.
+    pub(super) fn text(&self, key: &str, file: &str, sink: &mut Sink<'_>) -> Given<(String, Vec<usize>)> {
+        let span = self.table.get(key).map_or(0..0, Spanned::span);
+        match self.string(key, sink) {
+            Given::Yes(text) => {
+                let lines = lines(file.get(span).unwrap_or(""), sink.line(text.at));
+                Given::Yes(text.map(|text| (text, lines)))
+            }
+            Given::Unreadable => Given::Unreadable,
+            Given::No => Given::No,
+        }
     }
 
     pub(super) fn bool(&self, key: &str, sink: &mut Sink<'_>) -> Given<bool> {

@@ -339,11 +339,9 @@ name = "gw"
 metrics = "127.0.0.1:9470"
 state = "/var/lib/sekisho/gw"
 user = "nobody"
-[firewall]
-rules4_file = "rules.v4"
-rules6 = ""
 [conntrack]
 enable = "on"
+tcp_max_retrans = 256
 helpers = ["ftp"]
 max = 127
 [conntrack.timeouts]
@@ -358,14 +356,16 @@ tcp_etablished = 3
             "3: [router]: metrics",
             "4: [router]: state",
             "5: [router]: user",
-            "7: [firewall]: rules4_file",
-            "8: [firewall]: rules6",
-            "10: [conntrack]: enable",
-            "11: [conntrack]: helpers",
-            "12: [conntrack]: max",
-            "14: [conntrack.timeouts]: udp",
-            "15: [conntrack.timeouts]: unknown key 'tcp_etablished'; did you mean tcp_established?",
+            "8: [conntrack]: tcp_max_retrans",
+            "9: [conntrack]: helpers",
+            "10: [conntrack]: max",
+            "12: [conntrack.timeouts]: udp",
+            "13: [conntrack.timeouts]: unknown key 'tcp_etablished'; did you mean tcp_established?",
         ]
+    );
+    assert_eq!(
+        said_of("[conntrack]\nmax = 0\nenable = \"on\""),
+        ["3: [conntrack]: enable: \"on\" tracks connections and max = 0 tracks none; remove one of the two"]
     );
     good("[router]\nname = \"gw\"\n[firewall]\n[conntrack]\nmax = 0\nhelpers = []\nenable = \"auto\"");
 }

@@ -1,0 +1,515 @@
+//! The flow table: flows under both their tuples, at most so many, for as long as they live.
+//!
+//! ```text
+//! find:    tuple ─► shard (locked) ─► place (locked) ─► the flow, if its deadline has not passed
+//! insert:  count one ─► both shards (locked): neither tuple there? ─► place, wheel, source list, index
+//! remove:  both shards (locked) ─► place emptied ─► wheel, source list, index ─► count one less
+//! ```
+//!
+//! Whoever inserts or removes holds both shards, so that a flow is under both tuples or under neither for all
+//! who look. A flow past its deadline is as good as gone: it is not found, and makes way; the wheel frees it.
+//!
+//! When the table is full, a flow near the place where the new one's hash points that nobody needs yet
+//! (not ASSURED) makes way; if there is none, the new one is refused. The kernel looks at eight buckets, this
+//! at sixteen groups of four places, each where the hash says; the choice in a group is better than chance: one that was never
+//! answered goes before one that was, and of those the one with the least time left.
+//!
+//! Locks, outermost first: index shards, by number; a source shard or a wheel; a place. The free list's is
+//! taken alone or below the shards.
+
+use std::sync::MutexGuard;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+
+use super::shard::{At, Index, Key, Two};
+use super::slab::{Held, Slab};
+use super::source::Sources;
+use super::wheel::{Look, Wheel, tick_of};
+use super::{Config, Flow, State};
+use crate::base::Instant;
+use crate::packet::flow::Address;
+use crate::packet::{Direction, FlowId, Status, Tuple};
+
+/// All flows. Shared by all workers.
+#[derive(Debug)]
+pub struct Conntrack {
+    pub(super) config: Config,
+    key: Key,
+    index: Index,
+    sources: Sources,
+    slab: Slab,
+    wheels: Box<[Wheel]>,
+    count: AtomicU32,
+    pub(super) counts: Counts,
+}
+
+/// What happened away from the established path.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    inserted: AtomicU64,
+    early_drops: AtomicU64,
+    pub(super) full: AtomicU64,
+    pub(super) clashes_resolved: AtomicU64,
+    pub(super) clashes_dropped: AtomicU64,
+    expired: AtomicU64,
+    removed: AtomicU64,
+}
+
+/// What happened since the table was made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Flows that were put into the table.
+    pub inserted: u64,
+    /// Flows that made way for new ones in a full table.
+    pub early_drops: u64,
+    /// Packets refused because the table was full, and nothing near by could make way.
+    pub full: u64,
+    /// First packets that met their own flow, begun by another packet at the same moment, and joined it.
+    pub clashes_resolved: u64,
+    /// First packets dropped because another flow had taken their tuple meanwhile.
+    pub clashes_dropped: u64,
+    /// Flows whose time was up.
+    pub expired: u64,
+    /// Flows that ended otherwise: reset, reopened, flushed.
+    pub removed: u64,
+}
+
+/// A flow that was found, its place locked.
+pub(super) struct Found<'a> {
+    pub(super) held: MutexGuard<'a, Held>,
+    pub(super) id: FlowId,
+    pub(super) dir: Direction,
+}
+
+/// What became of a flow that was to get into the table.
+pub(super) enum Insertion {
+    /// It is in, under this number.
+    In(FlowId),
+    /// The table is full.
+    Full,
+    /// A tuple is another flow's: this one's.
+    Clash(FlowId, Flow),
+}
+
+/// Under which tuples a flow is to stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Under {
+    Both,
+    /// The original one is another's, with which this flow clashes for the second it lives.
+    ReplyOnly,
+}
+
+impl Conntrack {
+    /// An empty table; the seed is the hash's key and must not be guessable.
+    pub fn new(config: Config, seed: u64) -> Self {
+        let max = config.max.min(super::slab::MOST);
+        Conntrack {
+            key: Key::new(seed),
+            index: Index::new(),
+            sources: Sources::new(),
+            slab: Slab::new(max),
+            wheels: (0..WHEELS).map(|_| Wheel::new()).collect(),
+            count: AtomicU32::new(0),
+            counts: Counts::default(),
+            config: Config { max, ..config },
+        }
+    }
+
+    /// Its sizes and habits.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Flows in the table, those past their deadline that are not freed yet among them.
+    pub fn len(&self) -> usize {
+        self.count.load(Relaxed) as usize
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Bytes taken by flows and indexes.
+    pub fn memory(&self) -> usize {
+        let fixed = size_of::<Self>() + self.wheels.len() * size_of::<Wheel>();
+        fixed + self.slab.memory() + self.index.memory() + self.sources.memory()
+    }
+
+    /// What happened since the table was made.
+    pub fn stats(&self) -> Stats {
+        let c = &self.counts;
+        Stats {
+            inserted: c.inserted.load(Relaxed),
+            early_drops: c.early_drops.load(Relaxed),
+            full: c.full.load(Relaxed),
+            clashes_resolved: c.clashes_resolved.load(Relaxed),
+            clashes_dropped: c.clashes_dropped.load(Relaxed),
+            expired: c.expired.load(Relaxed),
+            removed: c.removed.load(Relaxed),
+        }
+    }
+
+    /// The flow of a number, if it is still there.
+    pub fn get(&self, id: FlowId) -> Option<Flow> {
+        self.slab.tenant(id)?.flow
+    }
+
+    /// Sets the mark of a flow that is still there.
+    pub fn set_mark(&self, id: FlowId, mark: u32) {
+        self.update(id, |flow| flow.mark = mark);
+    }
+
+    /// Changes a flow that is still there, under its lock. What it is found by stays as it is: its tuples, and
+    /// whether its source is translated.
+    pub fn update(&self, id: FlowId, change: impl FnOnce(&mut Flow)) {
+        let Some(mut held) = self.slab.tenant(id) else { return };
+        let Some(flow) = held.flow.as_mut() else { return };
+        let (tuples, nat) = (flow.tuples, flow.status.0 & Status::SRC_NAT.0);
+        change(flow);
+        flow.tuples = tuples;
+        flow.status.0 = flow.status.0 & !Status::SRC_NAT.0 | nat;
+        let deadline = flow.deadline;
+        drop(held);
+        self.look_again(id, deadline);
+    }
+
+    /// The live flow that a tuple belongs to, and in which direction.
+    pub fn find(&self, tuple: &Tuple, now: Instant) -> Option<(FlowId, Direction, Flow)> {
+        let found = self.look_up(tuple, self.hash(tuple), now)?;
+        Some((found.id, found.dir, found.held.flow?))
+    }
+
+    /// Whether a live flow has this tuple, in either direction (`nf_conntrack_tuple_taken`). One that began with
+    /// the tuple `original` too doesn't count: it is the same flow, begun twice at once.
+    pub fn is_taken(&self, tuple: &Tuple, original: &Tuple, now: Instant) -> bool {
+        let found = self.look_up(tuple, self.hash(tuple), now);
+        found.and_then(|f| f.held.flow).is_some_and(|f| f.tuples[0] != *original)
+    }
+
+    /// What another live flow from the same source (protocol, address, port) has its source translated to, of
+    /// several the youngest that `fits`.
+    pub fn source_mapping(
+        &self,
+        original: &Tuple,
+        now: Instant,
+        fits: &mut dyn FnMut(&Address, u16) -> bool,
+    ) -> Option<(Address, u16)> {
+        let same = |t: &Tuple| {
+            (t.src, t.src_port, t.proto, t.v6)
+                == (original.src, original.src_port, original.proto, original.v6)
+        };
+        self.sources.find(&self.slab, self.key.source(original), |at| {
+            let flow = self.slab.held(at)?.flow.filter(|f| f.deadline > now && same(&f.tuples[0]))?;
+            // What the packets leave as is where the answers go; an ICMP query's identifier never moves.
+            let leaves = super::tuple::invert(&flow.tuples[1])?;
+            fits(&leaves.src, leaves.src_port).then_some((leaves.src, leaves.src_port))
+        })
+    }
+
+    /// Ends the TCP flow whose answers have this tuple, if it is over, was source-translated, and `new` can't be
+    /// mistaken for it; says whether it did. For NAT, when it finds hardly a port free.
+    pub fn clear(&self, reply: &Tuple, new: &Flow, now: Instant) -> bool {
+        let Some((id, Direction::Reply, old)) = self.find(reply, now) else { return false };
+        let over = match (&new.state, &old.state) {
+            (State::Tcp(new), State::Tcp(old)) => new.outruns(old),
+            _ => false,
+        };
+        over && old.status.has(Status::SRC_NAT) && !old.status.has(Status::FIXED_TIMEOUT) && self.remove(id)
+    }
+
+    /// Tells every live flow, a thousand copied at a time: no lock is held while `f` runs.
+    pub fn each(&self, now: Instant, f: &mut dyn FnMut(FlowId, &Flow)) {
+        self.sweep(
+            |flow| flow.deadline > now && !flow.status.has(Status::NAT_CLASH),
+            |id, flow| f(id, &flow),
+        );
+    }
+
+    /// Ends a flow; says whether it was there.
+    pub fn remove(&self, id: FlowId) -> bool {
+        let gone = self.take_out(id, |_| true);
+        self.counts.removed.fetch_add(u64::from(gone), Relaxed);
+        gone
+    }
+
+    /// Ends all flows that `which` says yes to; gives how many.
+    pub fn remove_where(&self, now: Instant, which: &dyn Fn(&Flow) -> bool) -> usize {
+        let mut gone = 0;
+        self.sweep(|flow| flow.deadline > now && which(flow), |id, _| gone += usize::from(self.remove(id)));
+        gone
+    }
+
+    /// Frees flows past their deadline, some thousands at most; gives how many. [`poll_timeout`] says when to
+    /// come again.
+    ///
+    /// [`poll_timeout`]: Conntrack::poll_timeout
+    pub fn timeout(&self, now: Instant) -> usize {
+        let mut budget = TURNED;
+        let mut freed = 0;
+        let mut due = Vec::new();
+        for wheel in &self.wheels {
+            if budget == 0 || wheel.due() > now {
+                continue;
+            }
+            let looked = wheel.turn(&self.slab, now, budget, &mut |at| match self.slab.held(at) {
+                Some(held) => match held.flow {
+                    Some(flow) if flow.deadline > now => Look::At(tick_of(flow.deadline)),
+                    Some(_) => {
+                        due.push(FlowId { slot: at, tenant: held.tenant });
+                        Look::Due
+                    }
+                    // Being removed at this moment.
+                    None => Look::Due,
+                },
+                None => Look::Due,
+            });
+            budget -= looked.unwrap_or(0).min(budget);
+            for id in due.drain(..) {
+                freed += usize::from(self.expire(id, now));
+            }
+        }
+        freed
+    }
+
+    /// When [`timeout`](Conntrack::timeout) has something to do; it may be early, and is late by a second at most.
+    pub fn poll_timeout(&self) -> Instant {
+        self.wheels.iter().map(Wheel::due).min().unwrap_or(Instant::FAR_FUTURE)
+    }
+
+    #[inline]
+    pub(super) fn hash(&self, tuple: &Tuple) -> u64 {
+        self.key.tuple(tuple)
+    }
+
+    /// The live flow of a tuple, its place locked.
+    #[inline]
+    pub(super) fn look_up(&self, tuple: &Tuple, hash: u64, now: Instant) -> Option<Found<'_>> {
+        let shard = self.index.lock(hash);
+        let mut found = None;
+        shard.find(hash, |at| {
+            let Some(held) = self.slab.held(at.slot()) else { return false };
+            let is = held.flow.as_ref().is_some_and(|f| f.tuple(at.dir()) == tuple);
+            if is {
+                found = Some((held, at));
+            }
+            is
+        });
+        drop(shard);
+        let (held, at) = found?;
+        let live = held.flow.as_ref().is_some_and(|f| f.deadline > now);
+        let id = FlowId { slot: at.slot(), tenant: held.tenant };
+        live.then_some(Found { held, id, dir: at.dir() })
+    }
+
+    /// Has the wheel look at a flow in time, if its deadline came nearer. The flow's place must not be locked.
+    #[inline]
+    pub(super) fn look_again(&self, id: FlowId, deadline: Instant) {
+        let early = |armed: u32| tick_of(deadline) < armed;
+        if self.slab.slot(id.slot).is_some_and(|s| early(s.armed.load(Relaxed))) {
+            self.wheel(id.slot).bring_forward(&self.slab, id.slot, || {
+                self.slab.tenant(id)?.flow.map(|f| tick_of(f.deadline))
+            });
+        }
+    }
+
+    /// Whether there is room for one more, or somebody who would make way.
+    pub(super) fn has_room(&self, hash: u64, now: Instant) -> bool {
+        self.count.load(Relaxed) < self.config.max || self.makes_way(hash, now).is_some()
+    }
+
+    /// Puts a flow into the table: both its tuples are free then, and it counts.
+    pub(super) fn insert(&self, flow: &Flow, under: Under, now: Instant) -> Insertion {
+        let hashes = flow.tuples.map(|t| self.hash(&t));
+        if !self.reserve(hashes[0], now) {
+            return Insertion::Full;
+        }
+        loop {
+            let mut two = self.index.lock_two(hashes[0], hashes[1]);
+            let stands = [Direction::Original, Direction::Reply]
+                .into_iter()
+                .filter(|dir| under == Under::Both || *dir == Direction::Reply)
+                .find_map(|dir| self.other_under(&mut two, hashes[dir as usize], flow.tuple(dir)));
+            if let Some((id, other)) = stands {
+                drop(two);
+                if other.deadline <= now {
+                    self.expire(id, now);
+                    continue;
+                }
+                self.count.fetch_sub(1, Relaxed);
+                return Insertion::Clash(id, other);
+            }
+            let Some(id) = self.settle(&mut two, flow, under, hashes) else {
+                self.count.fetch_sub(1, Relaxed);
+                return Insertion::Full;
+            };
+            self.counts.inserted.fetch_add(1, Relaxed);
+            return Insertion::In(id);
+        }
+    }
+
+    /// Counts one more, if need be at another's cost.
+    fn reserve(&self, hash: u64, now: Instant) -> bool {
+        loop {
+            let one_more = |n: u32| (n < self.config.max).then_some(n + 1);
+            if self.count.fetch_update(Relaxed, Relaxed, one_more).is_ok() {
+                return true;
+            }
+            let Some(victim) = self.makes_way(hash, now) else { return false };
+            if self.take_out(victim, |f| may_go(f, now)) {
+                self.counts.early_drops.fetch_add(1, Relaxed);
+            }
+        }
+    }
+
+    /// A flow near a hash's place that may make way.
+    fn makes_way(&self, hash: u64, now: Instant) -> Option<FlowId> {
+        let reach = u64::from(self.slab.reach());
+        (1..=GROUPS).find_map(|group| {
+            // Groups stand apart: flows that came at one time, and are worth the same, stand side by side.
+            let start = ((mix(hash ^ group << 32) >> 32) * reach) >> 32;
+            (0..GROUP)
+                .filter_map(|i| {
+                    let at = ((start + i) % reach.max(1)) as u32;
+                    let held = self.slab.held(at)?;
+                    let flow = held.flow.as_ref().filter(|f| may_go(f, now))?;
+                    let answered = flow.deadline > now && flow.status.has(Status::SEEN_REPLY);
+                    Some(((answered, flow.deadline), FlowId { slot: at, tenant: held.tenant }))
+                })
+                .min_by_key(|(worth, _)| *worth)
+                .map(|(_, id)| id)
+        })
+    }
+
+    /// Who stands under a tuple, its shard being locked.
+    fn other_under(&self, two: &mut Two<'_>, hash: u64, tuple: &Tuple) -> Option<(FlowId, Flow)> {
+        let mut other = None;
+        two.of(hash).find(hash, |at| {
+            let Some(held) = self.slab.held(at.slot()) else { return false };
+            let Some(flow) = held.flow.filter(|f| f.tuple(at.dir()) == tuple) else { return false };
+            other = Some((FlowId { slot: at.slot(), tenant: held.tenant }, flow));
+            true
+        });
+        other
+    }
+
+    /// Gives a flow its place, under shards that are locked.
+    fn settle(&self, two: &mut Two<'_>, flow: &Flow, under: Under, hashes: [u64; 2]) -> Option<FlowId> {
+        let at = self.slab.take()?;
+        let tenant = {
+            let mut held = self.slab.held(at)?;
+            held.flow = Some(*flow);
+            held.tenant
+        };
+        self.wheel(at).link(&self.slab, at, tick_of(flow.deadline));
+        if flow.status.has(Status::SRC_NAT) {
+            self.sources.link(&self.slab, self.key.source(&flow.tuples[0]), at);
+        }
+        if under == Under::Both {
+            two.of(hashes[0]).insert(hashes[0], At::new(at, Direction::Original));
+        }
+        two.of(hashes[1]).insert(hashes[1], At::new(at, Direction::Reply));
+        Some(FlowId { slot: at, tenant })
+    }
+
+    /// Takes a flow out of everything, if it is still there and `whether` says so.
+    fn take_out(&self, id: FlowId, whether: impl Fn(&Flow) -> bool) -> bool {
+        let Some(tuples) = self.get(id).map(|f| f.tuples) else { return false };
+        let hashes = tuples.map(|t| self.hash(&t));
+        let mut two = self.index.lock_two(hashes[0], hashes[1]);
+        let flow = {
+            let Some(mut held) = self.slab.tenant(id) else { return false };
+            if !held.flow.as_ref().is_some_and(&whether) {
+                return false;
+            }
+            held.vacate()
+        };
+        for dir in Direction::ALL {
+            two.of(hashes[dir as usize]).remove(hashes[dir as usize], At::new(id.slot, dir));
+        }
+        self.wheel(id.slot).unlink(&self.slab, id.slot);
+        if flow.is_some_and(|f| f.status.has(Status::SRC_NAT)) {
+            self.sources.unlink(&self.slab, self.key.source(&tuples[0]), id.slot);
+        }
+        drop(two);
+        self.slab.give(id.slot);
+        self.count.fetch_sub(1, Relaxed);
+        true
+    }
+
+    /// Frees a flow whose time is up.
+    fn expire(&self, id: FlowId, now: Instant) -> bool {
+        let gone = self.take_out(id, |f| f.deadline <= now);
+        self.counts.expired.fetch_add(u64::from(gone), Relaxed);
+        gone
+    }
+
+    fn wheel(&self, at: u32) -> &Wheel {
+        &self.wheels[at as usize % WHEELS]
+    }
+
+    /// Copies the flows that `which` picks, a stretch of places at a time, and gives them to `f`.
+    fn sweep(&self, which: impl Fn(&Flow) -> bool, mut f: impl FnMut(FlowId, Flow)) {
+        let mut copies = Vec::new();
+        let mut at = 0;
+        while at < self.slab.reach() {
+            for slot in at..(at + SWEPT).min(self.slab.reach()) {
+                let Some(held) = self.slab.held(slot) else { continue };
+                if let Some(flow) = held.flow.filter(|f| which(f)) {
+                    copies.push((FlowId { slot, tenant: held.tenant }, flow));
+                }
+            }
+            at += SWEPT;
+            copies.drain(..).for_each(|(id, flow)| f(id, flow));
+        }
+    }
+
+    /// Whether everything agrees with everything; for tests, while nobody else is about.
+    #[cfg(test)]
+    pub(super) fn check(&self) {
+        let (mut flows, mut entries) = (0, 0);
+        for at in 0..self.slab.reach() {
+            let Some(flow) = self.slab.held(at).unwrap().flow else { continue };
+            flows += 1;
+            for dir in Direction::ALL {
+                let hidden = dir == Direction::Original && flow.status.has(Status::NAT_CLASH);
+                let hash = self.hash(flow.tuple(dir));
+                let found = self.index.lock(hash).find(hash, |e| e == At::new(at, dir));
+                assert_eq!(found.is_some(), !hidden, "{flow:?} {dir:?}");
+                entries += usize::from(!hidden);
+            }
+            let armed = self.slab.slot(at).unwrap().armed.load(Relaxed);
+            assert!(armed <= tick_of(flow.deadline), "{flow:?} is looked at too late: {armed}");
+        }
+        assert_eq!((flows, entries), (self.len(), self.index.entries()));
+        assert!(self.len() <= self.config.max as usize);
+    }
+}
+
+/// Makes each bit of a number depend on every other (the last steps of SplitMix64).
+fn mix(n: u64) -> u64 {
+    let n = (n ^ n >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let n = (n ^ n >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    n ^ n >> 31
+}
+
+/// Whether a flow may make way for another: one that is past its deadline, or was never ASSURED.
+fn may_go(flow: &Flow, now: Instant) -> bool {
+    flow.deadline <= now || !flow.status.has(Status::ASSURED)
+}
+
+/// Wheels: more than threads, so that two seldom meet at one.
+const WHEELS: usize = 16;
+
+/// Flows looked at in one [`Conntrack::timeout`].
+const TURNED: usize = 4096;
+
+/// Places copied at a time for a listing.
+const SWEPT: u32 = 1024;
+
+/// Groups of places looked at for a flow that makes way (the kernel's `NF_CT_EVICTION_RANGE`), and places in a
+/// group.
+const GROUPS: u64 = 16;
+const GROUP: u64 = 4;
+
+#[cfg(test)]
+mod tests;

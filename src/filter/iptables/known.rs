@@ -1,0 +1,101 @@
+//! What iptables knows and we don't: named, so that a ruleset that needs it is told which, and never a rule is ignored.
+
+use crate::filter::rule::Family;
+
+use super::matches::MATCHES;
+use super::spec::{MatchSpec, Of, Spec, TargetSpec};
+use super::targets::TARGETS;
+
+/// Matches not read yet.
+#[rustfmt::skip]
+pub(super) const LATER_MATCHES: &[(&str, Of)] = &[
+    ("ah", Of::Both), ("bpf", Of::Both), ("cgroup", Of::Both), ("cluster", Of::Both), ("connbytes", Of::Both),
+    ("connlabel", Of::Both), ("connlimit", Of::Both), ("cpu", Of::Both), ("dccp", Of::Both), ("devgroup", Of::Both),
+    ("dst", Of::V6), ("esp", Of::Both), ("eui64", Of::V6), ("frag", Of::V6), ("hashlimit", Of::Both), ("hbh", Of::V6),
+    ("helper", Of::Both), ("ipcomp", Of::Both), ("ipv6header", Of::V6), ("ipvs", Of::Both), ("mh", Of::V6),
+    ("nfacct", Of::Both), ("osf", Of::Both), ("owner", Of::Both), ("physdev", Of::Both), ("policy", Of::Both),
+    ("quota", Of::Both), ("rateest", Of::Both), ("realm", Of::V4), ("recent", Of::Both), ("rpfilter", Of::Both),
+    ("rt", Of::V6), ("sctp", Of::Both), ("set", Of::Both), ("socket", Of::Both), ("srh", Of::V6), ("string", Of::Both),
+    ("tcpmss", Of::Both), ("time", Of::Both), ("u32", Of::Both),
+];
+
+/// Targets not read yet.
+#[rustfmt::skip]
+pub(super) const LATER_TARGETS: &[(&str, Of)] = &[
+    ("AUDIT", Of::Both), ("CHECKSUM", Of::Both), ("CLASSIFY", Of::Both), ("CLUSTERIP", Of::V4),
+    ("CONNSECMARK", Of::Both), ("DNPT", Of::V6), ("ECN", Of::V4), ("HMARK", Of::Both), ("IDLETIMER", Of::Both),
+    ("LED", Of::Both), ("NFLOG", Of::Both), ("NFQUEUE", Of::Both), ("QUEUE", Of::Both), ("RATEEST", Of::Both),
+    ("SECMARK", Of::Both), ("SET", Of::Both), ("SNPT", Of::V6), ("SYNPROXY", Of::Both), ("TCPOPTSTRIP", Of::Both),
+    ("TEE", Of::Both), ("TPROXY", Of::Both), ("TRACE", Of::Both), ("ULOG", Of::V4),
+];
+
+/// Tables not read yet.
+pub(super) const LATER_TABLES: &[&str] = &["security"];
+
+/// A match by its name.
+pub(super) fn match_spec(name: &str, family: Family) -> Result<&'static MatchSpec, String> {
+    let name = match name {
+        "icmpv6" | "ipv6-icmp" => "icmp6",
+        name => name,
+    };
+    find(MATCHES, LATER_MATCHES, "match", name, family)
+}
+
+/// A target by its name.
+pub(super) fn target_spec(name: &str, family: Family) -> Result<&'static TargetSpec, String> {
+    find(TARGETS, LATER_TARGETS, "target", name, family)
+}
+
+/// Whether there is a target of that name, ours or not: then no chain may be given it.
+pub(super) fn is_target(name: &str) -> bool {
+    matches!(name, "ACCEPT" | "DROP" | "RETURN")
+        || TARGETS.iter().any(|t| t.name == name)
+        || LATER_TARGETS.iter().any(|(n, _)| *n == name)
+}
+
+/// The name of the match that a protocol brings with it, if iptables has one.
+pub(super) fn of_protocol(number: u8) -> Option<&'static str> {
+    Some(match number {
+        6 => "tcp",
+        17 => "udp",
+        1 => "icmp",
+        58 => "icmp6",
+        33 => "dccp",
+        50 => "esp",
+        51 => "ah",
+        132 => "sctp",
+        135 => "mh",
+        _ => return None,
+    })
+}
+
+/// The options of ours that have that name, by whom they belong to.
+pub(super) fn who_has(option: &str) -> Vec<&'static str> {
+    let has = |options: &[super::spec::Opt]| options.iter().any(|o| o.name == option);
+    let matches = MATCHES.iter().filter(|m| has(m.options)).map(|m| m.name);
+    matches.chain(TARGETS.iter().filter(|t| has(t.options)).map(|t| t.name)).collect()
+}
+
+fn find<T>(
+    ours: &'static [Spec<T>],
+    later: &[(&str, Of)],
+    what: &str,
+    name: &str,
+    family: Family,
+) -> Result<&'static Spec<T>, String> {
+    let other = match family {
+        Family::V4 => "IPv6",
+        Family::V6 => "IPv4",
+    };
+    if let Some(spec) = ours.iter().find(|s| s.name == name) {
+        return match spec.of.has(family) {
+            true => Ok(spec),
+            false => Err(format!("{what} '{name}' is for {other}")),
+        };
+    }
+    Err(match later.iter().find(|(n, _)| *n == name) {
+        Some((_, of)) if of.has(family) => format!("{what} '{name}' is not supported here (yet)"),
+        Some(_) => format!("{what} '{name}' is for {other}, and not supported here (yet)"),
+        None => format!("{what} '{name}' is unknown"),
+    })
+}

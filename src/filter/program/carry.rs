@@ -1,0 +1,55 @@
+//! What a new program takes over from the one before it.
+
+use std::collections::{HashMap, VecDeque};
+
+use crate::filter::rule::Ruleset;
+
+use super::addr::Addr;
+use super::check::Check;
+use super::compile::Code;
+
+/// For each counter of the new rules, in the order of their numbers, the counter of the old rule that is its equal.
+pub(super) fn pairs(new: &Ruleset, old: &Ruleset) -> Vec<Option<usize>> {
+    let mut known: HashMap<_, VecDeque<usize>> = HashMap::new();
+    for (number, words) in words(old).into_iter().enumerate() {
+        known.entry(words).or_default().push_back(number);
+    }
+    let taken = words(new).into_iter().map(|words| known.get_mut(&words).and_then(VecDeque::pop_front));
+    taken.collect()
+}
+
+/// What stands at each counter: table, chain, and what the rule says; nothing for a policy.
+fn words(rules: &Ruleset) -> Vec<(&str, &str, String)> {
+    let mut words = Vec::new();
+    for table in &rules.tables {
+        for chain in &table.chains {
+            words.push((table.name.name(), chain.name.as_str(), String::new()));
+            words.extend(chain.rules.iter().map(|r| {
+                let says = format!("{:?} {:?} {:?}", r.basic, r.matches, r.target);
+                (table.name.name(), chain.name.as_str(), says)
+            }));
+        }
+    }
+    words
+}
+
+/// Hands over what limits and statistics remember. Equal rules have equal checks.
+pub(super) fn memory<A: Addr>(new: &Code<A>, old: &Code<A>, pairs: &[Option<usize>]) {
+    let olds: HashMap<u32, &[Check<A>]> = rules(old).collect();
+    for (counter, checks) in rules(new) {
+        let from = pairs.get(counter as usize).copied().flatten();
+        let Some(before) = from.and_then(|from| olds.get(&(from as u32))) else { continue };
+        for pair in checks.iter().zip(*before) {
+            match pair {
+                (Check::Limit(new), Check::Limit(old)) => new.carry(old),
+                (Check::Nth { nth: new, .. }, Check::Nth { nth: old, .. }) => new.carry(old),
+                _ => {}
+            }
+        }
+    }
+}
+
+fn rules<A: Addr>(code: &Code<A>) -> impl Iterator<Item = (u32, &[Check<A>])> {
+    let chains = code.tables.iter().flatten().flat_map(|t| &t.chains);
+    chains.flat_map(|c| &c.rules).map(|r| (r.counter, &*r.checks))
+}

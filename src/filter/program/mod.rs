@@ -1,0 +1,191 @@
+//! Rules compiled to run.
+//!
+//! ```text
+//!                    ┌─ facts: addresses, protocol, ports, links, state: read once
+//!  run ─► chain ─────┤
+//!          │         └─ cursor: which rule next (index, for long chains)
+//!          ▼
+//!        rule: basic ─► checks ─► count ─► op ─┬─► next rule        (MARK, TOS, LOG, no target …)
+//!                                              ├─► other chain      (jump, goto, RETURN, the end)
+//!                                              └─► verdict          (ACCEPT, DROP, REJECT, NAT; a policy)
+//! ```
+//!
+//! A program gives the same verdicts, the same bytes and the same counts as asking rule after rule would. It knows
+//! nothing of where verdicts lead.
+
+mod act;
+mod addr;
+mod carry;
+mod check;
+mod claims;
+mod compile;
+mod ct;
+mod facts;
+mod index;
+mod links;
+mod log;
+mod mss;
+mod run;
+mod state;
+
+use crate::base::Hook;
+use crate::link::Links;
+use crate::packet::{Net, Packet};
+
+use super::counters::Counters;
+use super::matches::Match;
+use super::problem::Problem;
+use super::rule::{Count, Family, Ruleset, TableName};
+use super::targets::Target;
+use super::verdict::{Env, NatAction, Verdict};
+
+pub use claims::Claim;
+
+use compile::Code;
+
+/// The rules of one family, ready to be asked. Workers share it; what changes in it are counters, and what limits and
+/// statistics remember.
+#[derive(Debug)]
+pub struct Program {
+    rules: Ruleset,
+    code: ByFamily,
+    counters: Counters,
+    /// The line of the first rule that does.
+    needs_conntrack: Option<usize>,
+}
+
+#[derive(Debug)]
+enum ByFamily {
+    V4(Code<u32>),
+    V6(Code<u128>),
+}
+
+impl Program {
+    /// Compiles rules. Links are those of the router the program is for: names of others agree with none.
+    ///
+    /// # Errors
+    /// What reading the text would not have let through: jumps to nowhere and loops of jumps, addresses of the
+    /// other family.
+    pub fn compile(rules: &Ruleset, links: &Links) -> Result<Program, Vec<Problem>> {
+        let code = match rules.family {
+            Family::V4 => ByFamily::V4(compile::compile(rules, links)?),
+            Family::V6 => ByFamily::V6(compile::compile(rules, links)?),
+        };
+        let mut rules = rules.clone();
+        let mut counts = Vec::new();
+        each_count(&mut rules, |count| counts.push(*count));
+        let needs_conntrack = rules
+            .tables
+            .iter()
+            .flat_map(|t| &t.chains)
+            .flat_map(|c| &c.rules)
+            .filter(|r| is_of_conntrack(&r.target) || r.matches.iter().any(asks_conntrack))
+            .map(|r| r.line)
+            .min();
+        Ok(Program { rules, code, counters: Counters::new(counts), needs_conntrack })
+    }
+
+    /// Whether a table was given and has a chain at a hook.
+    pub fn has(&self, table: TableName, hook: Hook) -> bool {
+        match &self.code {
+            ByFamily::V4(code) => code.has(table, hook),
+            ByFamily::V6(code) => code.has(table, hook),
+        }
+    }
+
+    /// Whether a rule makes conntrack necessary: one that asks for a flow's state or mark, that marks flows, or that
+    /// translates. A nat table without such a rule does not, nor does NOTRACK: as in the kernel (`nf_ct_netns_get`).
+    pub fn needs_conntrack(&self) -> bool {
+        self.needs_conntrack.is_some()
+    }
+
+    /// The line of the first rule that does.
+    pub fn conntrack_line(&self) -> Option<usize> {
+        self.needs_conntrack
+    }
+
+    /// Asks a table's chain of the hook the packet is at. A table that was not given, or has no chain there, lets
+    /// everything pass; so it is with packets of the other family.
+    #[inline]
+    pub fn run<E: Env>(&self, table: TableName, packet: &mut Packet, env: &mut E) -> Verdict {
+        let lane = self.counters.lane(env.lane());
+        match (&self.code, packet.meta.net) {
+            (ByFamily::V4(code), Net::Ipv4) => code.run(table, lane, packet, env),
+            (ByFamily::V6(code), Net::Ipv6) => code.run(table, lane, packet, env),
+            _ => Verdict::Accept,
+        }
+    }
+
+    /// The rules, with the counters as they stand.
+    pub fn ruleset(&self) -> Ruleset {
+        let mut rules = self.rules.clone();
+        let mut counts = self.counters.read().into_iter();
+        each_count(&mut rules, |count| *count = counts.next().unwrap_or_default());
+        rules
+    }
+
+    /// Sets all counters to zero.
+    pub fn zero(&self) {
+        self.counters.zero();
+    }
+
+    /// Takes over what equal rules of another program have counted and remember: those of the same chain with the
+    /// same words, whatever stands between them. Policies' counters too.
+    pub fn carry(&self, old: &Program) {
+        let pairs = carry::pairs(&self.rules, &old.rules);
+        match (&self.code, &old.code) {
+            (ByFamily::V4(new), ByFamily::V4(old)) => carry::memory(new, old, &pairs),
+            (ByFamily::V6(new), ByFamily::V6(old)) => carry::memory(new, old, &pairs),
+            _ => return,
+        }
+        let (mut counts, old) = (self.counters.read(), old.counters.read());
+        for (new, from) in pairs.iter().enumerate() {
+            if let Some(count) = from.and_then(|from| old.get(from)) {
+                counts[new] = *count;
+            }
+        }
+        self.counters.set(counts);
+    }
+
+    /// What DNAT and REDIRECT rules wait at in PREROUTING.
+    pub fn claimed(&self) -> Vec<Claim> {
+        claims::claims(&self.rules)
+    }
+}
+
+/// Every counter of a ruleset in the order of their numbers.
+fn each_count(rules: &mut Ruleset, mut f: impl FnMut(&mut Count)) {
+    for chain in rules.tables.iter_mut().flat_map(|t| &mut t.chains) {
+        f(&mut chain.counters);
+        chain.rules.iter_mut().for_each(|r| f(&mut r.counters));
+    }
+}
+
+fn asks_conntrack(m: &Match) -> bool {
+    matches!(m, Match::Conntrack(_) | Match::State(_) | Match::Connmark(_))
+}
+
+fn is_of_conntrack(target: &Target) -> bool {
+    matches!(
+        target,
+        Target::Connmark(_)
+            | Target::Snat(_)
+            | Target::Dnat(_)
+            | Target::Masquerade(_)
+            | Target::Redirect(_)
+            | Target::Netmap { .. }
+    )
+}
+
+/// The target's name, for traces.
+fn nat_name(action: &NatAction) -> &'static str {
+    match action {
+        NatAction::Snat(_) => "SNAT",
+        NatAction::Dnat(_) => "DNAT",
+        NatAction::Masquerade(_) => "MASQUERADE",
+        NatAction::Redirect(_) => "REDIRECT",
+    }
+}
+
+#[cfg(test)]
+mod tests;

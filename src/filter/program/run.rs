@@ -1,0 +1,231 @@
+//! A packet's way through a table: `ipt_do_table` and `ip6t_do_table`.
+
+use crate::base::Hook;
+use crate::filter::counters::Lane;
+use crate::filter::rule::{Policy, TableName};
+use crate::filter::verdict::{Env, RuleRef, Verdict};
+use crate::packet::Packet;
+
+use super::addr::Addr;
+use super::check::{Flow, Hotdrop};
+use super::compile::{Chain, Code, Op, Rule, Table, netmap_action, not};
+use super::facts::{self, Facts};
+use super::index::Cursor;
+use super::{act, mss};
+
+/// Where to go on when a chain comes to its end.
+#[derive(Debug, Clone, Copy, Default)]
+struct Frame {
+    chain: u32,
+    rule: u32,
+}
+
+/// As many jumps are gone back without a list of their own on the heap; nobody writes as many.
+const FRAMES: usize = 16;
+
+impl<A: Addr> Code<A> {
+    /// Whether a table has a chain at a hook.
+    pub(super) fn has(&self, table: TableName, hook: Hook) -> bool {
+        self.tables[table as usize].as_ref().is_some_and(|t| t.entry[hook as usize].is_some())
+    }
+
+    /// What the table says.
+    #[inline]
+    pub(super) fn run<E: Env>(&self, name: TableName, lane: &Lane, p: &mut Packet, env: &mut E) -> Verdict {
+        let Some(table) = &self.tables[name as usize] else { return Verdict::Accept };
+        let Some(entry) = table.entry[env.hook() as usize] else { return Verdict::Accept };
+        let Some(facts) = Facts::read(p, env) else { return Verdict::Accept };
+        let mut run = Run {
+            code: self,
+            name,
+            table,
+            lane,
+            facts,
+            flow: Flow::default(),
+            p,
+            env,
+            verdict: Verdict::Accept,
+        };
+        if table.depth <= FRAMES {
+            run.walk(entry, &mut [Frame::default(); FRAMES]);
+        } else {
+            run.walk(entry, &mut vec![Frame::default(); table.depth]);
+        }
+        run.verdict
+    }
+
+    #[inline]
+    fn basic(&self, r: &Rule<A>, f: &Facts<A>) -> Result<bool, Hotdrop> {
+        let end = |addr: A, (value, mask): (A, A), bit: u8| (addr & mask == value) == (r.flags & bit == 0);
+        if !end(f.src, r.src, not::SRC)
+            || !end(f.dst, r.dst, not::DST)
+            || r.in_links != 0 && !self.in_set(r.in_links, f.in_link)
+            || r.out_links != 0 && !self.in_set(r.out_links, f.out_link)
+        {
+            return Ok(false);
+        }
+        if let Some(proto) = r.proto
+            && (f.proto.ok_or(Hotdrop)? == proto) != (r.flags & not::PROTO == 0)
+        {
+            return Ok(false);
+        }
+        // Only IPv4 knows rules about fragments.
+        Ok(r.flags & (not::FRAG | not::NOT_FRAG) == 0 || (f.frag != 0) == (r.flags & not::FRAG != 0))
+    }
+
+    #[inline]
+    fn in_set(&self, set: u32, place: usize) -> bool {
+        self.link_sets.get(set as usize).is_some_and(|s| s.has(place))
+    }
+}
+
+/// What a walk through one table holds.
+struct Run<'a, A, E> {
+    code: &'a Code<A>,
+    name: TableName,
+    table: &'a Table<A>,
+    lane: &'a Lane,
+    facts: Facts<A>,
+    flow: Flow,
+    p: &'a mut Packet,
+    env: &'a mut E,
+    verdict: Verdict,
+}
+
+/// What a rule's target leads to.
+enum Step {
+    Next,
+    Into(u32),
+    /// Into a chain, to come back.
+    Call(u32),
+    Back,
+    /// The verdict stands in the run.
+    End,
+}
+
+impl<A: Addr, E: Env> Run<'_, A, E> {
+    /// From the first rule of a chain to the verdict. `frames` are as many as jumps can be deep.
+    #[inline]
+    fn walk(&mut self, entry: u32, frames: &mut [Frame]) {
+        let table = self.table;
+        let chain_at = |n: u32| &table.chains[n as usize];
+        let (mut at, mut deep) = (entry, 0);
+        let mut chain = chain_at(at);
+        let mut cursor = Cursor::enter(chain, &self.facts);
+        loop {
+            let step = match cursor.next(chain, &self.facts) {
+                Some(n) => match self.rule(chain, n) {
+                    Ok(step) => step,
+                    Err(Hotdrop) => self.end(chain, n + 1, Verdict::Drop, "hotdrop"),
+                },
+                None => Step::Back,
+            };
+            match step {
+                Step::Next => continue,
+                Step::End => return,
+                Step::Call(to) => {
+                    // Compiling has counted how many there can be.
+                    let Some(frame) = frames.get_mut(deep) else {
+                        self.verdict = Verdict::Drop;
+                        return;
+                    };
+                    *frame = Frame { chain: at, rule: cursor.behind() };
+                    deep += 1;
+                    at = to;
+                    chain = chain_at(at);
+                    cursor = Cursor::enter(chain, &self.facts);
+                }
+                Step::Into(to) => {
+                    at = to;
+                    chain = chain_at(at);
+                    cursor = Cursor::enter(chain, &self.facts);
+                }
+                Step::Back if deep == 0 => return self.policy(entry),
+                Step::Back => {
+                    deep -= 1;
+                    at = frames[deep].chain;
+                    chain = chain_at(at);
+                    cursor = Cursor::resume(chain, frames[deep].rule, &self.facts);
+                }
+            }
+        }
+    }
+
+    /// Asks one rule, and does what it says if it agrees.
+    #[inline]
+    fn rule(&mut self, chain: &Chain<A>, n: u32) -> Result<Step, Hotdrop> {
+        let rule = &chain.rules[n as usize];
+        if !self.code.basic(rule, &self.facts)? {
+            return Ok(Step::Next);
+        }
+        for check in &rule.checks {
+            if !check.agrees(&self.facts, self.p, &mut self.flow, self.env)? {
+                return Ok(Step::Next);
+            }
+        }
+        self.lane.count(rule.counter, self.p.l3_len() as u64);
+        let end = |run: &mut Self, verdict, says: &str| run.end(chain, n + 1, verdict, says);
+        Ok(match &rule.op {
+            Op::None => Step::Next,
+            Op::Accept => end(self, Verdict::Accept, "ACCEPT"),
+            Op::Drop => end(self, Verdict::Drop, "DROP"),
+            Op::Return => Step::Back,
+            Op::Jump(to) => Step::Call(*to),
+            Op::Goto(to) => Step::Into(*to),
+            Op::Reject(with) => end(self, Verdict::Reject(*with), "REJECT"),
+            Op::Nat(action) => end(self, Verdict::Nat(**action), super::nat_name(action)),
+            Op::Netmap(range) => {
+                let action = netmap_action(**range, self.env.hook());
+                end(self, Verdict::Nat(action), "NETMAP")
+            }
+            Op::Mss(how) => match mss::set(*how, self.p, &self.facts, self.env) {
+                Ok(()) => Step::Next,
+                Err(Hotdrop) => end(self, Verdict::Drop, "DROP by TCPMSS"),
+            },
+            other => {
+                self.change(other);
+                Step::Next
+            }
+        })
+    }
+
+    /// The targets after which the packet goes on.
+    fn change(&mut self, op: &Op) {
+        match op {
+            Op::Mark(m) => self.p.meta.mark = act::xmark(self.p.meta.mark, *m),
+            Op::Connmark(how) => act::connmark(self.p, *how, &mut self.flow, self.env),
+            Op::Tos(m) => act::change_tos::<A>(self.p, *m),
+            Op::Hops(how) => act::set_hops::<A>(self.p, *how),
+            Op::Notrack => {
+                act::notrack(self.p);
+                self.facts.state = facts::state(self.p);
+            }
+            Op::Log(log) => super::log::write(log, self.p, self.env),
+            _ => {}
+        }
+    }
+
+    /// The end of a built-in chain.
+    fn policy(&mut self, entry: u32) {
+        let chain = &self.table.chains[entry as usize];
+        let Some((policy, counter)) = chain.policy else { return };
+        self.lane.count(counter, self.p.l3_len() as u64);
+        match policy {
+            Policy::Accept => self.end(chain, 0, Verdict::Accept, "ACCEPT"),
+            Policy::Drop => self.end(chain, 0, Verdict::Drop, "DROP"),
+        };
+    }
+
+    #[inline]
+    fn end(&mut self, chain: &Chain<A>, number: u32, verdict: Verdict, says: &str) -> Step {
+        if self.p.meta.traced {
+            self.env.decided(
+                self.p,
+                RuleRef { table: self.name, chain: &chain.name, number: number as usize },
+                says,
+            );
+        }
+        self.verdict = verdict;
+        Step::End
+    }
+}

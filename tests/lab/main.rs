@@ -1,5 +1,6 @@
 //! The router between real hosts: `sekisho run` in a namespace, kernels on either side of it.
 
+mod firewall;
 mod gateway;
 mod life;
 mod links;

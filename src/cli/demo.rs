@@ -166,7 +166,8 @@ fn build() -> Result<Topology, Failure> {
     let ip = |text: &str| text.parse().map_err(|e| Failure(format!("{text}: {e}")));
     let client = End::new("client", "eth0").address(net("10.1.0.2/24")?).address(net("fd01::2/64")?);
     let mut outside = End::new("outside", "eth0").mtu(FAR_MTU);
-    for host in ["203.0.113.80/24", "203.0.113.66/24", "2001:db8::80/64", "2001:db8::66/64"] {
+    // What begins outside has the first address: it is the stranger who begins things there.
+    for host in ["203.0.113.66/24", "203.0.113.80/24", "2001:db8::66/64", "2001:db8::80/64"] {
         outside = outside.address(net(host)?);
     }
     let plan = Plan::new()

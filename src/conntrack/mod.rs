@@ -16,7 +16,6 @@ mod flow;
 mod icmp;
 pub mod nat;
 mod protocol;
-mod reuse;
 pub mod sctp;
 mod shard;
 mod slab;

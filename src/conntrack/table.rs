@@ -24,7 +24,7 @@ use super::shard::{At, Index, Key, Two};
 use super::slab::{Held, Slab};
 use super::source::Sources;
 use super::wheel::{Look, Wheel, tick_of};
-use super::{Config, Flow};
+use super::{Config, Flow, State};
 use crate::base::Instant;
 use crate::packet::flow::Address;
 use crate::packet::{Direction, FlowId, Status, Tuple};
@@ -204,6 +204,17 @@ impl Conntrack {
             let leaves = super::tuple::invert(&flow.tuples[1])?;
             fits(&leaves.src, leaves.src_port).then_some((leaves.src, leaves.src_port))
         })
+    }
+
+    /// Ends the TCP flow whose answers have this tuple, if it is over, was source-translated, and `new` can't be
+    /// mistaken for it; says whether it did. For NAT, when it finds hardly a port free.
+    pub fn clear(&self, reply: &Tuple, new: &Flow, now: Instant) -> bool {
+        let Some((id, Direction::Reply, old)) = self.find(reply, now) else { return false };
+        let over = match (&new.state, &old.state) {
+            (State::Tcp(new), State::Tcp(old)) => new.outruns(old),
+            _ => false,
+        };
+        over && old.status.has(Status::SRC_NAT) && !old.status.has(Status::FIXED_TIMEOUT) && self.remove(id)
     }
 
     /// Tells every live flow, a thousand copied at a time: no lock is held while `f` runs.

@@ -24,7 +24,7 @@ const ATTEMPTS: [(&str, Attempt); 7] = [
     ("TCP to the host inside", |lab| tcp(lab, &lab["client"], CLIENT)),
     ("UDP to the host inside", |lab| udp(lab, STRANGER, CLIENT)),
     ("ping the host inside", |lab| ping(lab, STRANGER, CLIENT)),
-    ("TCP to the gateway's echo service", |lab| service(lab, FAR)),
+    ("TCP to the gateway's own service", |lab| service(lab, FAR)),
     ("ping the gateway", |lab| ping(lab, STRANGER, FAR)),
     ("UDP to the host inside, IPv6", |lab| udp(lab, STRANGER6, CLIENT6)),
     ("ping the host inside, IPv6", |lab| ping(lab, STRANGER6, CLIENT6)),

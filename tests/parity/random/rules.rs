@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::strategy::Union;
 
-use super::Family;
+use crate::family::Family;
 
 /// Rules of one family.
 pub(super) fn ruleset(family: Family) -> BoxedStrategy<String> {
@@ -119,7 +119,7 @@ fn one_of(all: &[&str]) -> BoxedStrategy<String> {
 
 /// Puts the family's addresses in: `$l10` is station 10 of the lan.
 fn addressed(family: Family, all: &[&str]) -> BoxedStrategy<String> {
-    select(all.iter().map(|s| family.address(s)).collect::<Vec<_>>()).boxed()
+    select(all.iter().map(|s| family.rules(s)).collect::<Vec<_>>()).boxed()
 }
 
 fn protocol(family: Family) -> BoxedStrategy<String> {

@@ -141,7 +141,14 @@ impl Side for Kernel {
 }
 
 /// Habits as they are by default, and no limits that would tell a second run from the first.
-const SETTINGS: [(&str, &str); 15] = [
+const SETTINGS: [(&str, &str); 21] = [
+    // A datagram that is never whole is not spoken of while another script plays.
+    ("net/ipv4/ipfrag_time", "86400"),
+    ("net/ipv4/ipfrag_high_thresh", "1000000000"),
+    ("net/ipv6/ip6frag_time", "86400"),
+    ("net/ipv6/ip6frag_high_thresh", "1000000000"),
+    ("net/netfilter/nf_conntrack_frag6_timeout", "86400"),
+    ("net/netfilter/nf_conntrack_frag6_high_thresh", "1000000000"),
     ("net/ipv4/icmp_ratelimit", "0"),
     ("net/ipv4/icmp_msgs_per_sec", "100000000"),
     ("net/ipv4/icmp_msgs_burst", "1000000"),

@@ -80,7 +80,7 @@ pub struct Live {
     /// Half-done datagrams that conntrack waits for.
     pub defrag: Reassembler,
     /// The flows.
-    pub conntrack: Conntrack,
+    pub conntrack: Arc<Conntrack>,
     /// Which links are up.
     pub states: LinkStates,
     /// Rate limits on ICMP.
@@ -104,7 +104,7 @@ impl Live {
             dad: Dad::new(neighbor::DadConfig::default(), seed.rotate_left(8)),
             reassembler: Reassembler::new(reassembly.clone()),
             defrag: Reassembler::new(reassembly),
-            conntrack: Conntrack::new(conntrack, seed.rotate_left(41)),
+            conntrack: Arc::new(Conntrack::new(conntrack, seed.rotate_left(41))),
             states: LinkStates::new(links),
             limits: Limits::new(seed ^ 0x1c3b),
             tracer: Tracer::default(),

@@ -12,8 +12,6 @@ mod reject;
 mod states;
 mod targets;
 
-use std::time::Duration;
-
 use sekisho::lab::isolate;
 
 use crate::family::Family;
@@ -110,7 +108,8 @@ impl Case {
         for line in played.counters.lines().filter(|l| self.is_battery && l.contains(" -A ")) {
             // "v4 filter [5:204] -A FORWARD …"
             let words: Vec<&str> = line.split(' ').collect();
-            let count = words[2].trim_start_matches('[').split(':').next().and_then(|n| n.parse::<u64>().ok());
+            let count =
+                words[2].trim_start_matches('[').split(':').next().and_then(|n| n.parse::<u64>().ok());
             let (count, chain) = (count.unwrap_or(0), format!("{} {}", words[1], words[4]));
             if most.0 != chain {
                 // The first of a chain matches everything, and says how much that is.

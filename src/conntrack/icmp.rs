@@ -5,6 +5,7 @@ use super::protocol::sum_fails;
 use super::{Config, tuple};
 use crate::base::Hook;
 use crate::packet::{Net, Packet, Tuple};
+use crate::wire::ipv6::Ipv6;
 use crate::wire::{icmpv4, icmpv6, proto};
 
 /// What an ICMP message is to conntrack.
@@ -46,6 +47,8 @@ pub(super) fn look(p: &Packet, hook: Hook, config: &Config) -> Looked {
                         Looked::Invalid
                     } else if is_discovery(*kind) {
                         Looked::Untracked
+                    } else if *kind == icmpv6::REDIRECT {
+                        redirect(p)
                     } else if *kind < icmpv6::ECHO {
                         Looked::Error
                     } else {
@@ -69,6 +72,17 @@ pub(super) fn about(p: &Packet) -> Option<Tuple> {
         _ => l3.get(24..40)? == &quoted.src[..],
     };
     concerned.then(|| tuple::invert(&quoted))?
+}
+
+/// A redirect counts as an error about what it quotes, if it comes from a neighbor as it must (RFC 4861 §8.1) and
+/// its first option is the quote. What is no redirect known is of no flow.
+fn redirect(p: &Packet) -> Looked {
+    let neighbor =
+        Ipv6::new(p.l3()).is_some_and(|ip| ip.hop_limit() == 255 && ip.src().is_unicast_link_local());
+    match (p.l4().get(1), p.l4().get(tuple::REDIRECT_LEN..)) {
+        (Some(0), Some([tuple::REDIRECTED_HEADER, len, ..])) if neighbor && *len != 0 => Looked::Error,
+        _ => Looked::Invalid,
+    }
 }
 
 /// Neighbor discovery (RFC 4861) and listener discovery (RFC 2710, RFC 3810), but for redirects.

@@ -24,7 +24,7 @@ use super::shard::{At, Index, Key, Two};
 use super::slab::{Held, Slab};
 use super::source::Sources;
 use super::wheel::{Look, Wheel, tick_of};
-use super::{Config, Flow};
+use super::{Config, Flow, State};
 use crate::base::Instant;
 use crate::packet::flow::Address;
 use crate::packet::{Direction, FlowId, Status, Tuple};
@@ -206,6 +206,17 @@ impl Conntrack {
         })
     }
 
+    /// Ends the TCP flow whose answers have this tuple, if it is over, was source-translated, and `new` can't be
+    /// mistaken for it; says whether it did. For NAT, when it finds hardly a port free.
+    pub fn clear(&self, reply: &Tuple, new: &Flow, now: Instant) -> bool {
+        let Some((id, Direction::Reply, old)) = self.find(reply, now) else { return false };
+        let over = match (&new.state, &old.state) {
+            (State::Tcp(new), State::Tcp(old)) => new.outruns(old),
+            _ => false,
+        };
+        over && old.status.has(Status::SRC_NAT) && !old.status.has(Status::FIXED_TIMEOUT) && self.remove(id)
+    }
+
     /// Tells every live flow, a thousand copied at a time: no lock is held while `f` runs.
     pub fn each(&self, now: Instant, f: &mut dyn FnMut(FlowId, &Flow)) {
         self.sweep(
@@ -355,8 +366,7 @@ impl Conntrack {
         let reach = u64::from(self.slab.reach());
         (1..=GROUPS).find_map(|group| {
             // Groups stand apart: flows that came at one time, and are worth the same, stand side by side.
-            let fair = hash.wrapping_mul(2 * group + 1).rotate_left(17) & 0xffff_ffff;
-            let start = (fair * reach) >> 32;
+            let start = ((mix(hash ^ group << 32) >> 32) * reach) >> 32;
             (0..GROUP)
                 .filter_map(|i| {
                     let at = ((start + i) % reach.max(1)) as u32;
@@ -473,6 +483,13 @@ impl Conntrack {
         assert_eq!((flows, entries), (self.len(), self.index.entries()));
         assert!(self.len() <= self.config.max as usize);
     }
+}
+
+/// Makes each bit of a number depend on every other (the last steps of SplitMix64).
+fn mix(n: u64) -> u64 {
+    let n = (n ^ n >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let n = (n ^ n >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    n ^ n >> 31
 }
 
 /// Whether a flow may make way for another: one that is past its deadline, or was never ASSURED.

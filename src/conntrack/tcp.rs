@@ -216,9 +216,22 @@ impl State {
         self.lives_on(kind, old, status, cfg)
     }
 
+    /// Whether this connection, of which the first SYN was seen, can't be mistaken for an old one between the same
+    /// ends: that one is over, and the sequence numbers are beyond it (`nf_nat_used_tuple_harder`).
+    pub fn outruns(&self, old: &State) -> bool {
+        self.phase == Phase::SynSent
+            && matches!(old.phase, Phase::TimeWait | Phase::Close | Phase::SynSent2)
+            && after(self.sides[0].end, old.sides[0].end)
+    }
+
     /// Where it stands.
     pub fn phase(&self) -> Phase {
         self.phase
+    }
+
+    /// Behind the last sequence number that was sent in a direction.
+    pub fn end(&self, dir: Direction) -> u32 {
+        self.sides[dir as usize].end
     }
 
     /// Its name in listings.
@@ -310,8 +323,11 @@ impl State {
             // It may be true: what the other end says will show.
             new = self.phase;
         }
-        let answers_unbelieved = status.has(Status::SEEN_REPLY) && last.kind == Kind::Syn
-            || !status.has(Status::ASSURED) && last.kind == Kind::Ack;
+        let answers_unbelieved = match last.kind {
+            Kind::Syn => status.has(Status::SEEN_REPLY) && last.dir != dir,
+            Kind::Ack => !status.has(Status::ASSURED),
+            _ => false,
+        };
         let answers_old_ack = self.phase == Phase::SynSent
             && last.kind == Kind::Ack
             && last.dir == Direction::Reply

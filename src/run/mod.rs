@@ -87,7 +87,7 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
     let (rib, fib) = config.routing(&links)?;
     let services = Services { echo: config.services.echo, discard: config.services.discard };
     let snapshot = Snapshot {
-        listeners: Listeners { udp: services.ports() },
+        listeners: Listeners { udp: services.ports(), tcp: services.ports() },
         fib: Arc::new(fib),
         icmp_rate: config.icmp.rate,
         hooks: Hooks::default(),

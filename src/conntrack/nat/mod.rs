@@ -39,7 +39,7 @@ use crate::packet::{Direction, Manip, NatRange, Status, Tuple};
 use super::Flow;
 
 pub use error::translate_error;
-pub use setup::{bind, setup};
+pub use setup::{bind, may_give_way, setup};
 pub use translate::translate;
 
 /// What the choice of a translation asks of the flows that are there, and of the router.
@@ -61,8 +61,8 @@ pub trait Taken {
     /// taken for the service's, or the other way round (CVE-2021-3773).
     fn reserved(&self, original: &Tuple, addr: IpAddr, port: u16) -> bool;
 
-    /// Ends the TCP flow whose reply tuple this is, if it is over and `new` can't be mistaken for it; says whether it did.
-    /// Asked where hardly a port is left.
+    /// Ends the flow whose reply tuple this is, if it [`may_give_way`] to the new one; says whether it did. Asked where
+    /// hardly a port is left.
     fn clear(&self, reply: &Tuple, new: &Flow) -> bool;
 }
 

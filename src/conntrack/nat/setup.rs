@@ -11,9 +11,10 @@
 //! A destination that has no port of its own is not refused: the source, decided later, may make the difference.
 
 use crate::base::DropReason;
-use crate::conntrack::Flow;
+use crate::conntrack::tcp::Phase;
+use crate::conntrack::{Flow, State};
 use crate::packet::flow::{Address, unpack};
-use crate::packet::{Manip, NatRange, Status, Tuple};
+use crate::packet::{Direction, Manip, NatRange, Status, Tuple};
 use crate::wire::proto;
 
 use super::{Taken, is_done, pool};
@@ -63,6 +64,20 @@ pub fn bind(
     random: &mut impl FnMut() -> u64,
 ) -> Result<bool, DropReason> {
     setup(flow, &NatRange::default(), manip, taken, random)
+}
+
+/// Whether a TCP flow may end so that a new one can have its reply tuple: it is over, its source is translated, and the
+/// new one's sequence numbers are beyond its own, so that none of its late answers is taken for one of the new
+/// (`nf_nat_may_kill`, `nf_seq_has_advanced`).
+pub fn may_give_way(old: &Flow, new: &Flow) -> bool {
+    let (State::Tcp(was), State::Tcp(is)) = (old.state, new.state) else { return false };
+    let dir = Direction::Original;
+    let advanced = is.end(dir).wrapping_sub(was.end(dir)).cast_signed() > 0;
+    is.phase() == Phase::SynSent
+        && was.phase() >= Phase::TimeWait
+        && advanced
+        && old.status.has(Status::SRC_NAT)
+        && old.status.0 & (Status::FIXED_TIMEOUT.0 | Status::DYING.0) == 0
 }
 
 /// What of a tuple is to be chosen besides the address.

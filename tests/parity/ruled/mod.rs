@@ -17,6 +17,7 @@ use sekisho::lab::isolate;
 use crate::family::Family;
 use crate::play::{Played, play_surely};
 use crate::side::kernel::Kernel;
+use crate::side::ours::Ours;
 use crate::side::{Rules, Side};
 
 /// A ruleset and what is sent.
@@ -150,6 +151,16 @@ fn ruled_two_kernels() {
     isolate::test(|| {
         let (mut a, mut b) = (Kernel::new("kernel", &[]), Kernel::new("its twin", &[]));
         let bad = run([&mut a, &mut b], &chosen(), false);
+        assert!(bad.is_empty(), "{}", bad.join("\n"));
+    });
+}
+
+/// The kernel beside the walk, with rules.
+#[test]
+fn ruled_walk_does_what_the_kernel_does() {
+    isolate::test(|| {
+        let (mut a, mut b) = (Kernel::new("kernel", &[]), Ours::new());
+        let bad = run([&mut a, &mut b], &chosen(), true);
         assert!(bad.is_empty(), "{}", bad.join("\n"));
     });
 }

@@ -1,6 +1,7 @@
 //! A router with rules: what is done to it, and what can be seen of it.
 
 pub(crate) mod kernel;
+pub(crate) mod ours;
 
 use std::net::IpAddr;
 use std::time::Duration;

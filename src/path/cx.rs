@@ -30,7 +30,7 @@ pub struct Snapshot {
     pub fib: Arc<Fib>,
     /// The ports of the local stack.
     pub listeners: Listeners,
-    /// ICMP errors per second in all (`net.ipv4.icmp_msgs_per_sec`).
+    /// ICMP errors per second in all (`net.ipv4.icmp_msgs_per_sec`); `u32::MAX`: no limit, for no peer either.
     pub icmp_rate: u32,
     /// What hangs at the hooks.
     pub hooks: Hooks,

@@ -12,6 +12,7 @@
 
 mod counters;
 pub mod iptables;
+pub mod log;
 pub mod matches;
 mod problem;
 mod program;

@@ -19,6 +19,7 @@
 //! Knows nothing of devices, threads or clocks: bytes and the time come in as arguments.
 
 mod arp;
+mod claims;
 mod cx;
 mod defrag;
 mod deliver;
@@ -28,14 +29,18 @@ mod hook;
 mod icmp;
 mod ingress;
 mod limit;
+mod nat;
 mod ndp;
 mod queue;
+mod reject;
 mod reply;
 mod resolve;
 mod route;
+mod rules;
 mod source;
 mod tick;
 mod trace;
+mod track;
 
 use std::net::IpAddr;
 

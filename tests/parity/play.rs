@@ -84,7 +84,9 @@ fn known(rules: &Rules, lines: &[String], salt: u16) -> Known {
     known.ports.insert(0);
     known.idents.insert(IDENT);
     for (n, line) in lines.iter().enumerate() {
-        known.idents.insert(salt.wrapping_add(n as u16));
+        if line.contains("cut=") || line.contains("frag=") || line.contains("atomic") {
+            known.idents.insert(salt.wrapping_add(n as u16));
+        }
         for word in line.split_whitespace() {
             let number = match word.split_once('=') {
                 Some(("id" | "sport" | "call" | "seq" | "word", n)) => n,

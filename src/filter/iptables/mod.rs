@@ -24,5 +24,6 @@ mod value;
 mod words;
 mod write;
 
+pub use known::{Entry, catalogue};
 pub use read::read;
 pub use write::{rule, write};

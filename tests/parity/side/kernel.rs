@@ -141,13 +141,18 @@ impl Side for Kernel {
 }
 
 /// Habits as they are by default, and no limits that would tell a second run from the first.
-const SETTINGS: [(&str, &str); 15] = [
+const SETTINGS: [(&str, &str); 19] = [
+    // A datagram that is never whole is not spoken of while another script plays.
+    ("net/ipv4/ipfrag_time", "86400"),
+    ("net/ipv4/ipfrag_high_thresh", "1000000000"),
+    ("net/ipv6/ip6frag_time", "86400"),
+    ("net/ipv6/ip6frag_high_thresh", "1000000000"),
+    ("net/netfilter/nf_conntrack_frag6_timeout", "86400"),
+    ("net/netfilter/nf_conntrack_frag6_high_thresh", "1000000000"),
     ("net/ipv4/icmp_ratelimit", "0"),
     ("net/ipv4/icmp_msgs_per_sec", "100000000"),
     ("net/ipv4/icmp_msgs_burst", "1000000"),
     ("net/ipv6/icmp/ratelimit", "0"),
-    ("net/ipv4/conf/all/send_redirects", "0"),
-    ("net/ipv4/conf/default/send_redirects", "0"),
     ("net/ipv4/conf/all/route_localnet", "0"),
     ("net/ipv4/conf/default/route_localnet", "0"),
     ("net/ipv6/conf/all/mldv2_unsolicited_report_interval", "10"),

@@ -72,6 +72,11 @@ fn holds(c: &config::Config) -> String {
     if !c.neighbors.is_empty() {
         parts.push(count(c.neighbors.len(), "neighbor", "neighbors"));
     }
+    let tables = c.rules.iter().flatten().flat_map(|r| &r.ruleset.tables);
+    let rules: usize = tables.flat_map(|t| &t.chains).map(|c| c.rules.len()).sum();
+    if c.rules.iter().any(Option::is_some) {
+        parts.push(count(rules, "rule", "rules"));
+    }
     parts.join(", ")
 }
 

@@ -5,6 +5,7 @@
 
 mod address;
 mod conntrack;
+mod firewall;
 mod link;
 mod neighbor;
 mod route;
@@ -27,13 +28,7 @@ pub(super) fn config(file: File, path: &Path, sink: &mut Sink<'_>) -> (Config, D
     let names = Names { typed: &typed, links: &links, loopback: &loopback };
     let routes = file.routes.into_iter().filter_map(|r| route::route(r, &names, &mut doubt, sink)).collect();
     let neighbors = neighbor::neighbors(file.neighbors, &names, sink);
-    for (t, n) in file.firewall.iter().zip([4, 6]) {
-        for (at, key) in [(t.inline.get().map(|k| k.at), ""), (t.file.get().map(|k| k.at), "_file")] {
-            let text =
-                format!("[firewall]: rules{n}{key}: this version has no packet filter; remove the line");
-            at.into_iter().for_each(|at| sink.wrong(at, text.clone()));
-        }
-    }
+    let rules = firewall::firewall(&file.firewall, path, &names, sink);
     let conntrack = conntrack::conntrack(&file.conntrack, sink);
     let rate = within(&file.icmp_rate, "[icmp]: rate", ICMP_RATES, sink).unwrap_or(ICMP_RATE);
     let services = Services {
@@ -53,6 +48,7 @@ pub(super) fn config(file: File, path: &Path, sink: &mut Sink<'_>) -> (Config, D
         routes,
         route_files,
         neighbors,
+        rules,
         conntrack,
         icmp: IcmpConfig { rate },
         services,

@@ -15,6 +15,7 @@ mod host;
 mod meant;
 mod near;
 mod problem;
+mod rules;
 
 use std::fs::File;
 use std::io::Read;
@@ -26,6 +27,7 @@ use ipnet::IpNet;
 use crate::base::Mac;
 use crate::conntrack;
 use crate::fib::{Fib, Rib};
+use crate::filter::Ruleset;
 use crate::link::{Address, Link, LinkKind, Links, RpFilter};
 
 pub use problem::{Problem, Problems};
@@ -52,6 +54,8 @@ pub struct Config {
     pub route_files: Vec<RouteFile>,
     /// The static neighbors.
     pub neighbors: Vec<NeighborConfig>,
+    /// The rules of the firewall, IPv4's first.
+    pub rules: [Option<Rules>; 2],
     /// Connection tracking.
     pub conntrack: ConntrackConfig,
     /// ICMP errors.
@@ -162,6 +166,17 @@ pub struct NeighborConfig {
     pub dev: String,
 }
 
+/// The rules of one family.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rules {
+    /// The file they stand in: the configuration itself, or one that it names.
+    pub file: PathBuf,
+    /// What they say.
+    pub ruleset: Ruleset,
+    /// For each line of the rules, the line of the file; empty where they are the same.
+    lines: Vec<usize>,
+}
+
 /// `[conntrack]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConntrackConfig {
@@ -205,6 +220,9 @@ pub const MAX_WORKERS: usize = 256;
 /// The longest configuration file, in bytes. Long lists of routes belong in `route_files`.
 pub const MAX_FILE: u64 = 16 << 20;
 
+/// The longest file of rules, in bytes.
+pub const MAX_RULES: u64 = 64 << 20;
+
 /// The longest path of a Unix socket, in bytes (unix(7): `sun_path` with its closing zero).
 const MAX_SOCKET_PATH: usize = 107;
 
@@ -232,10 +250,12 @@ pub fn check(path: &Path) -> (Option<Config>, Problems) {
     match read(path) {
         Ok(text) => {
             let Understood { config, mut problems, doubt } = understand(&text, path);
-            if let Err(more) = build::routing(&config, &config.links_table(), &doubt) {
+            let links = config.links_table();
+            let routing = build::routing(&config, &links, &doubt).map(drop);
+            for more in [routing, config.programs(&links).map(drop)].into_iter().filter_map(Result::err) {
                 problems.append(more);
-                problems.sort(path);
             }
+            problems.sort(path);
             (Some(config), problems)
         }
         Err(problems) => (None, problems),
@@ -352,6 +372,18 @@ impl Config {
                 "the control socket's path is {n} bytes long and may have {MAX_SOCKET_PATH}; set a shorter `control` in {file}"
             )),
         }
+    }
+}
+
+impl Rules {
+    /// What is wrong at a line of the rules, at its place in the file. 0 is the file as a whole.
+    fn problem(&self, line: usize, text: String) -> Problem {
+        let at = match (line, self.lines.as_slice()) {
+            (0, [first, ..]) => *first,
+            (line, []) => line,
+            (line, lines) => lines.get(line - 1).or(lines.last()).copied().unwrap_or(0),
+        };
+        Problem { file: self.file.clone(), line: at, column: 0, text }
     }
 }
 

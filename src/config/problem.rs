@@ -189,6 +189,18 @@ impl<'a> Sink<'a> {
         self.broken.extend(below.take_while(|(i, _)| *i < end).map(|(i, _)| line + i));
     }
 
+    /// Something is wrong in another file, or at a place that is known already.
+    pub(super) fn wrong_in(&mut self, problem: Problem) {
+        self.problems.push(problem);
+    }
+
+    /// Something is odd in another file, or at a place that is known already.
+    pub(super) fn odd_in(&mut self, problem: Problem) {
+        if self.warnings.len() < MAX_PROBLEMS {
+            self.warnings.push(problem);
+        }
+    }
+
     /// Whether part of the text could not be read, so that what is missing may have stood there.
     pub(super) fn incomplete(&self) -> bool {
         !self.broken.is_empty()
@@ -196,9 +208,7 @@ impl<'a> Sink<'a> {
 
     /// Something is odd at this byte, and may still be meant.
     pub(super) fn odd(&mut self, at: usize, text: impl Into<String>) {
-        if self.warnings.len() < MAX_PROBLEMS {
-            self.warnings.push(self.problem(at, text.into()));
-        }
+        self.odd_in(self.problem(at, text.into()));
     }
 
     /// The line of a byte offset, from 1.
@@ -214,7 +224,9 @@ impl<'a> Sink<'a> {
     /// The problems and the warnings, each by line.
     pub(super) fn finish(mut self) -> (Problems, Vec<Problem>) {
         self.problems.sort(self.file);
-        self.warnings.sort_by_key(|p| p.line);
+        self.warnings.sort_by(|a, b| {
+            (a.file != self.file, &a.file, a.line).cmp(&(b.file != self.file, &b.file, b.line))
+        });
         (self.problems, self.warnings)
     }
 

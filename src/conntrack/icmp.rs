@@ -5,6 +5,7 @@ use super::protocol::sum_fails;
 use super::{Config, tuple};
 use crate::base::Hook;
 use crate::packet::{Net, Packet, Tuple};
+use crate::wire::ipv6::Ipv6;
 use crate::wire::{icmpv4, icmpv6, proto};
 
 /// What an ICMP message is to conntrack.
@@ -46,6 +47,8 @@ pub(super) fn look(p: &Packet, hook: Hook, config: &Config) -> Looked {
                         Looked::Invalid
                     } else if is_discovery(*kind) {
                         Looked::Untracked
+                    } else if *kind == icmpv6::REDIRECT {
+                        redirect(p)
                     } else if *kind < icmpv6::ECHO {
                         Looked::Error
                     } else {
@@ -71,9 +74,25 @@ pub(super) fn about(p: &Packet) -> Option<Tuple> {
     concerned.then(|| tuple::invert(&quoted))?
 }
 
-/// Neighbor discovery (RFC 4861) and listener discovery (RFC 2710, RFC 3810), but for redirects.
+/// A redirect counts as an error about what it quotes, if it comes from a neighbor as it must (RFC 4861 §8.1) and
+/// its first option is the quote. What is no redirect known is of no flow.
+fn redirect(p: &Packet) -> Looked {
+    let neighbor =
+        Ipv6::new(p.l3()).is_some_and(|ip| ip.hop_limit() == 255 && ip.src().is_unicast_link_local());
+    match (p.l4().get(1), p.l4().get(tuple::REDIRECT_LEN..)) {
+        (Some(0), Some([tuple::REDIRECTED_HEADER, len, ..])) if neighbor && *len != 0 => Looked::Error,
+        _ => Looked::Invalid,
+    }
+}
+
+/// Neighbor discovery (RFC 4861), listener discovery (RFC 2710, RFC 3810) and multicast router discovery (RFC 4286), but for
+/// redirects, and for the routers' farewell (type 153).
 fn is_discovery(kind: u8) -> bool {
-    matches!(kind, icmpv6::MLD_QUERY..=icmpv6::NEIGHBOR_ADVERT | icmpv6::MLD2_REPORT)
+    /// RFC 4286 §3, §4.
+    const ROUTERS_ADVERT: u8 = 151;
+    const ROUTERS_SOLICIT: u8 = 152;
+    use icmpv6::{MLD_QUERY, MLD2_REPORT, NEIGHBOR_ADVERT};
+    matches!(kind, MLD_QUERY..=NEIGHBOR_ADVERT | MLD2_REPORT | ROUTERS_ADVERT | ROUTERS_SOLICIT)
 }
 
 /// Types above are not known to Linux (`NR_ICMP_TYPES`), and INVALID.

@@ -54,10 +54,14 @@ impl State {
             match chunk.kind {
                 Kind::Other => return None,
                 Kind::Init if packet.tag != 0 => return None,
-                Kind::Init => *reply = chunk.initiate_tag()?,
+                Kind::Init => {
+                    *reply = chunk.initiate_tag()?;
+                    state.inits[Direction::Original as usize] = true;
+                }
                 Kind::Heartbeat => *original = packet.tag,
                 // Of an association that we know nothing of: what answers has the same tag, and bit T.
-                _ => *reply = packet.tag,
+                Kind::ShutdownAck => *reply = packet.tag,
+                _ => {}
             }
         }
         match state.step(Direction::Original, packet, Status::default(), cfg) {
@@ -154,6 +158,8 @@ impl State {
             _ => 0,
         };
         match chunk.kind {
+            // The same once more changes nothing.
+            Kind::Init if self.tags[others] == asked => {}
             Kind::Init => {
                 if self.inits == [true; 2] {
                     self.inits[others] = false;

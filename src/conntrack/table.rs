@@ -24,7 +24,7 @@ use super::shard::{At, Index, Key, Two};
 use super::slab::{Held, Slab};
 use super::source::Sources;
 use super::wheel::{Look, Wheel, tick_of};
-use super::{Config, Flow};
+use super::{Config, Flow, State};
 use crate::base::Instant;
 use crate::packet::flow::Address;
 use crate::packet::{Direction, FlowId, Status, Tuple};
@@ -206,12 +206,31 @@ impl Conntrack {
         })
     }
 
+    /// Ends the TCP flow whose answers have this tuple, if it is over, was source-translated, and `new` can't be
+    /// mistaken for it; says whether it did. For NAT, when it finds hardly a port free.
+    pub fn clear(&self, reply: &Tuple, new: &Flow, now: Instant) -> bool {
+        let Some((id, Direction::Reply, old)) = self.find(reply, now) else { return false };
+        let over = match (&new.state, &old.state) {
+            (State::Tcp(new), State::Tcp(old)) => new.outruns(old),
+            _ => false,
+        };
+        over && old.status.has(Status::SRC_NAT) && !old.status.has(Status::FIXED_TIMEOUT) && self.remove(id)
+    }
+
     /// Tells every live flow, a thousand copied at a time: no lock is held while `f` runs.
     pub fn each(&self, now: Instant, f: &mut dyn FnMut(FlowId, &Flow)) {
-        self.sweep(
-            |flow| flow.deadline > now && !flow.status.has(Status::NAT_CLASH),
-            |id, flow| f(id, &flow),
-        );
+        self.sweep(|flow| shown(flow, now), |id, flow| f(id, &flow));
+    }
+
+    /// Tells the live flows of a thousand places from `from` on; gives where the next thousand begin, if there are more.
+    /// For listings that are read slowly: a flow that lives throughout is told once.
+    pub fn page(&self, from: u32, now: Instant, f: &mut dyn FnMut(&Flow)) -> Option<u32> {
+        let to = from.saturating_add(SWEPT).min(self.slab.reach());
+        for slot in from..to {
+            let flow = self.slab.held(slot).and_then(|held| held.flow);
+            flow.filter(|flow| shown(flow, now)).iter().for_each(&mut *f);
+        }
+        (from < to && to < self.slab.reach()).then_some(to)
     }
 
     /// Ends a flow; says whether it was there.
@@ -355,8 +374,7 @@ impl Conntrack {
         let reach = u64::from(self.slab.reach());
         (1..=GROUPS).find_map(|group| {
             // Groups stand apart: flows that came at one time, and are worth the same, stand side by side.
-            let fair = hash.wrapping_mul(2 * group + 1).rotate_left(17) & 0xffff_ffff;
-            let start = (fair * reach) >> 32;
+            let start = ((mix(hash ^ group << 32) >> 32) * reach) >> 32;
             (0..GROUP)
                 .filter_map(|i| {
                     let at = ((start + i) % reach.max(1)) as u32;
@@ -475,9 +493,21 @@ impl Conntrack {
     }
 }
 
+/// Makes each bit of a number depend on every other (the last steps of SplitMix64).
+fn mix(n: u64) -> u64 {
+    let n = (n ^ n >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let n = (n ^ n >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    n ^ n >> 31
+}
+
 /// Whether a flow may make way for another: one that is past its deadline, or was never ASSURED.
 fn may_go(flow: &Flow, now: Instant) -> bool {
     flow.deadline <= now || !flow.status.has(Status::ASSURED)
+}
+
+/// Whether a flow is for others to see.
+fn shown(flow: &Flow, now: Instant) -> bool {
+    flow.deadline > now && !flow.status.has(Status::NAT_CLASH)
 }
 
 /// Wheels: more than threads, so that two seldom meet at one.

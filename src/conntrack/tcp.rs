@@ -216,6 +216,14 @@ impl State {
         self.lives_on(kind, old, status, cfg)
     }
 
+    /// Whether this connection, of which the first SYN was seen, can't be mistaken for an old one between the same
+    /// ends: that one is over, and the sequence numbers are beyond it (`nf_nat_used_tuple_harder`).
+    pub fn outruns(&self, old: &State) -> bool {
+        self.phase == Phase::SynSent
+            && matches!(old.phase, Phase::TimeWait | Phase::Close | Phase::SynSent2)
+            && after(self.sides[0].end, old.sides[0].end)
+    }
+
     /// Where it stands.
     pub fn phase(&self) -> Phase {
         self.phase
@@ -310,8 +318,11 @@ impl State {
             // It may be true: what the other end says will show.
             new = self.phase;
         }
-        let answers_unbelieved = status.has(Status::SEEN_REPLY) && last.kind == Kind::Syn
-            || !status.has(Status::ASSURED) && last.kind == Kind::Ack;
+        let answers_unbelieved = match last.kind {
+            Kind::Syn => status.has(Status::SEEN_REPLY) && last.dir != dir,
+            Kind::Ack => !status.has(Status::ASSURED),
+            _ => false,
+        };
         let answers_old_ack = self.phase == Phase::SynSent
             && last.kind == Kind::Ack
             && last.dir == Direction::Reply

@@ -64,6 +64,11 @@ pub fn inner(p: &Packet) -> Option<Inner> {
     let (v6, header) = match (p.meta.net, p.meta.proto) {
         (Net::Ipv4, proto::ICMP) if is_error4(kind) => (false, icmpv4::HEADER_LEN),
         (Net::Ipv6, proto::ICMPV6) if kind < icmpv6::ECHO => (true, icmpv6::HEADER_LEN),
+        (Net::Ipv6, proto::ICMPV6)
+            if kind == icmpv6::REDIRECT && p.l4().get(REDIRECT_LEN) == Some(&REDIRECTED_HEADER) =>
+        {
+            (true, REDIRECT_LEN + OPTION_HEADER)
+        }
         _ => return None,
     };
     let l3 = usize::from(p.meta.l4) + header;
@@ -163,9 +168,17 @@ fn upper4(quoted: &[u8]) -> Option<(usize, u8)> {
 fn upper6(quoted: &[u8]) -> Option<(usize, u8)> {
     let chain = ipv6_ext::walk(quoted.get(..ipv6::HEADER_LEN).and(Some(quoted))?).ok()?;
     let later = chain.frag.is_some_and(|f| f.offset != 0);
-    (!later && chain.l4 != 0).then_some((chain.l4, chain.proto))
+    // Some protocols have no more than addresses in their tuple: then nothing need be quoted of them.
+    let ends_here = chain.l4 == 0 && chain.frag.is_none() && chain.proto != proto::NONE;
+    let l4 = if ends_here { quoted.len() } else { chain.l4 };
+    (!later && l4 != 0).then_some((l4, chain.proto))
 }
 
+/// Bytes of an IPv6 redirect in front of its options (RFC 4861 §4.5).
+pub(super) const REDIRECT_LEN: usize = 40;
+/// The option that quotes the redirected packet (RFC 4861 §4.6.3), and what stands in it before the quote.
+pub(super) const REDIRECTED_HEADER: u8 = 4;
+const OPTION_HEADER: usize = 8;
 /// Information request and reply (RFC 792).
 const INFO_REQUEST: u8 = 15;
 const INFO_REPLY: u8 = 16;

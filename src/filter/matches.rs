@@ -44,6 +44,17 @@ pub struct AddrMask {
     pub mask: IpAddr,
 }
 
+impl AddrMask {
+    /// Whether the address, of whichever family, is one of these.
+    pub fn covers(&self, addr: IpAddr) -> bool {
+        match (self.addr, self.mask, addr) {
+            (IpAddr::V4(a), IpAddr::V4(m), IpAddr::V4(x)) => u32::from(x) & u32::from(m) == u32::from(a),
+            (IpAddr::V6(a), IpAddr::V6(m), IpAddr::V6(x)) => u128::from(x) & u128::from(m) == u128::from(a),
+            _ => false,
+        }
+    }
+}
+
 /// Ports from the first to the last, both included; none if the last is below the first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Ports {

@@ -2,16 +2,18 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::net::Ipv6Addr;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
 use crate::base::counters::Tally;
 use crate::base::{Column, Counters, DropReason, Event, Instant, LinkId};
-use crate::conntrack::Current;
+use crate::conntrack::{self, Conntrack, Current};
 use crate::fib::Fib;
 use crate::link::{LinkStates, Links};
 use crate::neighbor::{self, Dad, NeighborTable};
 use crate::packet::{Caps, Ct, CtState, Packet, Pool};
 use crate::reassembly::{self, Reassembler};
+use crate::wire::proto;
 
 use super::hook::Hooks;
 use super::limit::Limits;
@@ -29,17 +31,30 @@ pub struct Snapshot {
     pub fib: Arc<Fib>,
     /// The ports of the local stack.
     pub listeners: Listeners,
-    /// ICMP errors per second in all (`net.ipv4.icmp_msgs_per_sec`).
+    /// ICMP errors per second in all (`net.ipv4.icmp_msgs_per_sec`); `u32::MAX`: no limit, for no peer either.
     pub icmp_rate: u32,
     /// What hangs at the hooks.
     pub hooks: Hooks,
 }
 
-/// Which UDP ports the local stack has open. TCP needs no list: the stack refuses by itself.
+/// Which ports the local stack has open.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Listeners {
     /// Open UDP ports.
     pub udp: Vec<u16>,
+    /// Open TCP ports: for NAT to keep off. What comes to others the stack refuses by itself.
+    pub tcp: Vec<u16>,
+}
+
+impl Listeners {
+    /// Whether something here waits on this port.
+    pub(super) fn hold(&self, proto: u8, port: u16) -> bool {
+        match proto {
+            proto::UDP => self.udp.contains(&port),
+            proto::TCP => self.tcp.contains(&port),
+            _ => false,
+        }
+    }
 }
 
 /// Sizes and timers of the living tables.
@@ -49,6 +64,8 @@ pub struct LiveConfig {
     pub neighbor: neighbor::Config,
     /// The reassemblers', each.
     pub reassembly: reassembly::Config,
+    /// Conntrack's.
+    pub conntrack: conntrack::Config,
     /// What random choices (timers, identifiers, hashes) grow from.
     pub seed: u64,
 }
@@ -63,6 +80,10 @@ pub struct Live {
     pub reassembler: Reassembler,
     /// Half-done datagrams that conntrack waits for.
     pub defrag: Reassembler,
+    /// The flows.
+    pub conntrack: Arc<Conntrack>,
+    /// How many of the flows that made way for others stand in the ledger.
+    pub(super) evicted: AtomicU64,
     /// Which links are up.
     pub states: LinkStates,
     /// Rate limits on ICMP.
@@ -80,12 +101,14 @@ pub struct Live {
 impl Live {
     /// Empty tables for a router with `links` links, the loopback included.
     pub fn new(links: usize, config: LiveConfig) -> Self {
-        let LiveConfig { neighbor, reassembly, seed } = config;
+        let LiveConfig { neighbor, reassembly, conntrack, seed } = config;
         Live {
             neighbors: NeighborTable::new(neighbor, seed),
             dad: Dad::new(neighbor::DadConfig::default(), seed.rotate_left(8)),
             reassembler: Reassembler::new(reassembly.clone()),
             defrag: Reassembler::new(reassembly),
+            conntrack: Arc::new(Conntrack::new(conntrack, seed.rotate_left(41))),
+            evicted: AtomicU64::new(0),
             states: LinkStates::new(links),
             limits: Limits::new(seed ^ 0x1c3b),
             tracer: Tracer::default(),
@@ -123,12 +146,16 @@ pub struct Local {
     pub(super) memo: Memo,
     pub(super) actions: Vec<neighbor::Action>,
     pub(super) pieces: Vec<Packet>,
+    /// Which of the workers this is: the column in which rules count.
+    pub(super) lane: usize,
+    /// Lines for the log, with syslog's levels.
+    pub(super) log: Vec<(u8, String)>,
     rng: u64,
 }
 
 impl Local {
-    /// A worker's things for a router with `links` links. `seed` need only differ between workers.
-    pub fn new(links: usize, seed: u64) -> Self {
+    /// The things of worker number `lane` of a router with `links` links. `seed` need only differ between workers.
+    pub fn new(links: usize, lane: usize, seed: u64) -> Self {
         Local {
             counters: Arc::new(Counters::new(links)),
             pool: Pool::new(POOL),
@@ -141,8 +168,15 @@ impl Local {
             memo: Memo::new(),
             actions: Vec::new(),
             pieces: Vec::new(),
+            lane,
+            log: Vec::new(),
             rng: seed | 1,
         }
+    }
+
+    /// Lines that rules have written to the log, with syslog's levels.
+    pub fn drain_log(&mut self) -> std::vec::Drain<'_, (u8, String)> {
+        self.log.drain(..)
     }
 
     /// A number that outsiders can't count up to: identifiers of datagrams made here.

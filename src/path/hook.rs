@@ -12,9 +12,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::base::{Column, DropReason, Event, HOOKS, Hook, LinkId};
-use crate::packet::{Net, Packet};
+use crate::filter::{Family, Program, TableName};
+use crate::packet::{Manip, Net, Packet};
 
-use super::{Bound, Cx, Hop, defrag, queue};
+use super::claims::Claims;
+use super::{Bound, Cx, Hop, defrag, nat, queue, rules, track};
 
 /// Where a function stands among the others at a hook: lower ones are called first.
 pub mod priority {
@@ -110,14 +112,25 @@ impl fmt::Debug for Function {
 #[derive(Debug, Clone)]
 enum Stage {
     Defrag,
+    Track,
+    Table(TableName),
+    Nat(Manip),
     Function(Function),
+    Confirm,
 }
 
 impl Stage {
     fn priority(&self) -> i32 {
         match self {
             Stage::Defrag => priority::DEFRAG,
+            Stage::Track => priority::CONNTRACK,
+            Stage::Table(TableName::Raw) => priority::RAW,
+            Stage::Table(TableName::Mangle) => priority::MANGLE,
+            Stage::Table(TableName::Filter) => priority::FILTER,
+            Stage::Nat(Manip::Dst) | Stage::Table(TableName::Nat) => priority::DNAT,
+            Stage::Nat(Manip::Src) => priority::SNAT,
             Stage::Function(f) => f.priority,
+            Stage::Confirm => priority::CONFIRM,
         }
     }
 }
@@ -137,7 +150,9 @@ pub enum Tracking {
 /// Everything that hangs at the hooks. Cloning is cheap.
 #[derive(Debug, Clone, Default)]
 pub struct Hooks {
+    programs: [Option<Arc<Program>>; 2],
     tracking: Tracking,
+    claims: Arc<Claims>,
     functions: Vec<Function>,
     lists: Arc<[[Vec<Stage>; HOOKS.len()]; 2]>,
 }
@@ -148,10 +163,11 @@ impl Hooks {
         Hooks::default()
     }
 
-    /// Hangs up a function.
+    /// Hangs up a family's rules; those that were there go.
     #[must_use]
-    pub fn with(mut self, function: Function) -> Self {
-        self.functions.push(function);
+    pub fn with_rules(mut self, family: Family, program: Option<Arc<Program>>) -> Self {
+        self.programs[family as usize] = program;
+        self.claims = Arc::new(Claims::of(self.programs.iter().flatten().map(Arc::as_ref)));
         self.hang();
         self
     }
@@ -164,19 +180,67 @@ impl Hooks {
         self
     }
 
-    /// Makes the lists anew.
+    /// Whether flows of this family are tracked.
+    pub fn tracks(&self, family: Family) -> bool {
+        match self.tracking {
+            Tracking::On => true,
+            Tracking::Off => false,
+            Tracking::Auto => self.rules(family).is_some_and(|p| p.needs_conntrack()),
+        }
+    }
+
+    /// A family's rules.
+    pub fn rules(&self, family: Family) -> Option<&Arc<Program>> {
+        self.programs[family as usize].as_ref()
+    }
+
+    /// The rules for packets of this protocol.
+    #[inline]
+    pub(super) fn program(&self, net: Net) -> Option<&Program> {
+        self.programs[usize::from(net == Net::Ipv6)].as_deref()
+    }
+
+    /// The ports that rules send elsewhere.
+    pub(super) fn claims(&self) -> &Claims {
+        &self.claims
+    }
+
+    /// Hangs up a function.
+    #[must_use]
+    pub fn with(mut self, function: Function) -> Self {
+        self.functions.push(function);
+        self.hang();
+        self
+    }
+
+    /// Makes the lists anew. What does not work for a family is not in its lists and costs it nothing.
     fn hang(&mut self) {
-        let list = |_family: usize, hook: Hook| {
-            let mut stages: Vec<Stage> = Vec::new();
-            if self.tracking == Tracking::On && matches!(hook, Hook::Prerouting | Hook::Output) {
-                stages.push(Stage::Defrag);
-            }
-            stages.extend(self.functions.iter().filter(|f| f.hook == hook).cloned().map(Stage::Function));
-            stages.sort_by_key(Stage::priority);
-            stages
-        };
-        let lists = [0, 1].map(|family| HOOKS.map(|hook| list(family, hook)));
+        let lists = [Family::V4, Family::V6].map(|family| HOOKS.map(|hook| self.list(family, hook)));
         self.lists = Arc::new(lists);
+    }
+
+    fn list(&self, family: Family, hook: Hook) -> Vec<Stage> {
+        let tracks = self.tracks(family);
+        let mut stages = Vec::new();
+        if tracks && matches!(hook, Hook::Prerouting | Hook::Output) {
+            stages.extend([Stage::Defrag, Stage::Track]);
+        }
+        if let Some(program) = self.rules(family) {
+            let tables = [TableName::Raw, TableName::Mangle, TableName::Filter];
+            stages.extend(tables.into_iter().filter(|t| program.has(*t, hook)).map(Stage::Table));
+            if tracks && program.has(TableName::Nat, hook) {
+                stages.push(Stage::Nat(match hook {
+                    Hook::Prerouting | Hook::Output => Manip::Dst,
+                    Hook::Input | Hook::Forward | Hook::Postrouting => Manip::Src,
+                }));
+            }
+        }
+        if tracks && matches!(hook, Hook::Input | Hook::Postrouting) {
+            stages.push(Stage::Confirm);
+        }
+        stages.extend(self.functions.iter().filter(|f| f.hook == hook).cloned().map(Stage::Function));
+        stages.sort_by_key(Stage::priority);
+        stages
     }
 
     #[inline]
@@ -229,6 +293,10 @@ fn stages(cx: &mut Cx<'_>, at: &At, p: &mut Packet, from: usize) -> Result<(), S
     for (index, stage) in list.iter().enumerate().skip(from) {
         match stage {
             Stage::Defrag => defrag::defrag(cx, p)?,
+            Stage::Track => track::track(cx, at, p)?,
+            Stage::Table(table) => drop(rules::ask(cx, at, *table, p)?),
+            Stage::Nat(manip) => nat::translate(cx, at, *manip, p)?,
+            Stage::Confirm => track::confirm(cx, p)?,
             Stage::Function(f) => {
                 let place = queue::Place { index, priority: f.priority, again: false };
                 function(cx, at, f, p, place)?;

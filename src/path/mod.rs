@@ -4,7 +4,14 @@
 //!  receive ─► link ─► network ─► PREROUTING ─► route::input ─┬─► forward ─► FORWARD ─► POSTROUTING ─┬─► egress
 //!               └─► arp                                      └─► gather ─► INPUT ─► deliver         │
 //!                                                                                     │             │
-//!                        send: what the router itself makes ─► route::output ─► OUTPUT ─► POSTROUTING
+//!          send: what the router itself makes ─► route::output ─► OUTPUT ─► route again ─► POSTROUTING
+//!
+//!  at the hooks, where a family's rules need them:
+//!  PREROUTING   defrag  raw  conntrack  mangle  dnat
+//!  INPUT                                mangle  filter  snat  confirm
+//!  FORWARD                              mangle  filter
+//!  OUTPUT       defrag  raw  conntrack  mangle  dnat  filter
+//!  POSTROUTING                          mangle  snat  confirm
 //! ```
 //!
 //! The order of the stages stands here, in `inward`, `local` and `outward` and what they go on with behind a
@@ -19,6 +26,7 @@
 //! Knows nothing of devices, threads or clocks: bytes and the time come in as arguments.
 
 mod arp;
+mod claims;
 mod cx;
 mod defrag;
 mod deliver;
@@ -28,14 +36,18 @@ mod hook;
 mod icmp;
 mod ingress;
 mod limit;
+mod nat;
 mod ndp;
 mod queue;
+mod reject;
 mod reply;
 mod resolve;
 mod route;
+mod rules;
 mod source;
 mod tick;
 mod trace;
+mod track;
 
 use std::net::IpAddr;
 

@@ -109,6 +109,16 @@ pub(super) fn parameter_problem6(cx: &mut Cx<'_>, p: &Packet, code: u8, pointer:
     error6(cx, p, (icmpv6::PARAMETER_PROBLEM, code), pointer);
 }
 
+/// A rule refuses it (IPv4).
+pub(super) fn refused4(cx: &mut Cx<'_>, p: &Packet, kind: Kind) {
+    error4(cx, p, kind, 0);
+}
+
+/// A rule refuses it (IPv6).
+pub(super) fn refused6(cx: &mut Cx<'_>, p: &Packet, kind: Kind) {
+    error6(cx, p, kind, 0);
+}
+
 /// A shorter way for IPv4: the next hop's own address.
 pub(super) fn redirect4(cx: &mut Cx<'_>, p: &Packet, hop: &Hop) {
     let Some(ip) = Ipv4::new(p.l3()) else { return };
@@ -125,7 +135,8 @@ pub(super) fn redirect6(cx: &mut Cx<'_>, p: &Packet, hop: &Hop) {
     let Some(ip) = Ipv6::new(p.l3()) else { return };
     let (src, dst) = (ip.src(), ip.dst());
     let IpAddr::V6(target) = hop.next else { return };
-    if target != dst && !target.is_unicast_link_local() {
+    // Both are limited: whom it is about (`ip6_forward`), and whom it goes to (`ndisc_send_redirect`).
+    if !cx.live.limits.redirect6(dst.into(), cx.now) || target != dst && !target.is_unicast_link_local() {
         return;
     }
     if !may_answer6(p, (icmpv6::REDIRECT, 0)) || !cx.live.limits.redirect6(src.into(), cx.now) {
@@ -272,7 +283,7 @@ fn may_answer4(cx: &Cx<'_>, p: &Packet) -> bool {
         && !(ip.protocol() == proto::ICMP && p.l4().first().is_none_or(|t| icmpv4::is_error(*t)))
 }
 
-fn one_host4(cx: &Cx<'_>, src: Ipv4Addr) -> bool {
+pub(super) fn one_host4(cx: &Cx<'_>, src: Ipv4Addr) -> bool {
     !src.is_unspecified()
         && !src.is_multicast()
         && !src.is_broadcast()

@@ -1,5 +1,8 @@
 //! What happens because time passes or a link changes, rather than because a packet came.
 
+use std::sync::atomic::Ordering::Relaxed;
+
+use crate::base::counters::Tally;
 use crate::base::{DropReason, Instant, LinkId};
 use crate::neighbor::DadAction;
 
@@ -7,8 +10,12 @@ use super::{Cx, Live, defrag, deliver, ndp, queue, resolve, settle};
 
 /// When [`timeout`] has something to do next.
 pub fn poll_timeout(live: &Live) -> Instant {
-    let fragments = live.reassembler.poll_timeout().min(live.defrag.poll_timeout());
-    live.neighbors.poll_timeout().min(live.dad.poll_timeout()).min(fragments)
+    live.neighbors
+        .poll_timeout()
+        .min(live.dad.poll_timeout())
+        .min(live.reassembler.poll_timeout())
+        .min(live.defrag.poll_timeout())
+        .min(live.conntrack.poll_timeout())
 }
 
 /// Does what is due: probes, failures, half-done datagrams.
@@ -20,6 +27,11 @@ pub fn timeout(cx: &mut Cx<'_>) {
     cx.live.dad.timeout(cx.now, &mut probes);
     dad(cx, probes);
     queue::settle_lost(cx);
+    let expired = cx.live.conntrack.timeout(cx.now);
+    cx.me.counters.tally(Tally::FlowsExpired, expired as u64);
+    let evicted = cx.live.conntrack.stats().early_drops;
+    let entered = cx.live.evicted.fetch_max(evicted, Relaxed);
+    cx.me.counters.tally(Tally::FlowsEvicted, evicted.saturating_sub(entered));
     let mut done = Vec::new();
     cx.live.reassembler.timeout(cx.now, &mut done);
     let here = deliver::fragments(cx, done, |_, _, _| true);
@@ -65,7 +77,7 @@ pub(super) fn dad(cx: &mut Cx<'_>, actions: Vec<DadAction>) {
             DadAction::Probe { link, addr, nonce } => ndp::probe(cx, link, addr, nonce),
             DadAction::Valid { .. } => {}
             DadAction::Duplicate { .. } => {
-                cx.tally(crate::base::counters::Tally::DuplicateAddresses);
+                cx.tally(Tally::DuplicateAddresses);
             }
         }
     }

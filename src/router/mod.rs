@@ -13,13 +13,15 @@
 //! have now been sent, and says whether there is more to take.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 
-use crate::base::counters::Totals;
+use crate::base::counters::{Tally, Totals};
 use crate::base::{Column, Counters, DropReason, Event, Instant, LinkId, Mac};
-use crate::packet::{Caps, Packet, Pool};
+use crate::conntrack::Flow;
+use crate::packet::{Caps, Direction, Packet, Pool};
 use crate::path::{self, Cx, Handed, Live, LiveConfig, Local, Queued, Snapshot, Verdict};
 
 /// One router: its configuration and its tables, shared by its workers. Cloning gives another handle.
@@ -60,7 +62,7 @@ impl Router {
     pub fn worker(&self) -> Worker {
         let mut blocks = self.shared.blocks.lock().unwrap_or_else(PoisonError::into_inner);
         let seed = self.shared.seed ^ (blocks.len() as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let local = Local::new(self.snapshot().links.len(), seed);
+        let local = Local::new(self.snapshot().links.len(), blocks.len(), seed);
         blocks.push(local.counters.clone());
         Worker { shared: self.shared.clone(), local }
     }
@@ -71,10 +73,29 @@ impl Router {
     }
 
     /// Swaps the configuration: batches that begin after this see all of it. The links must be
-    /// those the router was made with; their number does not change while it lives.
+    /// those the router was made with; their number does not change while it lives. Flows that MASQUERADE gave an
+    /// address which is gone are forgotten.
     pub fn replace(&self, snapshot: Snapshot) {
         debug_assert_eq!(snapshot.links.len(), self.snapshot().links.len());
-        self.shared.snapshot.store(Arc::new(snapshot));
+        let old = self.shared.snapshot.swap(Arc::new(snapshot));
+        let new = self.snapshot();
+        let gone: Vec<(LinkId, IpAddr)> = old
+            .links
+            .iter()
+            .flat_map(|l| l.addresses.iter().map(|a| (l.id, a.addr)))
+            .filter(|(link, addr)| !new.links.get(*link).is_some_and(|l| l.has(*addr)))
+            .collect();
+        if !gone.is_empty() {
+            let outer = |f: &Flow| f.masquerade.map(|link| (link, f.tuple(Direction::Reply).dst()));
+            let lost = |f: &Flow| outer(f).is_some_and(|o| gone.contains(&o));
+            self.shared.live.conntrack.remove_where(Instant::ZERO, &lost);
+        }
+    }
+
+    /// A link was taken down or away, not merely unplugged: flows that MASQUERADE gave its address are forgotten. Says
+    /// how many.
+    pub fn link_gone(&self, link: LinkId) -> usize {
+        self.shared.live.conntrack.remove_where(Instant::ZERO, &|f: &Flow| f.masquerade == Some(link))
     }
 
     /// The living tables.
@@ -89,7 +110,7 @@ impl Router {
     }
 
     /// A neighbor from the configuration: never probed, never changed from outside.
-    pub fn set_static_neighbor(&self, link: LinkId, ip: std::net::IpAddr, mac: Mac) -> bool {
+    pub fn set_static_neighbor(&self, link: LinkId, ip: IpAddr, mac: Mac) -> bool {
         // Parked packets can't be there yet: statics are set before the first frame.
         let mut out = Vec::new();
         self.shared.live.neighbors.set_static(link, ip, mac, Instant::ZERO, &mut out)
@@ -195,6 +216,16 @@ impl Worker {
     /// To be called when the outboxes have been sent: see the module's text. `true` if there is more.
     pub fn settle(&mut self, now: Instant) -> bool {
         self.with(now, |cx| cx.is_draining() && cx.drain_neighbors())
+    }
+
+    /// Lines that LOG rules have written, with syslog's levels: to be fetched after every batch.
+    pub fn drain_log(&mut self) -> std::vec::Drain<'_, (u8, String)> {
+        self.local.drain_log()
+    }
+
+    /// Lines that were fetched and went nowhere.
+    pub fn log_lost(&self, n: u64) {
+        self.local.counters.tally(Tally::LogLost, n);
     }
 
     /// Packets for the local stack, in the order they came; say of each what became of it with

@@ -49,10 +49,6 @@ fn a_file_that_contradicts_itself() {
             "gw.toml:5: link a: kind: this version has no vxlan links; it has packet, tap, tun",
         ),
         (
-            "[link.a]\nkind = \"tap\"\n[firewall]\nrules4 = \"*filter\"\n",
-            "gw.toml:7: [firewall]: rules4: this version has no packet filter; remove the line",
-        ),
-        (
             "[link.a]\nkind = \"tap\"\n[link.b]\nkind = \"packet\"\ndevice = \"a\"\n",
             "gw.toml:8: link b: the device a is already a's (line 4)",
         ),

@@ -14,10 +14,10 @@ use crate::sekisho;
 const DEADLINE: Duration = Duration::from_secs(20);
 
 /// `sekisho run`, killed when the test ends.
-struct Router(Child);
+pub(crate) struct Router(Child);
 
 impl Router {
-    fn start(dir: &Path) -> Self {
+    pub(crate) fn start(dir: &Path) -> Self {
         Self::start_with(dir, Stdio::null())
     }
 
@@ -40,7 +40,7 @@ impl Router {
         assert!(Command::new("sh").args(["-c", &kill]).status().expect("there is a shell").success());
     }
 
-    fn terminate(mut self) -> Option<i32> {
+    pub(crate) fn terminate(mut self) -> Option<i32> {
         self.signal("TERM");
         self.0.wait().expect("it ends").code()
     }
@@ -64,7 +64,7 @@ fn dir() -> TempDir {
 }
 
 /// What is printed, the last line's end aside, if it went well and nothing was said on stderr.
-fn said(dir: &Path, words: &str) -> String {
+pub(crate) fn said(dir: &Path, words: &str) -> String {
     let words: Vec<&str> = words.split(' ').collect();
     let ran = sekisho(dir, &words);
     assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{words:?}");

@@ -3,6 +3,7 @@
 mod bad_input;
 mod check;
 mod live;
+mod rules;
 mod usage;
 
 use std::path::Path;

@@ -7,6 +7,7 @@
 //! ```
 
 use std::net::IpAddr;
+use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
@@ -55,6 +56,9 @@ pub(crate) struct Choice {
     /// The kernel of the router's namespace would forward, has the router's MACs and its addresses.
     pub(crate) kernel_competes: bool,
     pub(crate) services: bool,
+    /// Rules in the format of iptables-save; empty: none.
+    pub(crate) rules4: &'static str,
+    pub(crate) rules6: &'static str,
 }
 
 impl Default for Choice {
@@ -66,6 +70,8 @@ impl Default for Choice {
             far_mtu: 1500,
             kernel_competes: false,
             services: false,
+            rules4: "",
+            rules6: "",
         }
     }
 }
@@ -73,20 +79,29 @@ impl Default for Choice {
 /// A router that runs between two hosts.
 pub(crate) struct Gateway {
     pub(crate) lab: Topology,
-    pub(crate) router: Spawned,
-    place: Workplace,
+    pub(crate) program: Program,
+}
+
+impl Deref for Gateway {
+    type Target = Program;
+
+    fn deref(&self) -> &Program {
+        &self.program
+    }
+}
+
+impl DerefMut for Gateway {
+    fn deref_mut(&mut self) -> &mut Program {
+        &mut self.program
+    }
 }
 
 impl Gateway {
     /// Builds it all and waits until the router forwards.
     pub(crate) fn new(choice: &Choice) -> Self {
         let lab = hosts(choice);
-        let place = Workplace::new().unwrap();
-        let file = place.write("gw.toml", &config(choice, &control(&place))).unwrap();
-        let router = run(&lab["router"], &file, &control(&place));
-        let gw = Gateway { lab, router, place };
-        gw.wait_for_addresses();
-        gw
+        let program = Program::start(&lab["router"], |control| config(choice, control));
+        Gateway { lab, program }
     }
 
     /// The usual.
@@ -102,13 +117,51 @@ impl Gateway {
         &self.lab["server"]
     }
 
+    /// Starts the router again, when it has ended.
+    pub(crate) fn restart(&mut self) {
+        self.program.again(&self.lab["router"]);
+    }
+
+    /// Lets the client learn the router's MAC. A kernel that resolves a neighbor while it sends may send what
+    /// it parked behind what came later, so nothing can be said of the order before. The router still has
+    /// the server's to learn.
+    pub(crate) fn acquaint(&self) {
+        for router in ROUTER {
+            assert!(self.client().run(|| Ping::new(ip(router)).run()).unwrap().complete());
+        }
+    }
+
+    /// Stops the router as a service manager does; it must take the signal well.
+    pub(crate) fn stop(self) {
+        self.program.stop();
+    }
+}
+
+/// The program that runs, and what belongs to it.
+pub(crate) struct Program {
+    pub(crate) router: Spawned,
+    place: Workplace,
+}
+
+impl Program {
+    /// Starts it in a namespace, by a configuration that is told where the control socket is to be, and waits until
+    /// it forwards.
+    pub(crate) fn start(netns: &Netns, config: impl FnOnce(&Path) -> String) -> Self {
+        let place = Workplace::new().unwrap();
+        let file = place.write("gw.toml", &config(&control(&place))).unwrap();
+        let router = run(netns, &file, &control(&place));
+        let program = Program { router, place };
+        program.wait_for_addresses();
+        program
+    }
+
     pub(crate) fn control(&self) -> PathBuf {
         control(&self.place)
     }
 
-    /// Starts the router again, when it has ended.
-    pub(crate) fn restart(&mut self) {
-        self.router = run(&self.lab["router"], &self.place.path("gw.toml"), &self.control());
+    /// Starts it again, when it has ended.
+    fn again(&mut self, netns: &Netns) {
+        self.router = run(netns, &self.place.path("gw.toml"), &self.control());
         self.wait_for_addresses();
     }
 
@@ -127,21 +180,17 @@ impl Gateway {
         }
     }
 
-    /// Lets the client learn the router's MAC. A kernel that resolves a neighbor while it sends may send what
-    /// it parked behind what came later, so nothing can be said of the order before. The router still has
-    /// the server's to learn.
-    pub(crate) fn acquaint(&self) {
-        for router in ROUTER {
-            assert!(self.client().run(|| Ping::new(ip(router)).run()).unwrap().complete());
-        }
-    }
-
-    /// What the command gives against this router, parsed.
-    pub(crate) fn ask(&self, args: &[&str]) -> Value {
+    /// What the command gives against this router.
+    pub(crate) fn tell(&self, args: &[&str]) -> String {
         let out = Command::new(SEKISHO).args(args).env("SEKISHO_CONTROL", self.control()).output().unwrap();
         let said = String::from_utf8_lossy(&out.stderr).into_owned();
         assert!(out.status.success(), "sekisho {}: {}: {said}", args.join(" "), out.status);
-        serde_json::from_slice(&out.stdout).unwrap()
+        String::from_utf8(out.stdout).unwrap()
+    }
+
+    /// The same, parsed.
+    pub(crate) fn ask(&self, args: &[&str]) -> Value {
+        serde_json::from_str(&self.tell(args)).unwrap()
     }
 
     /// `sekisho stats -j`.
@@ -241,7 +290,7 @@ fn hosts(choice: &Choice) -> Topology {
 }
 
 fn config(choice: &Choice, control: &Path) -> String {
-    let Choice { workers, offload, far_mtu, services, .. } = choice;
+    let Choice { workers, offload, far_mtu, services, rules4, rules6, .. } = choice;
     format!(
         r#"
 [router]
@@ -265,6 +314,10 @@ offload = "{offload}"
 [services]
 echo = {services}
 discard = {services}
+
+[firewall]
+rules4 = '''{rules4}'''
+rules6 = '''{rules6}'''
 "#,
         control.display()
     )

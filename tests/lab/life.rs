@@ -70,7 +70,7 @@ fn it_ends_in_the_midst_of_traffic() {
                 // It is to be cut off: what it says of that does not matter.
                 let _ = stream.deadline(Duration::from_millis(1500)).run(client, server);
             });
-            let status = gw.router.terminate(STOP).unwrap();
+            let status = gw.program.router.terminate(STOP).unwrap();
             assert_eq!(status.code(), Some(0));
             flood.join().unwrap();
         });

@@ -1,11 +1,17 @@
 //! The router between real hosts: `sekisho run` in a namespace, kernels on either side of it.
 
+mod besieged;
+mod firewall;
+mod forge;
 mod gateway;
+mod home;
 mod life;
 mod links;
+mod nat;
 mod paths;
 mod ping;
 mod quiet;
+mod service;
 mod services;
 mod transfers;
 mod tun_tap;

@@ -5,9 +5,11 @@
 
 mod cases;
 mod compare;
+mod family;
 mod frame;
 mod play;
 mod random;
+mod ruled;
 mod same;
 mod script;
 mod side;

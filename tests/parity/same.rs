@@ -143,13 +143,14 @@ impl Names {
             _ => &[],
         };
         if protocol == 132 && fields.iter().any(|o| self.is_chosen(f, at + o, known)) {
-            // A CRC can't be carried along: right or wrong is what is left of it.
-            if let Some(message) = f.get(at..).filter(|m| m.len() >= 16 && sums.is_empty()) {
+            // A CRC can't be carried along: right or wrong is what is left of it, and in a quotation nothing.
+            if let Some(message) = f.get(at..).filter(|m| m.len() >= 12) {
                 let mut message = message.to_vec();
                 let said = message[8..12].to_vec();
                 message[8..12].fill(0);
-                let right = frame::crc32c(&message).to_le_bytes() == said[..];
-                f[at + 8..at + 12].copy_from_slice(if right { b"ok  " } else { b"!!  " });
+                let right = sums.is_empty() && frame::crc32c(&message).to_le_bytes() == said[..];
+                put(f, at + 8, if right { 0x6f6b } else { 0x2121 }, sums);
+                put(f, at + 10, 0, sums);
             }
         }
         for field in fields {
@@ -166,6 +167,11 @@ impl Names {
                 self.ipv6(f, at + 8, known, &all);
             }
             _ => {}
+        }
+        // Of an error that is quoted in part nobody can tell whether its sum is right.
+        let quoted = matches!(protocol, frame::ICMP | frame::ICMPV6) && fields.is_empty() && !sums.is_empty();
+        if let Some((own, around)) = all.split_last().filter(|_| quoted) {
+            put(f, *own, 0x3f3f, around);
         }
         // Two ways to write the same number.
         if let Some((own, around)) = all.split_last().filter(|(own, _)| f[**own..**own + 2] == [0, 0]) {
@@ -184,7 +190,13 @@ impl Names {
             words.drain(..2);
         }
         let left = words.get(2).and_then(|w| w.parse().ok()).unwrap_or(0);
-        let mut text = words.first().map_or(String::new(), |w| (*w).to_owned());
+        // GRE's line in the kernel's table also says what is the same for all.
+        words.retain(|w| !w.starts_with("timeout=") && !w.starts_with("stream_timeout="));
+        let mut text = match words[..] {
+            ["unknown", number, ..] => format!("unknown {number}"),
+            [name, ..] => name.to_owned(),
+            [] => String::new(),
+        };
         // The kernel calls it so, the tool otherwise.
         let has_time = words.get(2).is_some_and(|w| w.parse::<u32>().is_ok());
         for word in words.iter().skip(if has_time { 3 } else { 2 }) {

@@ -6,7 +6,6 @@
 
 mod basics;
 mod check;
-mod defrag;
 mod errors;
 mod forwarding;
 mod hooks;
@@ -15,12 +14,14 @@ mod ingress;
 mod local;
 mod make;
 mod martians;
+mod nat;
 mod ndp;
 mod neighbors;
 mod net;
 mod offloads;
 mod redirects;
 mod routes;
+mod rules;
 mod traces;
 mod tuns;
 mod workers;

@@ -8,9 +8,10 @@ use crate::check;
 use sekisho::base::counters::{Tally, Totals};
 use sekisho::base::{Column, DropReason, HOOKS, Instant, LinkId, Mac};
 use sekisho::fib::{NextHop, Rib, Route, RouteKind};
+use sekisho::filter::{Family, Program, iptables};
 use sekisho::link::{Address, Link, LinkKind, Links, RpFilter};
 use sekisho::packet::{Caps, Offload, Packet};
-use sekisho::path::{At, Call, Function, Hooks, Listeners, LiveConfig, Snapshot, Verdict};
+use sekisho::path::{At, Call, Function, Hooks, Listeners, LiveConfig, Snapshot, Tracking, Verdict};
 use sekisho::router::{Router, Worker};
 use sekisho::wire::arp::{Arp, Op};
 use sekisho::wire::{ethernet, ipv4::Ipv4Header, ipv6::Ipv6Header};
@@ -52,6 +53,9 @@ pub(crate) struct Plan {
     pub(crate) routes: Vec<Route>,
     pub(crate) listeners: Listeners,
     pub(crate) config: LiveConfig,
+    /// iptables-save texts, IPv4 and IPv6; empty: none.
+    pub(crate) rules: [String; 2],
+    pub(crate) tracking: Tracking,
 }
 
 impl Default for Plan {
@@ -77,8 +81,10 @@ impl Default for Plan {
                 link("tun0", None, "10.3.0.1", "fd03::1"),
             ],
             routes: vec![via("0.0.0.0/0", SERVER.into(), WAN), via("::/0", SERVER6.into(), WAN)],
-            listeners: Listeners { udp: vec![7] },
+            listeners: Listeners { udp: vec![7], tcp: vec![] },
             config: LiveConfig { seed: 7, ..LiveConfig::default() },
+            rules: [String::new(), String::new()],
+            tracking: Tracking::Auto,
         }
     }
 }
@@ -114,6 +120,18 @@ impl Plan {
         self
     }
 
+    /// Rules for both families, in the text of iptables-save.
+    pub(crate) fn rules(mut self, v4: &str, v6: &str) -> Self {
+        self.rules = [v4.to_owned(), v6.to_owned()];
+        self
+    }
+
+    /// When flows are tracked.
+    pub(crate) fn tracking(mut self, tracking: Tracking) -> Self {
+        self.tracking = tracking;
+        self
+    }
+
     /// The configuration a router gets.
     pub(crate) fn snapshot(&self) -> Snapshot {
         let links = Links::new(self.links.clone());
@@ -121,12 +139,19 @@ impl Plan {
         for r in &self.routes {
             rib.insert(r.clone()).unwrap();
         }
+        let mut hooks = Hooks::new().with_tracking(self.tracking);
+        for (family, text) in [Family::V4, Family::V6].into_iter().zip(&self.rules) {
+            if !text.is_empty() {
+                let rules = iptables::read(text, family).unwrap();
+                hooks = hooks.with_rules(family, Some(Arc::new(Program::compile(&rules, &links).unwrap())));
+            }
+        }
         Snapshot {
             fib: Arc::new(rib.build(&links).unwrap()),
             links,
             listeners: self.listeners.clone(),
             icmp_rate: 1000,
-            hooks: Hooks::default(),
+            hooks,
         }
     }
 
@@ -256,6 +281,15 @@ impl Bench {
     pub(crate) fn silent(&mut self) {
         let all: Vec<Packet> = std::mem::take(&mut self.out).into_iter().map(|(_, p)| p).collect();
         assert!(all.is_empty(), "frames nobody expected: {}", list(&all));
+    }
+
+    /// The flow table, as `conntrack -L` prints it.
+    pub(crate) fn flows(&self) -> Vec<String> {
+        let mut lines = vec![];
+        self.router.live().conntrack.each(self.now, &mut |_, flow| {
+            lines.push(sekisho::conntrack::text::line(flow, self.now, false).to_string());
+        });
+        lines
     }
 
     pub(crate) fn totals(&self) -> Totals {

@@ -339,9 +339,6 @@ name = "gw"
 metrics = "127.0.0.1:9470"
 state = "/var/lib/sekisho/gw"
 user = "nobody"
-[firewall]
-rules4_file = "rules.v4"
-rules6 = ""
 [conntrack]
 enable = "on"
 tcp_max_retrans = 256
@@ -359,13 +356,11 @@ tcp_etablished = 3
             "3: [router]: metrics",
             "4: [router]: state",
             "5: [router]: user",
-            "7: [firewall]: rules4_file",
-            "8: [firewall]: rules6",
-            "11: [conntrack]: tcp_max_retrans",
-            "12: [conntrack]: helpers",
-            "13: [conntrack]: max",
-            "15: [conntrack.timeouts]: udp",
-            "16: [conntrack.timeouts]: unknown key 'tcp_etablished'; did you mean tcp_established?",
+            "8: [conntrack]: tcp_max_retrans",
+            "9: [conntrack]: helpers",
+            "10: [conntrack]: max",
+            "12: [conntrack.timeouts]: udp",
+            "13: [conntrack.timeouts]: unknown key 'tcp_etablished'; did you mean tcp_established?",
         ]
     );
     assert_eq!(

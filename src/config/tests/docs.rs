@@ -46,17 +46,30 @@ fn no_table_explains_a_key_that_is_not_there() {
 fn every_example_is_good() {
     let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
     let texts = format!("{DOCS}\n{}", std::fs::read_to_string(readme).unwrap_or_default());
-    let examples: Vec<&str> =
-        texts.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    let examples = |kind: &str| -> Vec<&str> {
+        let fence = format!("```{kind}\n");
+        texts.split(&fence).skip(1).map(|rest| rest.split("```").next().unwrap()).collect()
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let rules = examples("text iptables");
+    assert_eq!(rules.len(), 1, "the one file that an example names");
+    std::fs::write(dir.path().join("rules.v4"), rules[0]).unwrap();
+    let examples = examples("toml");
     assert!(examples.len() >= 8);
     for example in examples {
-        let config = match parse(example, Path::new("docs.toml")) {
+        let config = match parse(example, &dir.path().join("docs.toml")) {
             Ok(config) => Config { route_files: Vec::new(), ..config },
             Err(problems) => panic!("{problems}\n{example}"),
         };
-        if let Err(problems) = config.rib() {
+        let judged = config.rib().map(drop).and_then(|()| config.programs(&config.links_table()).map(drop));
+        if let Err(problems) = judged {
             panic!("{problems}\n{example}");
         }
+        assert!(
+            config.warnings.iter().all(|w| w.text.starts_with("no links")),
+            "{:?}\n{example}",
+            config.warnings
+        );
     }
 }
 

@@ -129,8 +129,9 @@ impl<T: Taken> Search<'_, T> {
 
     /// Where another flow of this source went.
     fn as_before(&self, was: &Tuple) -> Option<Tuple> {
-        let original = &self.flow.tuples[0];
-        let (addr, port) = self.taken.source_mapping(original, &mut |addr, port| self.fits(addr, port))?;
+        // An identifier may have been exchanged already, with the destination.
+        let source = Tuple { src: was.dst, src_port: self.port(was), ..self.flow.tuples[0] };
+        let (addr, port) = self.taken.source_mapping(&source, &mut |addr, port| self.fits(addr, port))?;
         Some(self.with_port(Tuple { dst: addr, ..*was }, port))
     }
 

@@ -139,6 +139,39 @@ fn an_init_that_comes_again_renews_nothing() {
 }
 
 #[test]
+fn an_init_that_asks_for_the_same_tag_is_no_new_one() {
+    // The second path is known both ways when the client begins anew, with its old tag.
+    let (mut f, _) = Flow::begin(&packet(TO_SERVER, &[HEARTBEAT], 0)).unwrap();
+    f.accept(Reply, &packet(TO_CLIENT, &[HEARTBEAT], 0));
+    f.accept(Original, &packet(0, &[INIT], TO_CLIENT));
+    f.refuse(Reply, &packet(TO_CLIENT, &[INIT_ACK], TO_SERVER + 1));
+    f.accept(Reply, &packet(TO_CLIENT, &[INIT_ACK], TO_SERVER));
+    // With another tag the answer may ask for another one too.
+    f.accept(Original, &packet(0, &[INIT], TO_CLIENT + 1));
+    f.accept(Reply, &packet(TO_CLIENT + 1, &[INIT_ACK], TO_SERVER + 1));
+}
+
+#[test]
+fn both_sides_begin() {
+    let (mut f, _) = Flow::begin(&packet(0, &[INIT], TO_CLIENT)).unwrap();
+    // The other's INIT is of the phase that is already there.
+    assert_eq!(f.step(Reply, &packet(0, &[INIT], TO_SERVER)), Step::PASS);
+    assert_eq!(f.step(Reply, &packet(0, &[INIT], TO_SERVER)), Step::PASS);
+    f.refuse(Original, &packet(TO_SERVER, &[INIT_ACK], TO_CLIENT + 1));
+    assert_eq!(f.accept(Original, &packet(TO_SERVER, &[INIT_ACK], TO_CLIENT)), ("CLOSED", 10));
+    assert_eq!(f.accept(Reply, &packet(TO_CLIENT, &[INIT_ACK], TO_SERVER)), ("COOKIE_WAIT", 3));
+}
+
+#[test]
+fn an_answer_to_nothing_names_no_tag_of_the_other_side() {
+    let (mut f, _) = Flow::begin(&packet(7, &[HEARTBEAT_ACK], 0)).unwrap();
+    f.refuse(Reply, &packet(7, &[SHUTDOWN], 0));
+    // What comes out of the blue is answered with its own tag.
+    let (mut f, _) = Flow::begin(&packet(7, &[SHUTDOWN_ACK], 0)).unwrap();
+    assert_eq!(f.accept(Reply, &packet(7, &[SHUTDOWN_COMPLETE], 0)), ("CLOSED", 10));
+}
+
+#[test]
 fn a_heartbeat_opens_a_second_path() {
     let (mut f, left) = Flow::begin(&packet(TO_SERVER, &[HEARTBEAT], 0)).unwrap();
     assert_eq!((f.state.name(), left), ("HEARTBEAT_SENT", 30));

@@ -270,6 +270,21 @@ fn a_syn_in_an_open_connection() {
 }
 
 #[test]
+fn a_reset_is_no_answer_to_its_own_sides_syn() {
+    // Linux 6.18 asks who sent the SYN; earlier ones did not.
+    let mut f = Flow::open();
+    f.pass(Original, syn(S, 90_000, 0, None));
+    f.refuse(Original, seg(RA, 900_000_000, 90_001));
+    let mut f = Flow::open();
+    f.pass(Original, syn(S, 90_000, 0, None));
+    assert_eq!(f.accept(Reply, seg(RA, 900_000_000, 90_001)), ("CLOSE", 10));
+    // Who sent an ACK that was let through does not matter.
+    let mut f = Flow::begin(seg(S, 1000, 0)).unwrap();
+    f.pass(Reply, seg(A, 5001, 777));
+    assert_eq!(f.accept(Reply, seg(R, 9000, 5001)), ("CLOSE", 10));
+}
+
+#[test]
 fn a_half_open_connection_from_before() {
     let mut f = Flow::begin(seg(S, 1000, 0)).unwrap();
     // The server still has the old one.

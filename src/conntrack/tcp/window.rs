@@ -141,9 +141,7 @@ impl Side {
         self.end = seg.end();
         self.max_window = (u32::from(seg.window) << self.scale).max(1);
         self.max_end = self.end.wrapping_add(self.max_window);
-        if other.max_window == 0 {
-            (other.end, other.max_end) = (sack, sack);
-        } else if sack == other.end.wrapping_add(1) {
+        if sack == other.end.wrapping_add(1) {
             // It answers a keep-alive, which has a byte that was not counted.
             other.end = sack;
         }

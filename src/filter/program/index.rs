@@ -357,6 +357,12 @@ pub(super) struct Cursor {
     linear: u32,
     /// The first rule that may be found by lookup.
     bound: u32,
+    found: Option<Found>,
+}
+
+/// What lookups have found so far.
+#[derive(Debug)]
+struct Found {
     /// Tables looked at.
     looked: usize,
     /// The lists found, and the first rule of each that was not asked yet.
@@ -382,15 +388,7 @@ impl Cursor {
     fn at<A: Addr>(chain: &Chain<A>, next: u32, linear: u32, f: &Facts<A>) -> Self {
         let all = chain.rules.len() as u32;
         let linear = if chain.index.is_none() || f.hot { all } else { linear.min(all) };
-        Cursor {
-            next,
-            linear,
-            bound: linear,
-            looked: 0,
-            lists: [Span::default(); TUPLES + 1],
-            heads: [u32::MAX; TUPLES + 1],
-            open: 0,
-        }
+        Cursor { next, linear, bound: linear, found: None }
     }
 
     /// The next rule to be asked.
@@ -404,26 +402,35 @@ impl Cursor {
         if self.bound as usize >= chain.rules.len() {
             return None;
         }
-        self.look(index, f)
+        let bound = self.bound;
+        let rule = self.found.get_or_insert_with(|| Found::new(index, f, bound)).next(index, f, bound)?;
+        self.next = rule + 1;
+        Some(rule)
     }
 
     /// The number behind the last rule that [`next`](Cursor::next) gave.
     pub(super) fn behind(&self) -> u32 {
         self.next
     }
+}
 
-    fn look<A: Addr>(&mut self, index: &Index<A>, f: &Facts<A>) -> Option<u32> {
-        if self.open == 0 {
-            let state = f.state.0.trailing_zeros() as usize;
-            self.push(index.always.get(state).copied().unwrap_or_default(), &index.lists);
-        }
+impl Found {
+    fn new<A: Addr>(index: &Index<A>, f: &Facts<A>, bound: u32) -> Self {
+        let mut found =
+            Found { looked: 0, lists: [Span::default(); TUPLES + 1], heads: [u32::MAX; TUPLES + 1], open: 0 };
+        let state = f.state.0.trailing_zeros() as usize;
+        found.push(index.always.get(state).copied().unwrap_or_default(), &index.lists, bound);
+        found
+    }
+
+    fn next<A: Addr>(&mut self, index: &Index<A>, f: &Facts<A>, bound: u32) -> Option<u32> {
         loop {
             let (list, rule) = self.first();
             // A table is looked at only when its first rule's turn has come.
             if let Some(tuple) = index.tuples.get(self.looked).filter(|t| t.first <= rule) {
                 self.looked += 1;
                 if let Some(span) = tuple.fields.key(f).and_then(|key| tuple.places.get(&key)) {
-                    self.push(*span, &index.lists);
+                    self.push(*span, &index.lists, bound);
                 }
                 continue;
             }
@@ -433,7 +440,6 @@ impl Cursor {
             let span = &mut self.lists[list];
             span.from += 1;
             self.heads[list] = head(*span, &index.lists);
-            self.next = rule + 1;
             return Some(rule);
         }
     }
@@ -446,11 +452,14 @@ impl Cursor {
     }
 
     #[inline]
-    fn push(&mut self, span: Span, lists: &[u32]) {
-        let span = span.beyond(self.bound, lists);
-        self.heads[self.open] = head(span, lists);
-        self.lists[self.open] = span;
-        self.open += 1;
+    fn push(&mut self, span: Span, lists: &[u32], bound: u32) {
+        let span = span.beyond(bound, lists);
+        let rule = head(span, lists);
+        if rule != u32::MAX {
+            self.heads[self.open] = rule;
+            self.lists[self.open] = span;
+            self.open += 1;
+        }
     }
 }
 

@@ -50,7 +50,8 @@ pub struct Program {
     rules: Ruleset,
     code: ByFamily,
     counters: Counters,
-    needs_conntrack: bool,
+    /// The line of the first rule that does.
+    needs_conntrack: Option<usize>,
 }
 
 #[derive(Debug)]
@@ -78,7 +79,9 @@ impl Program {
             .iter()
             .flat_map(|t| &t.chains)
             .flat_map(|c| &c.rules)
-            .any(|r| is_of_conntrack(&r.target) || r.matches.iter().any(asks_conntrack));
+            .filter(|r| is_of_conntrack(&r.target) || r.matches.iter().any(asks_conntrack))
+            .map(|r| r.line)
+            .min();
         Ok(Program { rules, code, counters: Counters::new(counts), needs_conntrack })
     }
 
@@ -93,6 +96,11 @@ impl Program {
     /// Whether a rule makes conntrack necessary: one that asks for a flow's state or mark, that marks flows, or that
     /// translates. A nat table without such a rule does not, nor does NOTRACK: as in the kernel (`nf_ct_netns_get`).
     pub fn needs_conntrack(&self) -> bool {
+        self.needs_conntrack.is_some()
+    }
+
+    /// The line of the first rule that does.
+    pub fn conntrack_line(&self) -> Option<usize> {
         self.needs_conntrack
     }
 

@@ -35,12 +35,23 @@ impl<A: Addr> Code<A> {
         let Some(table) = &self.tables[name as usize] else { return Verdict::Accept };
         let Some(entry) = table.entry[env.hook() as usize] else { return Verdict::Accept };
         let Some(facts) = Facts::read(p, env) else { return Verdict::Accept };
-        let mut run = Run { code: self, name, table, lane, facts, flow: Flow::default(), p, env };
+        let mut run = Run {
+            code: self,
+            name,
+            table,
+            lane,
+            facts,
+            flow: Flow::default(),
+            p,
+            env,
+            verdict: Verdict::Accept,
+        };
         if table.depth <= FRAMES {
-            run.walk(entry, &mut [Frame::default(); FRAMES])
+            run.walk(entry, &mut [Frame::default(); FRAMES]);
         } else {
-            run.walk(entry, &mut vec![Frame::default(); table.depth])
+            run.walk(entry, &mut vec![Frame::default(); table.depth]);
         }
+        run.verdict
     }
 
     #[inline]
@@ -78,6 +89,7 @@ struct Run<'a, A, E> {
     flow: Flow,
     p: &'a mut Packet,
     env: &'a mut E,
+    verdict: Verdict,
 }
 
 /// What a rule's target leads to.
@@ -87,13 +99,14 @@ enum Step {
     /// Into a chain, to come back.
     Call(u32),
     Back,
-    End(Verdict),
+    /// The verdict stands in the run.
+    End,
 }
 
 impl<A: Addr, E: Env> Run<'_, A, E> {
     /// From the first rule of a chain to the verdict. `frames` are as many as jumps can be deep.
     #[inline]
-    fn walk(&mut self, entry: u32, frames: &mut [Frame]) -> Verdict {
+    fn walk(&mut self, entry: u32, frames: &mut [Frame]) {
         let table = self.table;
         let chain_at = |n: u32| &table.chains[n as usize];
         let (mut at, mut deep) = (entry, 0);
@@ -103,16 +116,19 @@ impl<A: Addr, E: Env> Run<'_, A, E> {
             let step = match cursor.next(chain, &self.facts) {
                 Some(n) => match self.rule(chain, n) {
                     Ok(step) => step,
-                    Err(Hotdrop) => return self.decided(chain, n as usize + 1, Verdict::Drop, "hotdrop"),
+                    Err(Hotdrop) => self.end(chain, n + 1, Verdict::Drop, "hotdrop"),
                 },
                 None => Step::Back,
             };
             match step {
                 Step::Next => continue,
-                Step::End(verdict) => return verdict,
+                Step::End => return,
                 Step::Call(to) => {
                     // Compiling has counted how many there can be.
-                    let Some(frame) = frames.get_mut(deep) else { return Verdict::Drop };
+                    let Some(frame) = frames.get_mut(deep) else {
+                        self.verdict = Verdict::Drop;
+                        return;
+                    };
                     *frame = Frame { chain: at, rule: cursor.behind() };
                     deep += 1;
                     at = to;
@@ -148,9 +164,7 @@ impl<A: Addr, E: Env> Run<'_, A, E> {
             }
         }
         self.lane.count(rule.counter, self.p.l3_len() as u64);
-        let end = |run: &mut Self, verdict, says: &str| {
-            Step::End(run.decided(chain, n as usize + 1, verdict, says))
-        };
+        let end = |run: &mut Self, verdict, says: &str| run.end(chain, n + 1, verdict, says);
         Ok(match &rule.op {
             Op::None => Step::Next,
             Op::Accept => end(self, Verdict::Accept, "ACCEPT"),
@@ -192,21 +206,26 @@ impl<A: Addr, E: Env> Run<'_, A, E> {
     }
 
     /// The end of a built-in chain.
-    fn policy(&mut self, entry: u32) -> Verdict {
+    fn policy(&mut self, entry: u32) {
         let chain = &self.table.chains[entry as usize];
-        let Some((policy, counter)) = chain.policy else { return Verdict::Accept };
+        let Some((policy, counter)) = chain.policy else { return };
         self.lane.count(counter, self.p.l3_len() as u64);
         match policy {
-            Policy::Accept => self.decided(chain, 0, Verdict::Accept, "ACCEPT"),
-            Policy::Drop => self.decided(chain, 0, Verdict::Drop, "DROP"),
-        }
+            Policy::Accept => self.end(chain, 0, Verdict::Accept, "ACCEPT"),
+            Policy::Drop => self.end(chain, 0, Verdict::Drop, "DROP"),
+        };
     }
 
     #[inline]
-    fn decided(&mut self, chain: &Chain<A>, number: usize, verdict: Verdict, says: &str) -> Verdict {
+    fn end(&mut self, chain: &Chain<A>, number: u32, verdict: Verdict, says: &str) -> Step {
         if self.p.meta.traced {
-            self.env.decided(self.p, RuleRef { table: self.name, chain: &chain.name, number }, says);
+            self.env.decided(
+                self.p,
+                RuleRef { table: self.name, chain: &chain.name, number: number as usize },
+                says,
+            );
         }
-        verdict
+        self.verdict = verdict;
+        Step::End
     }
 }

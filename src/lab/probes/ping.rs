@@ -17,6 +17,7 @@ pub struct Ping {
     hops: Option<u8>,
     tos: Option<u8>,
     whole: bool,
+    ident: Option<u16>,
     wait: Duration,
 }
 
@@ -70,6 +71,7 @@ impl Ping {
             hops: None,
             tos: None,
             whole: false,
+            ident: None,
             wait: Duration::from_secs(1),
         }
     }
@@ -116,6 +118,12 @@ impl Ping {
         self
     }
 
+    /// The identifier; otherwise one that no other ping of this process has.
+    pub fn ident(mut self, ident: u16) -> Self {
+        self.ident = Some(ident);
+        self
+    }
+
     /// How long to wait for each answer.
     pub fn wait(mut self, wait: Duration) -> Self {
         self.wait = wait;
@@ -127,7 +135,8 @@ impl Ping {
         let doing = || format!("ping {}", self.to);
         let family = Family::of(self.to);
         let socket = self.open(&family).doing(doing())?;
-        let mut echo = Echo { to: self.to, socket, family, ident: ident(), wait: self.wait };
+        let ident = self.ident.unwrap_or_else(ident);
+        let mut echo = Echo { to: self.to, socket, family, ident, wait: self.wait };
         let mut report = PingReport::default();
         for sequence in 1..=self.count {
             report.sent += 1;

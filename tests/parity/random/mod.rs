@@ -18,53 +18,11 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use sekisho::lab::isolate;
 
+use crate::family::Family;
 use crate::play::{Played, play_surely};
 use crate::side::kernel::Kernel;
+use crate::side::ours::Ours;
 use crate::side::{Rules, Side};
-
-/// The family of a sequence.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Family {
-    V4,
-    V6,
-}
-
-impl Family {
-    /// A rule's text with this family's addresses: `$l10` is station 10 of the lan, `$l0/24` the lan, and `$[w11]`
-    /// stands before a port.
-    fn address(self, text: &str) -> String {
-        let mut out = String::new();
-        for (i, part) in text.split('$').enumerate() {
-            if i == 0 {
-                out.push_str(part);
-                continue;
-            }
-            let bracketed = part.starts_with('[');
-            let part = part.replacen(['[', ']'], "", 2);
-            let end = part.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(part.len());
-            let (name, rest) = part.split_at(end);
-            let addr = crate::script::address(&self.station(name)).expect("a station's name").to_string();
-            let rest = match self {
-                Family::V4 => rest.to_owned(),
-                Family::V6 => rest.replacen("/24", "/64", 1).replacen("/31", "/127", 1),
-            };
-            out += &if bracketed && self == Family::V6 {
-                format!("[{addr}]{rest}")
-            } else {
-                format!("{addr}{rest}")
-            };
-        }
-        out
-    }
-
-    /// The name of a station in scripts.
-    fn station(self, name: &str) -> String {
-        match self {
-            Family::V4 => name.to_owned(),
-            Family::V6 => name.to_ascii_uppercase(),
-        }
-    }
-}
 
 /// One sequence.
 #[derive(Debug, Clone)]
@@ -228,5 +186,14 @@ fn random_sequences_two_kernels() {
     isolate::test(|| {
         let (mut a, mut b) = (Kernel::new("kernel", &[]), Kernel::new("its twin", &[]));
         judge(&run([&mut a, &mut b], Duration::from_secs(10)));
+    });
+}
+
+/// The kernel beside the walk.
+#[test]
+fn random_sequences_walk_does_what_the_kernel_does() {
+    isolate::test(|| {
+        let (mut a, mut b) = (Kernel::new("kernel", &[]), Ours::new());
+        judge(&run([&mut a, &mut b], Duration::from_secs(60)));
     });
 }

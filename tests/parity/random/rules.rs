@@ -4,7 +4,8 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::strategy::Union;
 
-use super::Family;
+use crate::family::Family;
+use crate::side::TABLES;
 
 /// Rules of one family.
 pub(super) fn ruleset(family: Family) -> BoxedStrategy<String> {
@@ -21,13 +22,6 @@ pub(super) fn ruleset(family: Family) -> BoxedStrategy<String> {
     });
     tables.prop_map(|t| t.concat()).boxed()
 }
-
-const TABLES: [(&str, &[&str]); 4] = [
-    ("raw", &["PREROUTING", "OUTPUT"]),
-    ("mangle", &["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"]),
-    ("nat", &["PREROUTING", "INPUT", "OUTPUT", "POSTROUTING"]),
-    ("filter", &["INPUT", "FORWARD", "OUTPUT"]),
-];
 
 /// A table: each built-in chain with a policy and rules, and two chains of the user's that it can jump to.
 fn table(name: &'static str, hooks: &'static [&'static str], family: Family) -> BoxedStrategy<String> {
@@ -119,7 +113,7 @@ fn one_of(all: &[&str]) -> BoxedStrategy<String> {
 
 /// Puts the family's addresses in: `$l10` is station 10 of the lan.
 fn addressed(family: Family, all: &[&str]) -> BoxedStrategy<String> {
-    select(all.iter().map(|s| family.address(s)).collect::<Vec<_>>()).boxed()
+    select(all.iter().map(|s| family.rules(s)).collect::<Vec<_>>()).boxed()
 }
 
 fn protocol(family: Family) -> BoxedStrategy<String> {

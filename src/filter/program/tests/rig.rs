@@ -161,11 +161,6 @@ pub(super) fn when(m: Match, target: Target) -> Rule {
     rule(Basic::default(), [m], target)
 }
 
-/// `-p`.
-pub(super) fn of(proto: u8) -> Basic {
-    Basic { proto: Some(Not::is(proto)), ..Basic::default() }
-}
-
 /// A table with these chains; the built-in ones that are missing accept.
 pub(super) fn table(name: TableName, given: Vec<(&str, Vec<Rule>)>) -> Table {
     let built_in: Vec<&str> = name.hooks().iter().map(|h| h.name()).collect();
@@ -226,7 +221,7 @@ pub(super) fn parse(b: &mut [u8]) -> Packet {
         };
         p.meta.l4 = if p.meta.frag == Frag::Later { 0 } else { header as u16 };
     } else {
-        b[4..6].copy_from_slice(&(len as u16 - 40).to_be_bytes());
+        b[4..6].copy_from_slice(&((len - 40) as u16).to_be_bytes());
         p = Packet::from_slice(b);
         p.meta.net = Net::Ipv6;
         let hidden = ipv6_ext::Chain { proto: proto::NONE, ..ipv6_ext::Chain::default() };

@@ -1,0 +1,150 @@
+//! NAT on a packet's way: the rules are asked for the first packet of a flow, and each packet is rewritten.
+//!
+//! The order is `nf_nat_inet_fn`'s.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::base::{DropReason, Hook, Instant, LinkId};
+use crate::conntrack::{Conntrack, Flow, nat};
+use crate::fib::Action;
+use crate::filter::{NatAction, TableName};
+use crate::packet::flow::Address;
+use crate::packet::{CtState, Manip, NatRange, Net, Packet, Tuple};
+use crate::wire::proto;
+
+use super::hook::At;
+use super::{Cx, Snapshot, deliver, rules, source};
+
+/// Translates one end of a packet; see the module's text.
+pub(super) fn translate(cx: &mut Cx<'_>, at: &At, manip: Manip, p: &mut Packet) -> Result<(), DropReason> {
+    if !p.meta.ct.is_tracked() {
+        return Ok(());
+    }
+    // Its flow was there when it came: without it nobody knows what it is to become.
+    let Some(current) = &cx.me.flow else { return Err(DropReason::ConntrackGone) };
+    let flow = current.flow;
+    let dir = p.meta.ct.dir;
+    let icmp = matches!(p.meta.proto, proto::ICMP | proto::ICMPV6);
+    if p.meta.ct.state == CtState::Related && icmp {
+        if nat::translate_error(p, &flow, dir, manip)? {
+            cx.note(p, || format!("nat: {}", crate::wire::describe::describe(p.l3(), false)));
+        }
+        return Ok(());
+    }
+    if p.meta.ct.state != CtState::Established && !nat::is_done(flow.status, manip) {
+        // A flow that was there before the rules were is left alone.
+        if current.id.is_some() {
+            return Ok(());
+        }
+        decide(cx, at, manip, p)?;
+    } else if at.hook == Hook::Postrouting && at.output.is_some_and(|out| nat::moved(&flow, dir, out)) {
+        // MASQUERADE gave it the address of another link than it leaves by now.
+        if let Some(id) = current.id {
+            cx.live.conntrack.remove(id);
+        }
+        return Err(DropReason::NatFailed);
+    }
+    let Some(flow) = cx.me.flow.as_ref().map(|c| c.flow) else { return Err(DropReason::ConntrackGone) };
+    if nat::translate(p, &flow, dir, manip)? {
+        cx.note(p, || format!("nat: {}", crate::wire::describe::describe(p.l3(), false)));
+    }
+    Ok(())
+}
+
+/// Asks the rules what becomes of a flow, and chooses.
+fn decide(cx: &mut Cx<'_>, at: &At, manip: Manip, p: &mut Packet) -> Result<(), DropReason> {
+    let action = rules::ask(cx, at, TableName::Nat, p)?;
+    let mut masquerade = None;
+    let range = match action {
+        None => NatRange::default(),
+        Some(NatAction::Snat(range) | NatAction::Dnat(range)) => range,
+        Some(NatAction::Masquerade(range)) => {
+            let (link, addr) = outer(cx, at, p).ok_or(DropReason::NoSourceAddress)?;
+            masquerade = Some(link);
+            nat::range_at(&range, addr)
+        }
+        Some(NatAction::Redirect(range)) => {
+            let addr = inner(cx, at, p).ok_or(DropReason::NoSourceAddress)?;
+            nat::range_at(&range, addr)
+        }
+    };
+    let Some(mut flow) = cx.me.flow.as_ref().map(|c| c.flow) else { return Err(DropReason::ConntrackGone) };
+    let taken = Taken { snap: cx.snap, conntrack: &cx.live.conntrack, now: cx.now };
+    let me = &mut *cx.me;
+    nat::setup(&mut flow, &range, manip, &taken, &mut || me.random())?;
+    if masquerade.is_some() {
+        flow.masquerade = masquerade;
+    }
+    if let Some(current) = &mut cx.me.flow {
+        current.flow = flow;
+    }
+    Ok(())
+}
+
+/// The address that MASQUERADE gives: of the link the packet leaves by, towards its next hop.
+fn outer(cx: &Cx<'_>, at: &At, p: &Packet) -> Option<(LinkId, IpAddr)> {
+    let link = at.output?;
+    let neighbor = match at.hop {
+        Some(hop) => hop.next,
+        None => deliver::ends(p)?.1,
+    };
+    // A gateway of the other family says nothing of which address fits.
+    let towards = match (p.meta.net, neighbor) {
+        (Net::Ipv4, IpAddr::V4(_)) | (Net::Ipv6, IpAddr::V6(_)) => neighbor,
+        _ => deliver::ends(p)?.1,
+    };
+    let towards = match towards {
+        // A link-local next hop is no reason for a link-local source.
+        IpAddr::V6(v6) if v6.is_unicast_link_local() => deliver::ends(p)?.1,
+        other => other,
+    };
+    source::on_link(cx, link, towards).map(|addr| (link, addr))
+}
+
+/// The address that REDIRECT gives: this router's, on the link the packet came in by; for what is made here, the
+/// loopback's.
+fn inner(cx: &Cx<'_>, at: &At, p: &Packet) -> Option<IpAddr> {
+    let v6 = p.meta.net == Net::Ipv6;
+    if at.hook == Hook::Output {
+        return Some(if v6 { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() });
+    }
+    let link = cx.snap.links.get(at.input?)?;
+    let mut own = link.addresses.iter().map(|a| a.addr).filter(|a| a.is_ipv6() == v6);
+    let global = |a: &IpAddr| !matches!(a, IpAddr::V6(v6) if v6.is_unicast_link_local());
+    own.clone().find(global).or_else(|| own.next())
+}
+
+/// What NAT may not give away: tuples of other flows, and ports that somebody here waits on.
+struct Taken<'a> {
+    snap: &'a Snapshot,
+    conntrack: &'a Conntrack,
+    now: Instant,
+}
+
+impl nat::Taken for Taken<'_> {
+    fn is_taken(&self, reply: &Tuple, original: &Tuple) -> bool {
+        self.conntrack.is_taken(reply, original, self.now)
+    }
+
+    fn source_mapping(
+        &self,
+        original: &Tuple,
+        fits: &mut dyn FnMut(&Address, u16) -> bool,
+    ) -> Option<(Address, u16)> {
+        self.conntrack.source_mapping(original, self.now, fits)
+    }
+
+    fn reserved(&self, original: &Tuple, addr: IpAddr, port: u16) -> bool {
+        // What the router's own services send is theirs.
+        let ours = |addr| matches!(self.snap.fib.lookup(addr).map(|e| &e.action), Some(Action::Local(_)));
+        if ours(original.src()) {
+            return false;
+        }
+        ours(addr) && self.snap.listeners.hold(original.proto, port)
+            || self.snap.hooks.claims().hold(original.proto, addr, port)
+    }
+
+    fn clear(&self, reply: &Tuple, new: &Flow) -> bool {
+        self.conntrack.clear(reply, new, self.now)
+    }
+}

@@ -229,11 +229,6 @@ impl State {
         self.phase
     }
 
-    /// Behind the last sequence number that was sent in a direction.
-    pub fn end(&self, dir: Direction) -> u32 {
-        self.sides[dir as usize].end
-    }
-
     /// Its name in listings.
     pub fn name(&self) -> &'static str {
         self.phase.name()

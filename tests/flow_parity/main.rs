@@ -5,7 +5,7 @@
 
 mod kernel;
 mod packets;
-#[path = "../tcp_parity/random.rs"]
+#[path = "../conntrack_parity/random.rs"]
 mod random;
 
 use std::collections::BTreeMap;

@@ -22,8 +22,8 @@ use crate::packet::{Csum, Direction, Manip, Net, Packet, Status};
 use crate::wire::{checksum, icmpv4, icmpv6, ipv4, ipv6, ipv6_ext, proto};
 
 use super::needed;
-use super::rewrite::{End, ICMP_CHECKSUM_AT, rewrite};
-use super::translate::{inverse, is_begun, same};
+use super::rewrite::{End, ICMP_CHECKSUM_AT, Sum, rewrite};
+use super::translate::{inverse, same, sum_of};
 
 /// Rewrites one end of an ICMP error about a flow and the opposite end of the packet it quotes, if the flow wants that;
 /// says whether it did. `dir` is the direction the error goes in. `NatFailed` for one with a wrong checksum, a redirect
@@ -67,15 +67,15 @@ fn rewrite_error(p: &mut Packet, flow: &Flow, dir: Direction, manip: Manip) -> O
     };
     let quote = p.l4_mut().get_mut(icmpv4::HEADER_LEN..)?;
     let l4 = quoted_upper(quote, other.proto, other.v6)?;
-    rewrite(quote, l4, &same(other, opposite), false)?;
+    rewrite(quote, l4, &same(other, opposite), Sum::Quoted)?;
 
-    let begun = is_begun(p);
-    if !begun {
+    let sum = sum_of(p);
+    if sum == Sum::Whole {
         sum_anew(p)?;
     }
     let end = End { proto: icmp, ..inverse(other, manip) };
     let at = p.meta.l4.into();
-    rewrite(p.l3_mut(), at, &end, begun)?;
+    rewrite(p.l3_mut(), at, &end, sum)?;
     Some(true)
 }
 

@@ -39,7 +39,7 @@ use crate::packet::{Direction, Manip, NatRange, Status, Tuple};
 use super::Flow;
 
 pub use error::translate_error;
-pub use setup::{bind, may_give_way, setup};
+pub use setup::{bind, setup};
 pub use translate::translate;
 
 /// What the choice of a translation asks of the flows that are there, and of the router.
@@ -48,11 +48,11 @@ pub trait Taken {
     /// `original` too is no other flow, but the same one twice, and doesn't count.
     fn is_taken(&self, reply: &Tuple, original: &Tuple) -> bool;
 
-    /// What another flow of the same protocol, source address and source port (or identifier) as `original` has its
-    /// source translated to, of several the youngest that `fits` (`find_appropriate_src`).
+    /// What another flow is translated to that began with the same protocol, source address and source port (or
+    /// identifier) as `source`; of several the youngest that `fits` (`find_appropriate_src`).
     fn source_mapping(
         &self,
-        original: &Tuple,
+        source: &Tuple,
         fits: &mut dyn FnMut(&Address, u16) -> bool,
     ) -> Option<(Address, u16)>;
 
@@ -61,8 +61,8 @@ pub trait Taken {
     /// taken for the service's, or the other way round (CVE-2021-3773).
     fn reserved(&self, original: &Tuple, addr: IpAddr, port: u16) -> bool;
 
-    /// Ends the flow whose reply tuple this is, if it [`may_give_way`] to the new one; says whether it did. Asked where
-    /// hardly a port is left.
+    /// Ends the TCP flow whose reply tuple this is, if it is over and the new one can't be mistaken for it; says whether it
+    /// did. Asked where hardly a port is left.
     fn clear(&self, reply: &Tuple, new: &Flow) -> bool;
 }
 

@@ -32,7 +32,7 @@ pub(super) fn address(
         }
         return Some(mapped);
     }
-    Some(if first == last { first } else { spread(&first, &last, v6, src, dst, range.persistent) })
+    Some(if first == last { first } else { spread([&first, &last], v6, manip, src, dst, range.persistent) })
 }
 
 /// Whether an address is between the ends of the range, or there are none.
@@ -43,9 +43,9 @@ pub(super) fn holds(range: &NatRange, addr: &Address) -> bool {
 /// One of a range by a hash of source and destination, or of the source alone. Word by word: as long as what is
 /// chosen equals the range's end, the next word may not go beyond it either.
 fn spread(
-    first: &Address,
-    last: &Address,
+    [first, last]: [&Address; 2],
     v6: bool,
+    manip: Manip,
     src: &Address,
     dst: &Address,
     persistent: bool,
@@ -63,7 +63,8 @@ fn spread(
         *out = word.to_be_bytes();
         free |= word != most;
         if !persistent {
-            hash ^= dst[i];
+            // Linux has written the word over the destination's by now, if that is what is chosen.
+            hash ^= if manip == Manip::Dst { word.to_be() } else { dst[i] };
         }
     }
     chosen

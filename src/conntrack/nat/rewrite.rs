@@ -33,16 +33,27 @@ pub(super) struct End {
     pub port: u16,
 }
 
+/// How an upper-layer checksum is to be taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sum {
+    /// It covers the packet.
+    Whole,
+    /// The field holds the sum of the pseudo-header, and no more.
+    Begun,
+    /// It covers a packet that may not be all there.
+    Quoted,
+}
+
 /// Rewrites the packet that begins with `ip`, its upper layer at `l4` (0: none to be seen, and only the address is
-/// exchanged). With `begun` the upper-layer checksum field holds the sum of the pseudo-header and no more. `None` if a
-/// header that would have to change is not all there, or is not what it should be; the packet is then half done.
+/// exchanged). `None` if a header that would have to change is not all there, or is not what it should be; the packet
+/// is then half done.
 #[inline]
-pub(super) fn rewrite(ip: &mut [u8], l4: usize, end: &End, begun: bool) -> Option<()> {
-    if end.v6 { rewrite_v6(ip, l4, end, begun) } else { rewrite_v4(ip, l4, end, begun) }
+pub(super) fn rewrite(ip: &mut [u8], l4: usize, end: &End, sum: Sum) -> Option<()> {
+    if end.v6 { rewrite_v6(ip, l4, end, sum) } else { rewrite_v4(ip, l4, end, sum) }
 }
 
 #[inline]
-fn rewrite_v4(ip: &mut [u8], l4: usize, end: &End, begun: bool) -> Option<()> {
+fn rewrite_v4(ip: &mut [u8], l4: usize, end: &End, sum: Sum) -> Option<()> {
     let header = ip.first_chunk::<{ ipv4::HEADER_LEN }>()?;
     if header[0] >> 4 != 4 {
         return None;
@@ -55,7 +66,7 @@ fn rewrite_v4(ip: &mut [u8], l4: usize, end: &End, begun: bool) -> Option<()> {
     let new = *end.addr.first_chunk::<4>()?;
     let change = Change::of32(old, new);
     if l4 != 0 {
-        rewrite_upper(ip.get_mut(l4..)?, end, change, begun)?;
+        rewrite_upper(ip.get_mut(l4..)?, end, change, sum)?;
     }
     change.apply(ip, V4_CHECKSUM_AT);
     put(ip, at, new);
@@ -63,7 +74,7 @@ fn rewrite_v4(ip: &mut [u8], l4: usize, end: &End, begun: bool) -> Option<()> {
 }
 
 #[inline]
-fn rewrite_v6(ip: &mut [u8], l4: usize, end: &End, begun: bool) -> Option<()> {
+fn rewrite_v6(ip: &mut [u8], l4: usize, end: &End, sum: Sum) -> Option<()> {
     let header = ip.first_chunk::<{ ipv6::HEADER_LEN }>()?;
     if header[0] >> 4 != 6 {
         return None;
@@ -75,7 +86,7 @@ fn rewrite_v6(ip: &mut [u8], l4: usize, end: &End, begun: bool) -> Option<()> {
     let old = *header.get(at..)?.first_chunk::<16>()?;
     let change = Change::of128(&old, &end.addr);
     if l4 != 0 {
-        rewrite_upper(ip.get_mut(l4..)?, end, change, begun)?;
+        rewrite_upper(ip.get_mut(l4..)?, end, change, sum)?;
     }
     put(ip, at, end.addr);
     Some(())
@@ -83,13 +94,14 @@ fn rewrite_v6(ip: &mut [u8], l4: usize, end: &End, begun: bool) -> Option<()> {
 
 /// Rewrites the upper layer, whose pseudo-header changes by `addr`.
 #[inline]
-fn rewrite_upper(l4: &mut [u8], end: &End, addr: Change, begun: bool) -> Option<()> {
+fn rewrite_upper(l4: &mut [u8], end: &End, addr: Change, sum: Sum) -> Option<()> {
     // Every protocol here has at least the eight bytes that any ICMP error quotes (RFC 792).
     let need = match end.proto {
         proto::TCP | proto::UDP | proto::UDP_LITE | proto::SCTP => QUOTED,
         proto::ICMP | proto::ICMPV6 | proto::GRE => QUOTED,
         _ => return Some(()),
     };
+    let begun = sum == Sum::Begun;
     if l4.len() < need {
         return None;
     }
@@ -115,8 +127,10 @@ fn rewrite_upper(l4: &mut [u8], end: &End, addr: Change, begun: bool) -> Option<
         proto::SCTP => {
             let before: [u8; 4] = array(l4, 0);
             put_port(l4, end);
-            // The sum covers no address. One left to the device covers everything, when it is made.
-            if l4.len() >= sctp::HEADER_LEN && !begun && before != array(l4, 0) {
+            // The sum covers no address. One left to the device covers everything, when it is made; that of a quote is
+            // of no use to anybody if some is missing, and as Linux has it the sum of what is there.
+            let stays = sum == Sum::Whole && before == array(l4, 0);
+            if l4.len() >= sctp::HEADER_LEN && !begun && !stays {
                 sctp::fill_checksum(l4);
             }
         }

@@ -11,10 +11,9 @@
 //! A destination that has no port of its own is not refused: the source, decided later, may make the difference.
 
 use crate::base::DropReason;
-use crate::conntrack::tcp::Phase;
-use crate::conntrack::{Flow, State};
+use crate::conntrack::Flow;
 use crate::packet::flow::{Address, unpack};
-use crate::packet::{Direction, Manip, NatRange, Status, Tuple};
+use crate::packet::{Manip, NatRange, Status, Tuple};
 use crate::wire::proto;
 
 use super::{Taken, is_done, pool};
@@ -64,20 +63,6 @@ pub fn bind(
     random: &mut impl FnMut() -> u64,
 ) -> Result<bool, DropReason> {
     setup(flow, &NatRange::default(), manip, taken, random)
-}
-
-/// Whether a TCP flow may end so that a new one can have its reply tuple: it is over, its source is translated, and the
-/// new one's sequence numbers are beyond its own, so that none of its late answers is taken for one of the new
-/// (`nf_nat_may_kill`, `nf_seq_has_advanced`).
-pub fn may_give_way(old: &Flow, new: &Flow) -> bool {
-    let (State::Tcp(was), State::Tcp(is)) = (old.state, new.state) else { return false };
-    let dir = Direction::Original;
-    let advanced = is.end(dir).wrapping_sub(was.end(dir)).cast_signed() > 0;
-    is.phase() == Phase::SynSent
-        && was.phase() >= Phase::TimeWait
-        && advanced
-        && old.status.has(Status::SRC_NAT)
-        && old.status.0 & (Status::FIXED_TIMEOUT.0 | Status::DYING.0) == 0
 }
 
 /// What of a tuple is to be chosen besides the address.
@@ -144,8 +129,9 @@ impl<T: Taken> Search<'_, T> {
 
     /// Where another flow of this source went.
     fn as_before(&self, was: &Tuple) -> Option<Tuple> {
-        let original = &self.flow.tuples[0];
-        let (addr, port) = self.taken.source_mapping(original, &mut |addr, port| self.fits(addr, port))?;
+        // An identifier may have been exchanged already, with the destination.
+        let source = Tuple { src: was.dst, src_port: self.port(was), ..self.flow.tuples[0] };
+        let (addr, port) = self.taken.source_mapping(&source, &mut |addr, port| self.fits(addr, port))?;
         Some(self.with_port(Tuple { dst: addr, ..*was }, port))
     }
 

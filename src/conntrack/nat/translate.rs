@@ -6,7 +6,7 @@ use crate::packet::{Csum, Direction, Manip, Packet, Tuple};
 use crate::wire::proto;
 
 use super::needed;
-use super::rewrite::{End, rewrite};
+use super::rewrite::{End, Sum, rewrite};
 
 /// Rewrites this end of a packet that goes in the given direction of its flow, if the flow wants that; says whether it
 /// did. In place, whatever the state of its checksum, super-frames too. `NatFailed` for a packet whose headers are not
@@ -21,17 +21,20 @@ pub fn translate(p: &mut Packet, flow: &Flow, dir: Direction, manip: Manip) -> R
     if l4 != 0 && p.meta.proto != end.proto {
         return Err(DropReason::NatFailed);
     }
-    let begun = is_begun(p);
-    match rewrite(p.l3_mut(), l4.into(), &end, begun) {
+    let sum = sum_of(p);
+    match rewrite(p.l3_mut(), l4.into(), &end, sum) {
         Some(()) => Ok(true),
         None => Err(DropReason::NatFailed),
     }
 }
 
-/// Whether the checksum of the packet's own upper layer is left to the device. One that begins deeper is that of a
-/// packet in a tunnel, and the outer one is whole.
-pub(super) fn is_begun(p: &Packet) -> bool {
-    matches!(p.meta.offload.csum, Csum::Partial { start, .. } if start == p.meta.l4)
+/// How the checksum of the packet's own upper layer stands. One that is left to the device but begins deeper is that of
+/// a packet in a tunnel, and the outer one is whole.
+pub(super) fn sum_of(p: &Packet) -> Sum {
+    match p.meta.offload.csum {
+        Csum::Partial { start, .. } if start == p.meta.l4 => Sum::Begun,
+        _ => Sum::Whole,
+    }
 }
 
 /// One end of the inverse of a tuple: packets of a direction are to look like the inverse of the other's.

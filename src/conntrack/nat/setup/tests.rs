@@ -162,56 +162,6 @@ fn a_connection_that_is_over_makes_room() {
 }
 
 #[test]
-fn which_connection_gives_way() {
-    use crate::conntrack::{Config, tcp};
-    use crate::wire::tcp::{ACK, RST, SYN};
-    use Direction::{Original, Reply};
-
-    let cfg = Config::default();
-    let segment =
-        |flags, seq, ack| tcp::Segment { seq, ack, window: 1000, flags, len: 0, sack: ack, options: None };
-    let opening = |isn| {
-        let mut flow = begin(tuple(proto::TCP, "10.0.0.2:80", "198.51.100.7:80"));
-        flow.state = State::Tcp(tcp::State::begin(&segment(SYN, isn, 0), &cfg).unwrap().0);
-        flow
-    };
-    let over = |isn: u32| {
-        let mut flow = opening(isn);
-        let State::Tcp(state) = &mut flow.state else { unreachable!() };
-        let isn = isn.wrapping_add(1);
-        for (dir, segment) in [
-            (Reply, segment(SYN | ACK, 500, isn)),
-            (Original, segment(ACK, isn, 501)),
-            (Original, segment(RST | ACK, isn, 501)),
-        ] {
-            state.step(dir, &segment, Status::SEEN_REPLY, &cfg, std::time::Duration::from_secs(100));
-        }
-        assert_eq!(state.phase(), Phase::Close);
-        flow.status = Status(Status::SRC_NAT.0 | Status::SEEN_REPLY.0);
-        flow
-    };
-
-    assert!(may_give_way(&over(1000), &opening(2000)));
-    assert!(may_give_way(&over(u32::MAX - 5), &opening(10)), "numbers go round");
-    assert!(!may_give_way(&over(1000), &opening(1000)), "it has not come further");
-    assert!(!may_give_way(&over(1000), &opening(900)));
-    assert!(!may_give_way(&over(1000), &over(2000)), "the new one is none");
-    let mut old = opening(1000);
-    old.status.set(Status::SRC_NAT);
-    assert!(!may_give_way(&old, &opening(2000)), "it is not over");
-    for (status, says) in [
-        (Status::DST_NAT, false),
-        (Status(Status::SRC_NAT.0 | Status::FIXED_TIMEOUT.0), false),
-        (Status(Status::SRC_NAT.0 | Status::DYING.0), false),
-        (Status(Status::SRC_NAT.0 | Status::DST_NAT.0 | Status::CONFIRMED.0), true),
-    ] {
-        assert_eq!(may_give_way(&Flow { status, ..over(1000) }, &opening(2000)), says);
-    }
-    let udp = begin(tuple(proto::UDP, "10.0.0.2:80", "198.51.100.7:80"));
-    assert!(!may_give_way(&udp, &opening(2000)) && !may_give_way(&over(1000), &udp));
-}
-
-#[test]
 fn what_is_the_routers_own_is_not_given_away() {
     let mut book = Book { over: true, ..Book::default() };
     book.own = vec![end("192.0.2.1:4000"), end("192.0.2.1:5000"), end("192.0.2.1:5001")];

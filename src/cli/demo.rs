@@ -1,11 +1,12 @@
 //! `sekisho demo`: a testbed, shown at work.
 //!
-//! The verb starts this program again in namespaces of its own ([`isolate`]); the inner one makes two
-//! hosts, runs the router between them in a thread, probes it with the hosts' kernels, and shows
-//! what came of it. What is shown is in `show.rs`, the probes are in `probes.rs`.
+//! The verb starts this program again in namespaces of its own ([`isolate`]); the inner one makes an inside and
+//! an outside, runs the gateway between them in a thread, probes it with the hosts' kernels, and shows what came of
+//! it. What is shown is in `show.rs`, what the inside does in `probes.rs`, what the stranger tries in `stranger.rs`.
 
 mod probes;
 mod show;
+mod stranger;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -17,30 +18,35 @@ use crate::config;
 use crate::lab::{End, Plan, Topology, isolate};
 use crate::run;
 
-/// Show a router at work between two hosts, on this machine and with no root.
+/// Show a home gateway at work, on this machine and with no root.
 ///
-/// Makes two hosts and a router in namespaces of its own, lets the hosts' kernels send real traffic
-/// through it (ping, TCP, traceroute, path MTU discovery), shows what the router saw, follows one packet
-/// through its stages, and cleans up. Takes a few seconds. Nothing outside those namespaces is touched.
+/// Makes an inside host, a gateway and an outside in namespaces of its own. The gateway hides the inside behind one
+/// address (MASQUERADE) and lets nothing in that the inside did not begin, in both families. The hosts' kernels
+/// send real traffic through it (ping, TCP, UDP, traceroute, path MTU discovery), a stranger outside tries to get in,
+/// and then it shows the flow table, the very rule that turned the stranger away, and the way of one packet through
+/// its stages. Takes a few seconds, and cleans up. Nothing outside those namespaces is touched.
 ///
-/// Exit code 0: every probe got through as it should. Exit code 1: one did not, or this machine allows
+/// Exit code 0: all went as it should. Exit code 1: something did not, or this machine allows
 /// no namespaces; then one sentence says what to do.
 #[derive(Debug, clap::Args)]
 pub(super) struct Demo {}
 
-/// The client's, the router's and the server's addresses.
+/// The host inside.
 pub(super) const CLIENT: &str = "10.1.0.2";
-pub(super) const SERVER: &str = "10.2.0.2";
 pub(super) const CLIENT6: &str = "fd01::2";
-pub(super) const SERVER6: &str = "fd02::2";
+/// The gateway's inner and outer address.
 pub(super) const NEAR: &str = "10.1.0.1";
-pub(super) const FAR: &str = "10.2.0.1";
+pub(super) const FAR: &str = "203.0.113.1";
+/// The server outside.
+pub(super) const SERVER: &str = "203.0.113.80";
+pub(super) const SERVER6: &str = "2001:db8::80";
+/// The stranger outside, who has found out where the inside is.
+pub(super) const STRANGER: &str = "203.0.113.66";
+pub(super) const STRANGER6: &str = "2001:db8::66";
 /// What the far link takes: less than the near one, so that there is a path MTU to find.
 pub(super) const FAR_MTU: u32 = 1_400;
-/// An address that a route of the router prohibits.
-pub(super) const FORBIDDEN: &str = "10.66.0.1";
 
-/// The router's configuration, as a file would have it.
+/// The gateway's configuration, as a file would have it.
 pub(super) const ROUTER: &str = r#"
 [router]
 name = "demo"
@@ -54,11 +60,47 @@ addresses = ["10.1.0.1/24", "fd01::1/64"]
 kind = "packet"
 device = "wan"
 mtu = 1400
-addresses = ["10.2.0.1/24", "fd02::1/64"]
+addresses = ["203.0.113.1/24", "2001:db8::1/64"]
 
-[[route]]
-to = "10.66.0.0/16"
-type = "prohibit"
+[firewall]
+rules4 = '''
+*nat
+:PREROUTING ACCEPT [0:0]
+:INPUT ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+:POSTROUTING ACCEPT [0:0]
+-A POSTROUTING -o wan -j MASQUERADE
+COMMIT
+*filter
+:INPUT DROP [0:0]
+:FORWARD DROP [0:0]
+:OUTPUT ACCEPT [0:0]
+-A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+-A INPUT -i lan -j ACCEPT
+-A INPUT -i wan -m comment --comment "strangers" -j DROP
+-A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+-A FORWARD -i lan -o wan -j ACCEPT
+-A FORWARD -i wan -m comment --comment "strangers" -j DROP
+COMMIT
+'''
+rules6 = '''
+*filter
+:INPUT DROP [0:0]
+:FORWARD DROP [0:0]
+:OUTPUT ACCEPT [0:0]
+-A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+-A INPUT -p ipv6-icmp -m icmp6 --icmpv6-type neighbor-solicitation -j ACCEPT
+-A INPUT -p ipv6-icmp -m icmp6 --icmpv6-type neighbor-advertisement -j ACCEPT
+-A INPUT -i lan -j ACCEPT
+-A INPUT -i wan -m comment --comment "strangers" -j DROP
+-A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+-A FORWARD -i lan -o wan -j ACCEPT
+-A FORWARD -i wan -m comment --comment "strangers" -j DROP
+COMMIT
+'''
+
+[services]
+echo = true
 "#;
 
 impl Run for Demo {
@@ -84,14 +126,19 @@ fn inner() -> Outcome {
     let running = lab["router"].run(|| run::start(&config))?;
     probes::wait_until_ready(&running)?;
 
-    show::heading(paint, "Probes", "by the hosts' own kernels")?;
-    let (passed, failed) = probes::all(&lab, paint)?;
+    show::heading(paint, "From the inside", "by the hosts' own kernels")?;
+    let (mut passed, mut failed) = probes::all(&lab, paint)?;
+
+    show::heading(paint, "The flow table", "sekisho conntrack -L")?;
+    show::flows(&running)?;
+
+    show::heading(paint, "A stranger outside", "who knows where the inside is")?;
+    let (turned_away, got_in) = stranger::all(&lab, &running, paint)?;
+    (passed, failed) = (passed + turned_away, failed + got_in);
 
     show::heading(paint, "What the router saw", "sekisho stats")?;
     show::counters(&running, paint)?;
-    show::heading(paint, "Its neighbors", "sekisho ip neigh show")?;
-    show::neighbors(&running)?;
-    show::heading(paint, "One packet, followed", "a ping from client to server, and its stages")?;
+    show::heading(paint, "One packet, followed", "a ping from inside to the server, and its stages")?;
     show::followed(&probes::follow(&lab, &running)?)?;
 
     running.stop()?;
@@ -112,22 +159,27 @@ fn inner() -> Outcome {
     }
 }
 
-/// Two hosts, and two wires to where the router will be.
+/// The inside, the outside with its two hosts, and two wires to where the router will be. The outside has a way to the
+/// inside, as a stranger has who is on the same segment as the gateway: only rules keep him out.
 fn build() -> Result<Topology, Failure> {
     let net = |text: &str| text.parse().map_err(|e| Failure(format!("{text}: {e}")));
     let ip = |text: &str| text.parse().map_err(|e| Failure(format!("{text}: {e}")));
     let client = End::new("client", "eth0").address(net("10.1.0.2/24")?).address(net("fd01::2/64")?);
-    let server = End::new("server", "eth0").address(net("10.2.0.2/24")?).address(net("fd02::2/64")?);
+    let mut outside = End::new("outside", "eth0").mtu(FAR_MTU);
+    // What begins outside has the first address: it is the stranger who begins things there.
+    for host in ["203.0.113.66/24", "203.0.113.80/24", "2001:db8::66/64", "2001:db8::80/64"] {
+        outside = outside.address(net(host)?);
+    }
     let plan = Plan::new()
         .space("client")
         .space("router")
-        .space("server")
+        .space("outside")
         .wire(client, End::new("router", "lan"))
-        .wire(End::new("router", "wan").mtu(FAR_MTU), server.mtu(FAR_MTU))
+        .wire(End::new("router", "wan").mtu(FAR_MTU), outside)
         .route("client", net("0.0.0.0/0")?, ip("10.1.0.1")?)
         .route("client", net("::/0")?, ip("fd01::1")?)
-        .route("server", net("0.0.0.0/0")?, ip("10.2.0.1")?)
-        .route("server", net("::/0")?, ip("fd02::1")?);
+        .route("outside", net("10.1.0.0/24")?, ip(FAR)?)
+        .route("outside", net("fd01::/64")?, ip("2001:db8::1")?);
     Ok(plan.build()?)
 }
 

@@ -13,6 +13,7 @@ mod ip;
 mod out;
 mod paint;
 mod run;
+mod save;
 mod stats;
 
 use std::ffi::OsString;
@@ -87,6 +88,8 @@ verbs! {
     Stats(stats::Stats),
     Ip(ip::Ip),
     Conntrack(conntrack::Conntrack),
+    IptablesSave(save::IptablesSave),
+    Ip6tablesSave(save::Ip6tablesSave),
 }
 
 /// What every verb does.

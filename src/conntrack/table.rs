@@ -219,10 +219,18 @@ impl Conntrack {
 
     /// Tells every live flow, a thousand copied at a time: no lock is held while `f` runs.
     pub fn each(&self, now: Instant, f: &mut dyn FnMut(FlowId, &Flow)) {
-        self.sweep(
-            |flow| flow.deadline > now && !flow.status.has(Status::NAT_CLASH),
-            |id, flow| f(id, &flow),
-        );
+        self.sweep(|flow| shown(flow, now), |id, flow| f(id, &flow));
+    }
+
+    /// Tells the live flows of a thousand places from `from` on; gives where the next thousand begin, if there are more.
+    /// For listings that are read slowly: a flow that lives throughout is told once.
+    pub fn page(&self, from: u32, now: Instant, f: &mut dyn FnMut(&Flow)) -> Option<u32> {
+        let to = from.saturating_add(SWEPT).min(self.slab.reach());
+        for slot in from..to {
+            let flow = self.slab.held(slot).and_then(|held| held.flow);
+            flow.filter(|flow| shown(flow, now)).iter().for_each(&mut *f);
+        }
+        (from < to && to < self.slab.reach()).then_some(to)
     }
 
     /// Ends a flow; says whether it was there.
@@ -495,6 +503,11 @@ fn mix(n: u64) -> u64 {
 /// Whether a flow may make way for another: one that is past its deadline, or was never ASSURED.
 fn may_go(flow: &Flow, now: Instant) -> bool {
     flow.deadline <= now || !flow.status.has(Status::ASSURED)
+}
+
+/// Whether a flow is for others to see.
+fn shown(flow: &Flow, now: Instant) -> bool {
+    flow.deadline > now && !flow.status.has(Status::NAT_CLASH)
 }
 
 /// Wheels: more than threads, so that two seldom meet at one.

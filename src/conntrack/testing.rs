@@ -2,7 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::{Flow, State};
+use super::table::{Insertion, Under};
+use super::{Conntrack, Flow, State};
 use crate::base::Instant;
 use crate::packet::flow::pack;
 use crate::packet::{Net, Packet, Status, Tuple};
@@ -41,6 +42,11 @@ pub(crate) fn host6(n: u32) -> IpAddr {
 
 pub(crate) fn server6(n: u32) -> IpAddr {
     Ipv6Addr::from((0x2001_0db8 << 96) + u128::from(n)).into()
+}
+
+/// Puts a flow into a table that has room for it.
+pub(crate) fn insert(table: &Conntrack, flow: &Flow) {
+    assert!(matches!(table.insert(flow, Under::Both, Instant::ZERO), Insertion::In(_)), "{flow:?}");
 }
 
 /// A confirmed UDP flow that lives for 30 s from the start of the clock.

@@ -1,7 +1,10 @@
 //! Answers made of the router's tables.
 //!
-//! Short ones are made at once. Routes come in pages: a million of them would hold up the thread that
+//! Short ones are made at once. Routes and flows come in pages: a million of them would hold up the thread that
 //! answers, and fill its memory, so each page is made when the client has read the one before.
+
+mod flows;
+mod rules;
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -14,11 +17,13 @@ use serde_json::Value;
 
 use crate::base::counters::{self, Totals};
 use crate::base::{DropReason, Event, Instant, LinkId, Mac};
+use crate::conntrack::Conntrack;
 use crate::fib;
 use crate::link::{self, LinkKind, LinkStates, Links};
 use crate::neighbor::{Dad, DadState, NeighborTable};
+use crate::path::Hooks;
 
-use super::protocol::{Family, LinkFilter, NeighborFilter, RouteFilter, Show, Table, Verb};
+use super::protocol::{Family, Flows, LinkFilter, NeighborFilter, RouteFilter, Show, Table, Verb};
 use super::server::Answer;
 use super::view;
 
@@ -45,6 +50,10 @@ pub struct Sources<'a> {
     pub neighbors: &'a NeighborTable,
     /// Which of its addresses are being checked.
     pub dad: &'a Dad,
+    /// Its flows.
+    pub conntrack: &'a Arc<Conntrack>,
+    /// What hangs at its hooks.
+    pub hooks: &'a Hooks,
 }
 
 /// Answers a request.
@@ -58,7 +67,11 @@ pub fn answer(verb: &Verb, s: &Sources<'_>) -> Answer {
             Show::Neigh(f) => with_dev(s, f.dev.as_deref(), || done(&neighbors(s, f))),
             Show::Route(f) => with_dev(s, f.dev.as_deref(), || Answer::Parts(Box::new(Routes::new(s, f)))),
         },
-        Verb::Conntrack(_) => Answer::Refused("this version tracks no connections".to_owned()),
+        Verb::Conntrack(Flows::Count) => done(&s.conntrack.len()),
+        Verb::Conntrack(Flows::List { form, filter }) => {
+            Answer::Parts(Box::new(flows::Listing::new(s.conntrack.clone(), *form, filter.clone(), s.now)))
+        }
+        Verb::Rules(asked) => rules::save(asked, s.hooks),
     }
 }
 

@@ -15,12 +15,14 @@
 //! Knows nothing of sockets.
 
 mod flows;
+mod rules;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use flows::{FlowFilter, FlowForm, Flows, Translated};
+pub use rules::Rules;
 
 /// The version of this protocol. A router refuses requests of a later one.
 pub const VERSION: u16 = 1;
@@ -83,6 +85,8 @@ pub enum Verb {
     Ip(Show),
     /// `conntrack …`: what each form of it is answered with, it says.
     Conntrack(Flows),
+    /// The rules in force: answered in parts, with lists of lines.
+    Rules(Rules),
 }
 
 /// What of `ip … show` is asked.

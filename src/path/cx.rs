@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::net::Ipv6Addr;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
 use crate::base::counters::Tally;
@@ -30,7 +31,7 @@ pub struct Snapshot {
     pub fib: Arc<Fib>,
     /// The ports of the local stack.
     pub listeners: Listeners,
-    /// ICMP errors per second in all (`net.ipv4.icmp_msgs_per_sec`).
+    /// ICMP errors per second in all (`net.ipv4.icmp_msgs_per_sec`); `u32::MAX`: no limit, for no peer either.
     pub icmp_rate: u32,
     /// What hangs at the hooks.
     pub hooks: Hooks,
@@ -80,7 +81,9 @@ pub struct Live {
     /// Half-done datagrams that conntrack waits for.
     pub defrag: Reassembler,
     /// The flows.
-    pub conntrack: Conntrack,
+    pub conntrack: Arc<Conntrack>,
+    /// How many of the flows that made way for others stand in the ledger.
+    pub(super) evicted: AtomicU64,
     /// Which links are up.
     pub states: LinkStates,
     /// Rate limits on ICMP.
@@ -104,7 +107,8 @@ impl Live {
             dad: Dad::new(neighbor::DadConfig::default(), seed.rotate_left(8)),
             reassembler: Reassembler::new(reassembly.clone()),
             defrag: Reassembler::new(reassembly),
-            conntrack: Conntrack::new(conntrack, seed.rotate_left(41)),
+            conntrack: Arc::new(Conntrack::new(conntrack, seed.rotate_left(41))),
+            evicted: AtomicU64::new(0),
             states: LinkStates::new(links),
             limits: Limits::new(seed ^ 0x1c3b),
             tracer: Tracer::default(),

@@ -70,14 +70,17 @@ impl Limits {
         Limits { inner: Mutex::new(inner) }
     }
 
-    /// Whether an error may go to `peer`. `rate` is the number per second for all together;
-    /// `shift` shortens the peer's interval (IPv6 gives wide routes more, `icmpv6_xrlim_allow`).
+    /// Whether an error may go to `peer`. `rate` is the number per second for all together, `u32::MAX` as many as
+    /// there are, to each peer too (`icmp_ratelimit` 0); `shift` shortens the peer's interval (IPv6 gives wide routes more, `icmpv6_xrlim_allow`).
     pub(super) fn error(&self, peer: IpAddr, rate: u32, shift: u32, now: Instant) -> bool {
         let Ok(mut inner) = self.inner.lock() else { return false };
         if !inner.refill(rate, now) {
             return false;
         }
-        let interval = (PEER_INTERVAL_MS >> shift.min(9)).max(1);
+        let interval = match rate {
+            u32::MAX => 0,
+            _ => (PEER_INTERVAL_MS >> shift.min(9)).max(1),
+        };
         let p = inner.peer(peer, now);
         p.tokens_ms = (p.tokens_ms + now.since(p.last).as_millis() as u64).min(PEER_BURST * interval);
         p.last = now;
@@ -122,7 +125,7 @@ impl Limits {
         true
     }
 
-    /// Whether another IPv6 redirect may go to `peer`: one a second (`ip6_forward`).
+    /// Whether another IPv6 redirect may go to `peer`, or be about it: one a second (`ip6_forward`).
     pub(super) fn redirect6(&self, peer: IpAddr, now: Instant) -> bool {
         let Ok(mut inner) = self.inner.lock() else { return false };
         let p = inner.peer(peer, now);
@@ -192,6 +195,13 @@ mod tests {
         assert!(!allowed(100_999));
         assert!(allowed(101_000));
         assert!(!allowed(101_001));
+    }
+
+    #[test]
+    fn without_a_limit_everybody_gets_what_he_asks_for() {
+        let l = Limits::new(1);
+        let allowed = |us| l.error(peer(1), u32::MAX, 0, Instant::from_millis(5) + Duration::from_micros(us));
+        assert_eq!((0..1000).filter(|us| allowed(*us)).count(), 1000);
     }
 
     #[test]

@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 
-use crate::base::counters::Totals;
+use crate::base::counters::{Tally, Totals};
 use crate::base::{Column, Counters, DropReason, Event, Instant, LinkId, Mac};
 use crate::conntrack::Flow;
 use crate::packet::{Caps, Direction, Packet, Pool};
@@ -221,6 +221,11 @@ impl Worker {
     /// Lines that LOG rules have written, with syslog's levels: to be fetched after every batch.
     pub fn drain_log(&mut self) -> std::vec::Drain<'_, (u8, String)> {
         self.local.drain_log()
+    }
+
+    /// Lines that were fetched and went nowhere.
+    pub fn log_lost(&self, n: u64) {
+        self.local.counters.tally(Tally::LogLost, n);
     }
 
     /// Packets for the local stack, in the order they came; say of each what became of it with

@@ -3,7 +3,8 @@
 //! ```text
 //! worker × N   owns one port of each link: receive → walk → transmit, to completion
 //! host × 1     the local stack: channels in and out
-//! routes × 1   makes the table anew when a link goes up or down
+//! routes × 1   makes the table anew when a link goes up or down, and ends flows whose address went
+//! log × 1      writes the lines of LOG rules
 //! caller       control socket, signals
 //! ```
 //!
@@ -15,6 +16,7 @@
 
 mod clock;
 mod host;
+mod log;
 mod routes;
 #[cfg(test)]
 mod sample;
@@ -30,20 +32,23 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
 
+use crossbeam_channel::Receiver;
 use mio::Poll;
 
 use crate::base::{Instant, LinkId};
-use crate::config::{Config, Problems};
+use crate::config::{Config, Enable, Problems};
 use crate::control::answer::{Sources, answer};
 use crate::control::{Answer, Verb};
 use crate::fib::Rib;
+use crate::filter::Family;
 use crate::host::{Host, Services};
 use crate::io::{DeviceSpec, OpenError, Port};
-use crate::path::{Hooks, Listeners, LiveConfig, Snapshot};
+use crate::link::Links;
+use crate::path::{Hooks, Listeners, LiveConfig, Snapshot, Tracking};
 use crate::router::Router;
 
 pub use clock::Clock;
-use routes::Routes;
+use routes::{Gone, Routes};
 pub use serve::{ServeError, serve};
 pub use signals::{Asked, Signals};
 use worker::{Loop, SharedWaker, Ties, Watch};
@@ -79,6 +84,8 @@ pub struct Running {
     stop: Arc<AtomicBool>,
     wakers: Vec<SharedWaker>,
     threads: Vec<(String, JoinHandle<io::Result<()>>)>,
+    /// Nobody sends here: it is closed when the last line of the log has been written.
+    log_written: Receiver<()>,
 }
 
 /// Opens the links and starts the threads.
@@ -87,10 +94,11 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
     let (rib, fib) = config.routing(&links)?;
     let services = Services { echo: config.services.echo, discard: config.services.discard };
     let snapshot = Snapshot {
+        hooks: hooks(config, &links)?,
+        // Each service answers on both.
         listeners: Listeners { udp: services.ports(), tcp: services.ports() },
         fib: Arc::new(fib),
         icmp_rate: config.icmp.rate,
-        hooks: Hooks::default(),
         links,
     };
     let cpus = thread::available_parallelism().map_or(1, usize::from);
@@ -98,8 +106,9 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
     let mut ports = open(config, &snapshot, workers)?;
 
     let seed = RandomState::new().build_hasher().finish();
+    let live = LiveConfig { seed, conntrack: config.conntrack.table.clone(), ..LiveConfig::default() };
     let clock = Clock::start();
-    let router = Router::new(snapshot, LiveConfig { seed, ..LiveConfig::default() }, clock::wall_ms());
+    let router = Router::new(snapshot, live, clock::wall_ms());
     for n in &config.neighbors {
         if let Some(link) = router.snapshot().links.named(&n.dev) {
             router.set_static_neighbor(link.id, n.ip, n.mac);
@@ -110,6 +119,8 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
     let (to_worker, from_host) = crossbeam_channel::bounded(HOST_CHANNEL);
     let host_poll = Poll::new()?;
     let host_waker = Loop::waker(&host_poll)?;
+    let (log, lines) = crossbeam_channel::bounded(log::CAPACITY);
+    let (written, log_written) = crossbeam_channel::bounded(0);
     let mut running = Running {
         name: config.name.clone(),
         router: router.clone(),
@@ -118,10 +129,12 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
         stop: stop.clone(),
         wakers: vec![host_waker.clone()],
         threads: Vec::new(),
+        log_written,
     };
 
     let (changed, changes) = crossbeam_channel::bounded(1);
-    let routes = Routes::new(router.clone(), running.rib.clone());
+    let gone = Gone::default();
+    let routes = Routes::new(router.clone(), running.rib.clone(), gone.clone());
     let mut loops = Vec::new();
     for i in 0..workers {
         let poll = Poll::new()?;
@@ -130,10 +143,11 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
             to_host: to_host.clone(),
             host_waker: host_waker.clone(),
             from_host: (i == 0).then(|| from_host.clone()),
+            log: log.clone(),
             stop: stop.clone(),
         };
         let mine = ports.iter_mut().filter_map(|(id, of)| Some((*id, of.next()?))).collect();
-        let watch = (i == 0).then(|| Watch::new(router.clone(), changed.clone()));
+        let watch = (i == 0).then(|| Watch::new(router.clone(), changed.clone(), gone.clone()));
         let mut l = Loop::new(router.worker(), mine, poll, ties, clock, watch);
         l.prepare()?;
         loops.push(l);
@@ -152,6 +166,9 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
     for (i, l) in loops.into_iter().enumerate() {
         running.spawn(format!("worker-{i}"), move || l.run())?;
     }
+    // Ends when the workers do. Not among the others: whoever reads the log may keep it waiting for ever.
+    drop(log);
+    thread::Builder::new().name("log".into()).spawn(move || log::write(&lines, written))?;
     // Ends when the first worker does, and after it in the list: it is not who failed.
     drop(changed);
     running.spawn("routes".into(), move || {
@@ -159,6 +176,17 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
         Ok(())
     })?;
     Ok(running)
+}
+
+/// What hangs at the hooks: the rules, and conntrack when it is to be on.
+fn hooks(config: &Config, links: &Links) -> Result<Hooks, Problems> {
+    let [v4, v6] = config.programs(links)?;
+    let tracking = match config.conntrack.enable {
+        Enable::Auto => Tracking::Auto,
+        Enable::On => Tracking::On,
+        Enable::Off => Tracking::Off,
+    };
+    Ok(Hooks::new().with_rules(Family::V4, v4).with_rules(Family::V6, v6).with_tracking(tracking))
 }
 
 type LinkPorts = Vec<(LinkId, std::vec::IntoIter<Box<dyn Port>>)>;
@@ -211,6 +239,8 @@ impl Running {
             rib: &self.rib,
             neighbors: &live.neighbors,
             dad: &live.dad,
+            conntrack: &live.conntrack,
+            hooks: &snapshot.hooks,
         };
         answer(verb, &sources)
     }
@@ -242,6 +272,8 @@ impl Running {
                 result = ended;
             }
         }
+        // What rules wrote in the end is still to be read.
+        self.log_written.recv_timeout(log::LAST_WORDS).ok();
         result
     }
 

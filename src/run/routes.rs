@@ -1,10 +1,12 @@
 //! Routes follow their links: when one goes down, its routes go and the next best take over.
 //!
-//! As in Linux, where an interface that goes down takes its routes with it. A thread of its own, so that
-//! making a large table anew keeps neither packets nor the control socket waiting; until it is done, packets
-//! for the link are dropped as `link_down`. Knows nothing of ports.
+//! As in Linux, where an interface that goes down takes its routes with it, and the flows that MASQUERADE gave its
+//! address. A thread of its own, so that making a large table anew, or going through a million flows, keeps neither
+//! packets nor the control socket waiting; until it is done, packets for the link are dropped as `link_down`. Knows
+//! nothing of ports.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crossbeam_channel::Receiver;
 
@@ -13,25 +15,52 @@ use crate::fib::Rib;
 use crate::path::Snapshot;
 use crate::router::Router;
 
+/// Links that were set down or deleted, until somebody has seen to what follows.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Gone(Arc<Mutex<BTreeSet<LinkId>>>);
+
+impl Gone {
+    /// One more.
+    pub(super) fn add(&self, link: LinkId) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(link);
+    }
+
+    fn take(&self) -> BTreeSet<LinkId> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
 /// The table in force, and what it was made for.
 pub(super) struct Routes {
     router: Router,
     rib: Arc<Rib>,
+    gone: Gone,
     /// The links that count as up in the table in force, by their place.
     up: Vec<bool>,
 }
 
 impl Routes {
     /// To be made with a router whose table has all routes in it, whether their links are up or not.
-    pub(super) fn new(router: Router, rib: Arc<Rib>) -> Self {
+    pub(super) fn new(router: Router, rib: Arc<Rib>, gone: Gone) -> Self {
         let up = vec![true; router.snapshot().links.len()];
-        Routes { router, rib, up }
+        Routes { router, rib, gone, up }
     }
 
     /// Follows the links until nobody is left who could say that one has changed.
     pub(super) fn run(mut self, changed: &Receiver<()>) {
         while changed.recv().is_ok() {
+            for link in self.gone.take() {
+                self.forget(link);
+            }
             self.follow();
+        }
+    }
+
+    /// Ends what was translated to the address of a link that was set down or deleted.
+    fn forget(&self, link: LinkId) {
+        let ended = self.router.link_gone(link);
+        if ended > 0 {
+            tracing::debug!("{link}: {ended} flows ended that had its address");
         }
     }
 
@@ -91,7 +120,7 @@ mod tests {
             Action::Forward(hops) => hops.pick(0, |_| true).map(|h| h.link),
             _ => None,
         };
-        let mut routes = Routes::new(router.clone(), Arc::new(rib));
+        let mut routes = Routes::new(router.clone(), Arc::new(rib), Gone::default());
         link(near, true);
         link(far, true);
         assert!(!routes.follow(), "all is up, as the table says");

@@ -25,6 +25,8 @@ use crate::path::Handed;
 use crate::router::{Router, Worker};
 
 use super::clock::Clock;
+use super::log;
+use super::routes::Gone;
 
 /// Frames taken from a port before the next has its turn: one receive call of the backends.
 const BATCH: usize = 64;
@@ -48,6 +50,8 @@ pub(super) struct Ties {
     pub host_waker: SharedWaker,
     /// Packets of the local stack; the first worker has this.
     pub from_host: Option<Receiver<Packet>>,
+    /// Lines that rules write to the log.
+    pub log: Sender<log::Line>,
     /// Set when all is to end.
     pub stop: Arc<AtomicBool>,
 }
@@ -62,6 +66,8 @@ struct Slot {
     ready: bool,
     /// The port's overruns that have been counted.
     overruns: u64,
+    /// Its interface's condition when it was looked at last.
+    status: Status,
 }
 
 /// A worker thread's state.
@@ -89,7 +95,14 @@ impl Loop {
     ) -> Self {
         let slots = ports
             .into_iter()
-            .map(|(link, port)| Slot { link, port, registered: None, ready: true, overruns: 0 })
+            .map(|(link, port)| Slot {
+                link,
+                port,
+                registered: None,
+                ready: true,
+                overruns: 0,
+                status: Status::Down,
+            })
             .collect();
         let frames = Vec::with_capacity(BATCH);
         Loop { worker, slots, poll, ties, clock, next_check: Instant::ZERO, watch, frames }
@@ -206,6 +219,15 @@ impl Loop {
             }
         }
         self.hand_to_host();
+        self.hand_to_log();
+    }
+
+    fn hand_to_log(&mut self) {
+        let log = &self.ties.log;
+        let lost = self.worker.drain_log().filter_map(|line| log.try_send(line).err()).count();
+        if lost > 0 {
+            self.worker.log_lost(lost as u64);
+        }
     }
 
     fn hand_to_host(&mut self) {
@@ -246,10 +268,14 @@ impl Loop {
             let overruns = slot.port.overruns();
             self.worker.missed(slot.link, overruns.saturating_sub(slot.overruns));
             slot.overruns = overruns;
-            if let Some(watch) = &self.watch
-                && self.worker.handle_link(slot.link, status == Status::Up, now)
-            {
-                watch.say(slot.link, status);
+            let was = std::mem::replace(&mut slot.status, status);
+            if let Some(watch) = &self.watch {
+                if ends_addresses(status) && !ends_addresses(was) {
+                    watch.gone(slot.link);
+                }
+                if self.worker.handle_link(slot.link, status == Status::Up, now) {
+                    watch.say(slot.link, status);
+                }
             }
         }
         if let Some(watch) = &mut self.watch {
@@ -266,9 +292,17 @@ impl Loop {
     }
 }
 
+/// Whether an interface in this condition has lost its addresses for NAT, so that what was translated to them ends: set
+/// down or away, as in Linux (`NETDEV_DOWN`), where a cable that is out ends nothing.
+fn ends_addresses(status: Status) -> bool {
+    matches!(status, Status::Down | Status::Gone)
+}
+
 /// What the first worker tells people about.
 pub(super) struct Watch {
     router: Router,
+    /// The links that went down or away since somebody looked.
+    gone: Gone,
     /// For whoever sees to it that routes follow their links. One word is enough however many changed.
     changed: Sender<()>,
     duplicates: BTreeSet<(LinkId, Ipv6Addr)>,
@@ -277,12 +311,18 @@ pub(super) struct Watch {
 
 impl Watch {
     /// A change of a link goes to `changed`, a channel with room for one.
-    pub(super) fn new(router: Router, changed: Sender<()>) -> Self {
-        Watch { router, changed, duplicates: BTreeSet::new(), started: false }
+    pub(super) fn new(router: Router, changed: Sender<()>, gone: Gone) -> Self {
+        Watch { router, gone, changed, duplicates: BTreeSet::new(), started: false }
     }
 
     fn name(&self, link: LinkId) -> String {
         self.router.snapshot().links.get(link).map_or_else(|| link.to_string(), |l| l.name.clone())
+    }
+
+    /// Says that what was translated to the link's addresses is to end.
+    fn gone(&self, link: LinkId) {
+        self.gone.add(link);
+        self.changed.try_send(()).ok();
     }
 
     /// That links are up in the beginning is as it should be, and no news for people.
@@ -339,7 +379,8 @@ mod tests {
         let (to_host, _at_host) = crossbeam_channel::bounded(1);
         let poll = Poll::new().unwrap();
         let stop = Arc::new(AtomicBool::new(false));
-        let ties = Ties { to_host, host_waker: Loop::waker(&poll).unwrap(), from_host: None, stop };
+        let (log, _lines) = crossbeam_channel::bounded(1);
+        let ties = Ties { to_host, host_waker: Loop::waker(&poll).unwrap(), from_host: None, log, stop };
         let ports: Vec<(_, Box<dyn Port>)> = vec![(LinkId(1), Box::new(port))];
         let mut l = Loop::new(router.worker(), ports, Poll::new().unwrap(), ties, Clock::start(), None);
         l.prepare().unwrap();

@@ -56,6 +56,9 @@ pub(crate) struct Choice {
     /// The kernel of the router's namespace would forward, has the router's MACs and its addresses.
     pub(crate) kernel_competes: bool,
     pub(crate) services: bool,
+    /// Rules in the format of iptables-save; empty: none.
+    pub(crate) rules4: &'static str,
+    pub(crate) rules6: &'static str,
 }
 
 impl Default for Choice {
@@ -67,6 +70,8 @@ impl Default for Choice {
             far_mtu: 1500,
             kernel_competes: false,
             services: false,
+            rules4: "",
+            rules6: "",
         }
     }
 }
@@ -285,7 +290,7 @@ fn hosts(choice: &Choice) -> Topology {
 }
 
 fn config(choice: &Choice, control: &Path) -> String {
-    let Choice { workers, offload, far_mtu, services, .. } = choice;
+    let Choice { workers, offload, far_mtu, services, rules4, rules6, .. } = choice;
     format!(
         r#"
 [router]
@@ -309,6 +314,10 @@ offload = "{offload}"
 [services]
 echo = {services}
 discard = {services}
+
+[firewall]
+rules4 = '''{rules4}'''
+rules6 = '''{rules6}'''
 "#,
         control.display()
     )

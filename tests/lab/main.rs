@@ -1,6 +1,7 @@
 //! The router between real hosts: `sekisho run` in a namespace, kernels on either side of it.
 
 mod besieged;
+mod firewall;
 mod forge;
 mod gateway;
 mod home;

@@ -31,7 +31,11 @@ impl Family {
                 Family::V4 => rest.to_owned(),
                 Family::V6 => rest.replacen("/24", "/64", 1).replacen("/31", "/127", 1),
             };
-            out += &if bracketed && self == Family::V6 { format!("[{addr}]{rest}") } else { format!("{addr}{rest}") };
+            out += &if bracketed && self == Family::V6 {
+                format!("[{addr}]{rest}")
+            } else {
+                format!("{addr}{rest}")
+            };
         }
         out
     }
@@ -74,13 +78,55 @@ impl Family {
     fn error(self, name: &str) -> (u8, u8) {
         let v4 = self == Family::V4;
         match name {
-            "net" => if v4 { (3, 0) } else { (1, 0) },
-            "host" => if v4 { (3, 1) } else { (1, 3) },
-            "port" => if v4 { (3, 3) } else { (1, 4) },
-            "admin" => if v4 { (3, 13) } else { (1, 1) },
-            "big" => if v4 { (3, 4) } else { (2, 0) },
-            "time" => if v4 { (11, 0) } else { (3, 0) },
-            "param" => if v4 { (12, 0) } else { (4, 1) },
+            "net" => {
+                if v4 {
+                    (3, 0)
+                } else {
+                    (1, 0)
+                }
+            }
+            "host" => {
+                if v4 {
+                    (3, 1)
+                } else {
+                    (1, 3)
+                }
+            }
+            "port" => {
+                if v4 {
+                    (3, 3)
+                } else {
+                    (1, 4)
+                }
+            }
+            "admin" => {
+                if v4 {
+                    (3, 13)
+                } else {
+                    (1, 1)
+                }
+            }
+            "big" => {
+                if v4 {
+                    (3, 4)
+                } else {
+                    (2, 0)
+                }
+            }
+            "time" => {
+                if v4 {
+                    (11, 0)
+                } else {
+                    (3, 0)
+                }
+            }
+            "param" => {
+                if v4 {
+                    (12, 0)
+                } else {
+                    (4, 1)
+                }
+            }
             other => panic!("no error is called '{other}'"),
         }
     }

@@ -6,6 +6,7 @@ use std::time;
 
 use sekisho::base::{Instant, LinkId};
 use sekisho::fib::{NextHop, Rib, Route, RouteKind};
+use sekisho::host::{Host, Services};
 use sekisho::io::netlink::Refusal;
 use sekisho::link::{Address, Link, LinkKind, Links, RpFilter};
 use sekisho::packet::{Caps, Packet};
@@ -14,10 +15,11 @@ use sekisho::router::{Router, Worker};
 
 use crate::twin::{Port, REFUSALS, ROUTES, Wires};
 
-/// A router in memory.
+/// A router in memory, its local stack with it.
 pub(crate) struct Walk {
-    _router: Router,
+    pub(crate) router: Router,
     worker: Worker,
+    host: Host,
     start: time::Instant,
     out: Vec<(Port, Vec<u8>)>,
 }
@@ -25,6 +27,11 @@ pub(crate) struct Walk {
 impl Walk {
     /// With this source validation on every link.
     pub(crate) fn new(rp_filter: RpFilter) -> Self {
+        Walk::with(rp_filter, 1000, LiveConfig::default())
+    }
+
+    /// With this many ICMP errors a second, and these tables.
+    pub(crate) fn with(rp_filter: RpFilter, icmp_rate: u32, config: LiveConfig) -> Self {
         let links = Links::new(Port::ALL.map(|p| Link { rp_filter, ..link(p) }));
         let mut rib = Rib::connected(&links);
         for (to, via, dev) in ROUTES {
@@ -41,20 +48,21 @@ impl Walk {
             rib.insert(Route::new(to.parse().unwrap(), kind)).unwrap();
         }
         let fib = Arc::new(rib.build(&links).unwrap());
-        let snapshot = Snapshot {
-            fib,
-            links,
-            listeners: Listeners::default(),
-            icmp_rate: 1000,
-            hooks: Hooks::default(),
-        };
-        let router = Router::new(snapshot, LiveConfig::default(), 0);
+        let snapshot =
+            Snapshot { fib, links, listeners: Listeners::default(), icmp_rate, hooks: Hooks::default() };
+        let router = Router::new(snapshot, config, 0);
         let mut worker = router.worker();
         for port in Port::ALL {
-            worker.set_caps(id(port), Caps { ethernet: true, ..Caps::FULL });
+            worker.set_caps(id(port), Caps { ethernet: true, ..Caps::PLAIN });
             worker.handle_link(id(port), true, Instant::ZERO);
         }
-        let mut walk = Walk { _router: router, worker, start: time::Instant::now(), out: vec![] };
+        let mut walk = Walk {
+            router,
+            worker,
+            host: Host::new(Services::default(), 1),
+            start: time::Instant::now(),
+            out: vec![],
+        };
         // Duplicate address detection takes its time, which nobody has to wait here.
         for second in 1..=LEAD {
             walk.worker.handle_timeout(Instant::from_secs(second));
@@ -65,7 +73,7 @@ impl Walk {
     }
 
     /// The machine's time, ahead by the time that was skipped.
-    fn now(&self) -> Instant {
+    pub(crate) fn now(&self) -> Instant {
         Instant::from_secs(LEAD) + self.start.elapsed()
     }
 
@@ -78,9 +86,17 @@ impl Walk {
             }
             let taken: Vec<Packet> = self.worker.drain_host().collect();
             for p in taken {
-                self.worker.host_took(p.meta.column);
+                let column = p.meta.column;
+                match self.host.handle(p, now) {
+                    Ok(()) => self.worker.host_took(column),
+                    Err(reason) => self.worker.host_dropped(column, reason),
+                }
             }
-            if !self.worker.settle(now) {
+            let mut made = Vec::new();
+            self.host.poll(now, &mut made);
+            let more = !made.is_empty();
+            made.into_iter().for_each(|p| self.worker.handle_local(p, now));
+            if !self.worker.settle(now) && !more {
                 break;
             }
         }
@@ -107,7 +123,7 @@ impl Wires for Walk {
 /// Seconds that pass before the first frame.
 const LEAD: u64 = 5;
 
-fn id(port: Port) -> LinkId {
+pub(crate) fn id(port: Port) -> LinkId {
     LinkId(port as u16)
 }
 

@@ -18,7 +18,7 @@ use crate::wire::proto;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Said {
     /// Ask the router.
-    Ask(Asked),
+    Ask(Box<Asked>),
     /// Help.
     Help,
 }
@@ -290,7 +290,7 @@ impl Asking {
                 Flows::List { form: form.unwrap_or_default(), filter }
             }
         };
-        Ok(Said::Ask(Asked { flows, control }))
+        Ok(Said::Ask(Box::new(Asked { flows, control })))
     }
 }
 

@@ -4,21 +4,25 @@ use super::LINKS;
 use crate::base::counters::Totals;
 use crate::base::{Column, DropReason, Event};
 use crate::cli::{Failure, Paint, say};
+use crate::conntrack::text;
+use crate::filter::{Family, Rule, Target, iptables};
 use crate::path::TraceRecord;
 use crate::run::Running;
 
 /// The drawing: who is where.
 const DRAWING: &str = "
-       client                    sekisho                     server
-    ┌──────────┐    lan   ┌─────────────────────┐   wan    ┌──────────┐
-    │ 10.1.0.2 ├──────────┤ 10.1.0.1   10.2.0.1 ├──────────┤ 10.2.0.2 │
-    │ fd01::2  │ MTU 1500 │ fd01::1    fd02::1  │ MTU 1400 │ fd02::2  │
-    └──────────┘          └─────────────────────┘          └──────────┘";
+        inside                    sekisho                       outside
+    ┌──────────┐    lan   ┌────────────────────────┐   wan    ┌───────────────────────┐
+    │ 10.1.0.2 ├──────────┤ 10.1.0.1   203.0.113.1 ├──────────┤ 203.0.113.80   server │
+    │ fd01::2  │ MTU 1500 │ NAT, stateful firewall │ MTU 1400 │ 203.0.113.66 stranger │
+    └──────────┘          └────────────────────────┘          └───────────────────────┘";
 
 /// What this is.
 pub(super) fn title(paint: Paint) -> Result<(), Failure> {
     let name = paint.bold(concat!("Sekisho ", env!("CARGO_PKG_VERSION")));
-    say(format_args!("\n  {name}: a userspace router between two hosts, each in a namespace of its own"))?;
+    say(format_args!(
+        "\n  {name}: a home gateway in userspace, inside and outside each in a namespace of its own"
+    ))?;
     say(DRAWING)
 }
 
@@ -78,15 +82,64 @@ fn ledger(t: &Totals, column: Column, what: &str) -> String {
     )
 }
 
-/// The neighbor table in the words of `ip neigh`.
-pub(super) fn neighbors(running: &Running) -> Result<(), Failure> {
-    let snapshot = running.router().snapshot();
-    for n in running.router().live().neighbors.entries(running.now()) {
-        let dev = snapshot.links.get(n.link).map_or("?", |l| l.name.as_str());
-        let mac = n.mac.map_or(String::new(), |m| format!("lladdr {m} "));
-        say(format_args!("    {:<28} dev {dev:<4} {mac}{}", n.ip.to_string(), n.state))?;
+/// The flow table as `conntrack -L` has it, the first of each protocol.
+pub(super) fn flows(running: &Running) -> Result<(), Failure> {
+    let (table, now) = (&running.router().live().conntrack, running.now());
+    let mut lines: Vec<String> = Vec::new();
+    table.each(now, &mut |_, flow| lines.push(text::line(flow, now, false).to_string()));
+    // By protocol, and among those the ones that last longest.
+    lines.sort_by(|a, b| {
+        let key = |line: &str| {
+            let mut words = line.split_whitespace();
+            let proto: u8 = words.nth(1).and_then(|w| w.parse().ok()).unwrap_or(0);
+            (proto, std::cmp::Reverse(words.next().and_then(|w| w.parse::<u64>().ok())))
+        };
+        key(a).cmp(&key(b)).then_with(|| a.cmp(b))
+    });
+    let mut shown: Vec<(&str, usize)> = Vec::new();
+    for line in &lines {
+        let proto = line.split(' ').next().unwrap_or("");
+        if shown.last().is_none_or(|(last, _)| *last != proto) {
+            shown.push((proto, 0));
+        }
+        let Some((_, n)) = shown.last_mut() else { continue };
+        *n += 1;
+        if *n <= OF_A_KIND {
+            say(format_args!("    {line}"))?;
+        }
+    }
+    let rest: usize = shown.iter().map(|(_, n)| n.saturating_sub(OF_A_KIND)).sum();
+    if rest > 0 {
+        say(format_args!("    … and {rest} more"))?;
     }
     Ok(())
+}
+
+/// Flows of one protocol that are shown.
+const OF_A_KIND: usize = 3;
+
+/// Every rule that dropped something, with its place and what it counted; gives how many there are.
+pub(super) fn dropping(running: &Running, paint: Paint) -> Result<usize, Failure> {
+    let snapshot = running.router().snapshot();
+    let mut rules = 0;
+    for (family, name) in [(Family::V4, "iptables"), (Family::V6, "ip6tables")] {
+        let Some(ruleset) = snapshot.hooks.rules(family).map(|program| program.ruleset()) else { continue };
+        for table in &ruleset.tables {
+            for chain in &table.chains {
+                let dropped = |(_, r): &(usize, &Rule)| r.target == Target::Drop && r.counters.packets > 0;
+                for (i, rule) in chain.rules.iter().enumerate().filter(dropped) {
+                    rules += 1;
+                    let (table, chain, n) = (table.name.name(), &chain.name, i + 1);
+                    let place = paint.yellow(format!("{name} {table} {chain} rule {n}"));
+                    let c = &rule.counters;
+                    let text = iptables::rule(rule, chain, family);
+                    say(format_args!("    {place}: {} packets, {} bytes", c.packets, c.bytes))?;
+                    say(format_args!("        {text}"))?;
+                }
+            }
+        }
+    }
+    Ok(rules)
 }
 
 /// The stages of one packet, a line each.

@@ -283,6 +283,14 @@ fn listing_and_flushing() {
         seen.insert(id, *f);
     });
     assert_eq!(seen.len(), 1500);
+    let (mut from, mut pages, mut told) = (Some(0), 0, Vec::new());
+    while let Some(at) = from {
+        from = ct.page(at, Instant::from_secs(30), &mut |f| told.push(*f));
+        pages += 1;
+    }
+    assert_eq!((pages, told.len()), (3, 1500));
+    assert!(told.iter().all(|f| seen.values().any(|s| s == f)));
+    assert_eq!(table(16).page(0, START, &mut |_| ()), None);
     let gone = ct.remove_where(Instant::from_secs(30), &|f| f.tuples[0].dst == tuple4(0, 3).dst);
     assert_eq!(gone, (0..3000).filter(|n| n % 7 == 3 && n % 2 == 1).count());
     assert_eq!(ct.stats().removed as usize, gone);

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::base::{Column, Counters};
+use crate::conntrack;
 use crate::control::protocol::Relation;
 use crate::link::{Address, Link, RpFilter};
 use crate::neighbor;
@@ -18,6 +19,8 @@ struct World {
     rib: Arc<fib::Rib>,
     neighbors: NeighborTable,
     dad: Dad,
+    conntrack: Arc<Conntrack>,
+    hooks: Hooks,
 }
 
 impl World {
@@ -63,7 +66,16 @@ impl World {
             assert!(neighbors.set_static(LAN, ip.parse().unwrap(), mac, Instant::ZERO, &mut out));
         }
         let dad = Dad::new(neighbor::DadConfig::default(), 1);
-        World { totals: Totals::sum([&counters]), links, states, rib: Arc::new(rib), neighbors, dad }
+        World {
+            totals: Totals::sum([&counters]),
+            links,
+            states,
+            rib: Arc::new(rib),
+            neighbors,
+            dad,
+            conntrack: Arc::new(Conntrack::new(conntrack::Config::default(), 1)),
+            hooks: Hooks::new(),
+        }
     }
 
     fn ask(&self, verb: Verb) -> Result<Value, String> {
@@ -77,6 +89,8 @@ impl World {
             rib: &self.rib,
             neighbors: &self.neighbors,
             dad: &self.dad,
+            conntrack: &self.conntrack,
+            hooks: &self.hooks,
         };
         match answer(&verb, &sources) {
             Answer::Done(value) => Ok(value),

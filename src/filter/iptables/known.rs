@@ -1,9 +1,10 @@
 //! What iptables knows and we don't: named, so that a ruleset that needs it is told which, and never a rule is ignored.
 
-use crate::filter::rule::Family;
+use crate::filter::rule::{Family, TableName};
 
 use super::matches::MATCHES;
-use super::spec::{MatchSpec, Of, Spec, TargetSpec};
+use super::options::BASE;
+use super::spec::{MatchSpec, Of, Opt, Spec, TargetSpec};
 use super::targets::TARGETS;
 
 /// Matches not read yet.
@@ -31,6 +32,74 @@ pub(super) const LATER_TARGETS: &[(&str, Of)] = &[
 
 /// Tables not read yet.
 pub(super) const LATER_TABLES: &[&str] = &["security"];
+
+/// Something that may stand in a ruleset.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// What it is part of: nothing, `-m MATCH` or `-j TARGET`.
+    pub of: String,
+    /// Its names: those of an option, or none for the match or target itself.
+    pub names: Vec<String>,
+    /// Whose rulesets may have it.
+    pub families: &'static [Family],
+    /// Whether it is read; what is not gives an error that names it.
+    pub read: bool,
+}
+
+/// All that iptables knows of tables, options, matches and targets.
+pub fn catalogue() -> Vec<Entry> {
+    let of_both = |of: &str, names: Vec<String>, read| Entry {
+        of: of.into(),
+        names,
+        families: families(Of::Both),
+        read,
+    };
+    let ours = TableName::ALL.iter().map(|t| (t.name(), true));
+    let tables = ours.chain(LATER_TABLES.iter().map(|t| (*t, false)));
+    let mut all: Vec<Entry> =
+        tables.map(|(name, read)| of_both(&format!("*{name}"), Vec::new(), read)).collect();
+    for (i, first) in BASE.iter().enumerate().filter(|(i, b)| BASE[..*i].iter().all(|o| o.short != b.short)) {
+        let mut names = vec![format!("-{}", first.short)];
+        // What has no short name has a number for one.
+        names.retain(|_| first.short != '0');
+        names.extend(BASE[i..].iter().filter(|b| b.short == first.short).map(|b| format!("--{}", b.long)));
+        let mut entry = of_both("", names, !"LStnwWxVh0M".contains(first.short));
+        if first.short == 'f' {
+            entry.families = families(Of::V4);
+        }
+        all.push(entry);
+    }
+    all.push(of_both("-j ACCEPT", Vec::new(), true));
+    all.push(of_both("-j DROP", Vec::new(), true));
+    all.push(of_both("-j RETURN", Vec::new(), true));
+    MATCHES.iter().for_each(|m| entries(&mut all, &format!("-m {}", m.name), m.of, m.options));
+    TARGETS.iter().for_each(|t| entries(&mut all, &format!("-j {}", t.name), t.of, t.options));
+    let later = LATER_MATCHES.iter().map(|(name, of)| (format!("-m {name}"), *of));
+    for (name, of) in later.chain(LATER_TARGETS.iter().map(|(name, of)| (format!("-j {name}"), *of))) {
+        all.push(Entry { of: name, names: Vec::new(), families: families(of), read: false });
+    }
+    all
+}
+
+/// A match or target, and its options: those that are one under several names together.
+fn entries(all: &mut Vec<Entry>, name: &str, of: Of, options: &[Opt]) {
+    all.push(Entry { of: name.into(), names: Vec::new(), families: families(of), read: true });
+    for (i, first) in options.iter().enumerate() {
+        let same = |o: &Opt| o.id == first.id && o.args == first.args;
+        if !options[..i].iter().any(same) {
+            let names = options.iter().filter(|o| same(o)).map(|o| format!("--{}", o.name)).collect();
+            all.push(Entry { of: name.into(), names, families: families(of), read: !first.later });
+        }
+    }
+}
+
+fn families(of: Of) -> &'static [Family] {
+    match of {
+        Of::Both => &[Family::V4, Family::V6],
+        Of::V4 => &[Family::V4],
+        Of::V6 => &[Family::V6],
+    }
+}
 
 /// A match by its name.
 pub(super) fn match_spec(name: &str, family: Family) -> Result<&'static MatchSpec, String> {
@@ -71,7 +140,7 @@ pub(super) fn of_protocol(number: u8) -> Option<&'static str> {
 
 /// The options of ours that have that name, by whom they belong to.
 pub(super) fn who_has(option: &str) -> Vec<&'static str> {
-    let has = |options: &[super::spec::Opt]| options.iter().any(|o| o.name == option);
+    let has = |options: &[Opt]| options.iter().any(|o| o.name == option);
     let matches = MATCHES.iter().filter(|m| has(m.options)).map(|m| m.name);
     matches.chain(TARGETS.iter().filter(|t| has(t.options)).map(|t| t.name)).collect()
 }

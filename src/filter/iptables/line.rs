@@ -287,6 +287,7 @@ impl<'a> Reader<'a> {
             '4' => self.other_family = self.around.family == Family::V6,
             '6' => self.other_family = self.around.family == Family::V4,
             't' => return Err("-t has no sense here: the table is that of the '*' line".into()),
+            '0' => return Err("--line-numbers has no sense in a ruleset".into()),
             option => return Err(format!("-{option} has no sense in a ruleset")),
         }
         Ok(())

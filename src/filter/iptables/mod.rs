@@ -24,5 +24,9 @@ mod value;
 mod words;
 mod write;
 
+pub use known::{Entry, catalogue};
 pub use read::read;
 pub use write::{rule, write};
+
+#[cfg(test)]
+mod tests;

@@ -56,17 +56,19 @@ pub(super) struct Opt {
     pub(super) excludes: u16,
     /// Bits of the options that must stand beside it.
     pub(super) also: u16,
+    /// Whether it is iptables' and not ours yet.
+    pub(super) later: bool,
 }
 
 impl Opt {
     /// An option with one argument.
     pub(super) const fn new(name: &'static str, id: u8) -> Opt {
-        Opt { name, id, args: 1, not: false, must: false, excludes: 0, also: 0 }
+        Opt { name, id, args: 1, not: false, must: false, excludes: 0, also: 0, later: false }
     }
 
     /// One without an argument.
     pub(super) const fn flag(name: &'static str, id: u8) -> Opt {
-        Opt { name, id, args: 0, not: false, must: false, excludes: 0, also: 0 }
+        Opt { args: 0, ..Opt::new(name, id) }
     }
 
     /// The same, with `!` allowed.
@@ -87,6 +89,11 @@ impl Opt {
     /// The same, but only beside these.
     pub(super) const fn also(self, also: u16) -> Opt {
         Opt { also, ..self }
+    }
+
+    /// The same, but not read yet.
+    pub(super) const fn later(self) -> Opt {
+        Opt { later: true, ..self }
     }
 
     fn bit(&self) -> u16 {
@@ -140,6 +147,9 @@ impl<'a> Given<'a> {
 
     /// One more. Refused if it is there already, or if `!` has no sense before it.
     pub(super) fn add(&mut self, one: One<'a>) -> Result<(), String> {
+        if one.opt.later {
+            return Err(format!("{}: --{} is not supported here (yet)", self.name, one.opt.name));
+        }
         if self.given.iter().any(|o| o.opt.id == one.opt.id) {
             return Err(format!("{}: --{} can be given once", self.name, one.opt.name));
         }

@@ -56,8 +56,8 @@ pub(super) const TARGETS: &[TargetSpec] = &[
             Opt::new("ctmask", 7).excludes(1 << 9),
             Opt::new("nfmask", 8).excludes(1 << 9),
             Opt::new("mask", 9).excludes(1 << 7 | 1 << 8),
-            Opt::new("left-shift-mark", 10),
-            Opt::new("right-shift-mark", 11),
+            Opt::new("left-shift-mark", 10).later(),
+            Opt::new("right-shift-mark", 11).later(),
         ],
         build: connmark,
     },
@@ -109,13 +109,13 @@ pub(super) const TARGETS: &[TargetSpec] = &[
         of: Of::Both,
         options: &[
             Opt::flag("notrack", 0),
-            Opt::new("helper", 1),
-            Opt::new("timeout", 2),
-            Opt::new("ctevents", 3),
-            Opt::new("expevents", 4),
-            Opt::new("zone-orig", 5),
-            Opt::new("zone-reply", 6),
-            Opt::new("zone", 7),
+            Opt::new("helper", 1).later(),
+            Opt::new("timeout", 2).later(),
+            Opt::new("ctevents", 3).later(),
+            Opt::new("expevents", 4).later(),
+            Opt::new("zone-orig", 5).later(),
+            Opt::new("zone-reply", 6).later(),
+            Opt::new("zone", 7).later(),
         ],
         build: ct,
     },
@@ -253,9 +253,6 @@ fn mark(g: &Given<'_>) -> Result<Target, String> {
 }
 
 fn connmark(g: &Given<'_>) -> Result<Target, String> {
-    if let Some(o) = g.get(10).or(g.get(11)) {
-        return Err(format!("CONNMARK: --{} is not supported here (yet)", o.opt.name));
-    }
     // As the tool does: masks and operations stand in the same two fields, and what is said last holds.
     let (mut op, mut value, mut ct_mask, mut nf_mask) = (None, 0, u32::MAX, u32::MAX);
     for o in g.iter() {
@@ -322,9 +319,6 @@ fn tcpmss(g: &Given<'_>) -> Result<Target, String> {
 }
 
 fn ct(g: &Given<'_>) -> Result<Target, String> {
-    if let Some(o) = g.iter().find(|o| o.opt.id != 0) {
-        return Err(format!("CT: --{} is not supported here (yet)", o.opt.name));
-    }
     match g.has(0) {
         true => Ok(Target::CtNotrack),
         false => Err("CT: nothing but --notrack is supported here (yet)".into()),

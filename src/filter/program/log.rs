@@ -1,9 +1,9 @@
-//! LOG: asks for the line and hands it to the router's log.
+//! LOG: makes the line and hands it to the router's log.
 
+use crate::filter::log;
 use crate::filter::targets::Log;
 use crate::filter::verdict::Env;
 use crate::packet::Packet;
-use crate::wire::describe;
 
 /// Writes the line.
 pub(super) fn write<E: Env>(log: &Log, p: &Packet, env: &mut E) {
@@ -11,12 +11,6 @@ pub(super) fn write<E: Env>(log: &Log, p: &Packet, env: &mut E) {
         Some(link) => env.link_name(link),
         None => "",
     };
-    let line = format!(
-        "{}IN={} OUT={} {}",
-        log.prefix,
-        name(env.in_link()),
-        name(env.out_link()),
-        describe::describe(p.l3(), false)
-    );
+    let line = log::line(log, p, name(env.in_link()), name(env.out_link()));
     env.log(log.level, &line);
 }

@@ -21,6 +21,7 @@ use sekisho::lab::isolate;
 use crate::family::Family;
 use crate::play::{Played, play_surely};
 use crate::side::kernel::Kernel;
+use crate::side::ours::Ours;
 use crate::side::{Rules, Side};
 
 /// One sequence.
@@ -185,5 +186,14 @@ fn random_sequences_two_kernels() {
     isolate::test(|| {
         let (mut a, mut b) = (Kernel::new("kernel", &[]), Kernel::new("its twin", &[]));
         judge(&run([&mut a, &mut b], Duration::from_secs(10)));
+    });
+}
+
+/// The kernel beside the walk.
+#[test]
+fn random_sequences_walk_does_what_the_kernel_does() {
+    isolate::test(|| {
+        let (mut a, mut b) = (Kernel::new("kernel", &[]), Ours::new());
+        judge(&run([&mut a, &mut b], Duration::from_secs(60)));
     });
 }

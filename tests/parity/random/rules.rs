@@ -5,6 +5,7 @@ use proptest::sample::select;
 use proptest::strategy::Union;
 
 use crate::family::Family;
+use crate::side::TABLES;
 
 /// Rules of one family.
 pub(super) fn ruleset(family: Family) -> BoxedStrategy<String> {
@@ -21,13 +22,6 @@ pub(super) fn ruleset(family: Family) -> BoxedStrategy<String> {
     });
     tables.prop_map(|t| t.concat()).boxed()
 }
-
-const TABLES: [(&str, &[&str]); 4] = [
-    ("raw", &["PREROUTING", "OUTPUT"]),
-    ("mangle", &["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"]),
-    ("nat", &["PREROUTING", "INPUT", "OUTPUT", "POSTROUTING"]),
-    ("filter", &["INPUT", "FORWARD", "OUTPUT"]),
-];
 
 /// A table: each built-in chain with a policy and rules, and two chains of the user's that it can jump to.
 fn table(name: &'static str, hooks: &'static [&'static str], family: Family) -> BoxedStrategy<String> {

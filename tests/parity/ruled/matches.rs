@@ -15,7 +15,8 @@ pub(super) fn cases(l: &mut List) {
         battery(l, family, "connmark", CONNMARK, MIXED);
         battery(l, family, "conntrack states", STATES, FLOWS);
         battery(l, family, "conntrack tuples", TUPLES, FLOWS);
-        battery(l, family, "mac and iprange", WHO, MIXED);
+        let mac = if family == Family::V4 { "02:04:00:01:00:0a" } else { "02:06:00:01:00:0a" };
+        battery(l, family, "mac and iprange", &WHO.replace("%MAC%", mac), MIXED);
         battery(l, family, "statistic", STATISTIC, MIXED);
         battery(l, family, "limit", LIMIT, MIXED);
     }
@@ -43,19 +44,23 @@ pub(super) fn cases(l: &mut List) {
 fn battery(l: &mut List, family: Family, name: &str, rules: &str, packets: &str) {
     let rules: Vec<&str> = rules.lines().map(str::trim).filter(|r| !r.is_empty()).collect();
     let chain = |chain: &str, but: &str| {
-        let lines = rules.iter().filter(|r| but.is_empty() || !r.contains(but)).map(|r| format!("-A {chain} {r}\n"));
+        let lines =
+            rules.iter().filter(|r| but.is_empty() || !r.contains(but)).map(|r| format!("-A {chain} {r}\n"));
         format!("-A {chain}\n{}", lines.collect::<String>())
     };
-    let text = format!("*mangle\n{}COMMIT\n*filter\n{}COMMIT\n", chain("PREROUTING", "-o "), chain("FORWARD", ""));
+    let text =
+        format!("*mangle\n{}COMMIT\n*filter\n{}COMMIT\n", chain("PREROUTING", "-o "), chain("FORWARD", ""));
     // What no rule in FORWARD can see makes PREROUTING count differently; a battery is judged by one table.
     let only = if name == "pkttype" { text } else { format!("*filter\n{}COMMIT\n", chain("FORWARD", "")) };
     l.add(family, &format!("match {name}"), &format!("{only}{packets}")).is_battery = true;
     if name != "pkttype" {
-        let more = ["PREROUTING", "POSTROUTING"].map(|c| chain(c, if c == "PREROUTING" { "-o " } else { "-i " }));
-        let more = more.concat().lines().filter(|r| !(r.contains("POSTROUTING") && r.contains("mac-source"))).fold(
-            String::new(),
-            |text, line| text + line + "\n",
-        );
+        let more =
+            ["PREROUTING", "POSTROUTING"].map(|c| chain(c, if c == "PREROUTING" { "-o " } else { "-i " }));
+        let more = more
+            .concat()
+            .lines()
+            .filter(|r| !(r.contains("POSTROUTING") && r.contains("mac-source")))
+            .fold(String::new(), |text, line| text + line + "\n");
         l.add(family, &format!("match {name} elsewhere"), &format!("*mangle\n{more}COMMIT\n{packets}"));
     }
 }
@@ -97,7 +102,7 @@ const MIXED: &str = "
     > lan sctp l10:4000 w10:80 chunk=INIT
     > lan gre l10 w10
     > lan proto l10 w10 p=99
-    > lan udplite l10:4000 w10:5000";
+    > lan udplite l10:4000 w10:5000 sum=bad";
 
 const PROTOCOLS: &str = "
     -p tcp
@@ -250,11 +255,11 @@ const MARK: &str = "
 const CONNMARK: &str = "
     -m connmark --mark 0x0
     -m connmark ! --mark 0x0
+    -m connmark ! --mark 0x2/0x2
+    -p udp -j CONNMARK --set-xmark 0x7/0xffffffff
     -m connmark --mark 0x7
     -m connmark ! --mark 0x7
     -m connmark --mark 0x2/0x2
-    -m connmark ! --mark 0x2/0x2
-    -p udp -j CONNMARK --set-xmark 0x7/0xffffffff
     -p tcp -j CONNMARK --set-xmark 0x3/0x0
     -m connmark --mark 0x3
     -p udp -j CONNMARK --set-xmark 0x5/0x7
@@ -279,8 +284,6 @@ const STATES: &str = "
     -m conntrack ! --ctstate NEW,INVALID
     -m conntrack --ctdir ORIGINAL
     -m conntrack --ctdir REPLY
-    -m conntrack --ctstatus NONE
-    -m conntrack ! --ctstatus NONE
     -m conntrack --ctstatus SEEN_REPLY
     -m conntrack ! --ctstatus SEEN_REPLY
     -m conntrack --ctstatus ASSURED
@@ -342,7 +345,7 @@ const TUPLES: &str = "
     -m conntrack --ctrepldstport 4000:4001
     -m conntrack ! --ctrepldstport 4000:4001
     -m conntrack --ctproto 6 --ctorigdstport 80 --ctdir REPLY
-    -m conntrack --ctproto 1:1 --ctorigsrc $l10";
+    -m conntrack --ctproto 99 --ctorigsrc $l10";
 
 const WHO: &str = "
     -m iprange --src-range $l10-$l10
@@ -351,15 +354,13 @@ const WHO: &str = "
     -m iprange --dst-range $w9-$w10
     -m iprange ! --dst-range $w9-$w10
     -m iprange --src-range $l11-$l20 ! --dst-range $d1-$d9
-    -m mac --mac-source 02:06:00:01:00:0a
-    -m mac ! --mac-source 02:06:00:01:00:0a
-    -m mac --mac-source 02:04:00:01:00:0a
-    -m mac ! --mac-source 02:04:00:01:00:0a";
+    -m mac --mac-source %MAC%
+    -m mac ! --mac-source %MAC%";
 
 const STATISTIC: &str = "
     -m statistic --mode nth --every 2 --packet 0
     -m statistic --mode nth --every 2 --packet 1
-    -m statistic --mode nth --every 3
+    -m statistic --mode nth --every 3 --packet 0
     -m statistic --mode nth --every 3 --packet 2
     -m statistic --mode nth ! --every 3 --packet 1
     -p udp -m statistic --mode nth --every 2 --packet 0
@@ -443,7 +444,11 @@ fn pkttype(l: &mut List) {
         > lan udp l10:4000 w10:5000 to=all
         > lan udp l10:4000 w10:5000 to=01:00:5e:01:02:03
         > lan udp l10:4000 w10:5000 to=02:00:00:00:77:77";
-    l.v4("match pkttype", &format!("{rules}\n> lan udp l10:4000 10.1.0.255:9 to=all\n> lan udp l10:4000 224.0.0.1:9 to=group")).is_battery = true;
+    l.v4(
+        "match pkttype",
+        &format!("{rules}\n> lan udp l10:4000 10.1.0.255:9 to=all\n> lan udp l10:4000 224.0.0.1:9 to=group"),
+    )
+    .is_battery = true;
     l.v6("match pkttype", &format!("{rules}\n> lan udp L10:4000 [ff02::1]:9 to=group")).is_battery = true;
 }
 

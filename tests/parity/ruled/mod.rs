@@ -12,13 +12,13 @@ mod reject;
 mod states;
 mod targets;
 
-use std::time::Duration;
-
+use sekisho::conntrack;
 use sekisho::lab::isolate;
 
 use crate::family::Family;
 use crate::play::{Played, play_surely};
 use crate::side::kernel::Kernel;
+use crate::side::ours::Ours;
 use crate::side::{Rules, Side};
 
 /// A ruleset and what is sent.
@@ -110,7 +110,8 @@ impl Case {
         for line in played.counters.lines().filter(|l| self.is_battery && l.contains(" -A ")) {
             // "v4 filter [5:204] -A FORWARD …"
             let words: Vec<&str> = line.split(' ').collect();
-            let count = words[2].trim_start_matches('[').split(':').next().and_then(|n| n.parse::<u64>().ok());
+            let count =
+                words[2].trim_start_matches('[').split(':').next().and_then(|n| n.parse::<u64>().ok());
             let (count, chain) = (count.unwrap_or(0), format!("{} {}", words[1], words[4]));
             if most.0 != chain {
                 // The first of a chain matches everything, and says how much that is.
@@ -151,6 +152,22 @@ fn ruled_two_kernels() {
     isolate::test(|| {
         let (mut a, mut b) = (Kernel::new("kernel", &[]), Kernel::new("its twin", &[]));
         let bad = run([&mut a, &mut b], &chosen(), false);
+        assert!(bad.is_empty(), "{}", bad.join("\n"));
+    });
+}
+
+/// The kernel beside the walk, with rules.
+#[test]
+fn ruled_walk_does_what_the_kernel_does() {
+    isolate::test(|| {
+        let (mut a, mut b) = (Kernel::new("kernel", &[]), Ours::new());
+        let (unsummed, usual): (Vec<Case>, _) =
+            chosen().into_iter().partition(|c| c.name.contains("unsummed"));
+        let mut bad = run([&mut a, &mut b], &usual, true);
+        // The kernel takes no UDP-Lite for valid as long as it looks at checksums.
+        let mut a = Kernel::new("kernel", &[("net/netfilter/nf_conntrack_checksum", "0")]);
+        let mut b = Ours::with(conntrack::Config { checksum: false, ..conntrack::Config::default() });
+        bad.extend(run([&mut a, &mut b], &unsummed, true));
         assert!(bad.is_empty(), "{}", bad.join("\n"));
     });
 }

@@ -1,6 +1,7 @@
 //! A router with rules: what is done to it, and what can be seen of it.
 
 pub(crate) mod kernel;
+pub(crate) mod ours;
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -24,7 +25,7 @@ pub(crate) trait Side {
     /// The flows, one a line, in any order.
     fn flows(&mut self) -> Vec<String>;
 
-    /// All rules with their counters, both families.
+    /// All rules with their counters, of each family that has some.
     fn counters(&mut self) -> String;
 }
 
@@ -36,16 +37,32 @@ pub(crate) struct Rules {
 }
 
 impl Rules {
-    /// With every table that is not mentioned standing there empty, so that nothing of earlier rules stays.
+    /// With every table and every built-in chain in it, so that nothing of earlier rules stays, nor of their policies.
     pub(crate) fn whole(&self) -> Rules {
         let whole = |text: &str| {
-            let missing = ["raw", "mangle", "nat", "filter"].into_iter();
-            let missing = missing.filter(|t| !text.lines().any(|l| l.strip_prefix('*') == Some(t)));
-            missing.map(|t| format!("*{t}\nCOMMIT\n")).collect::<String>() + text
+            let mut out = String::new();
+            for (table, hooks) in TABLES {
+                let mut inside = text.lines().skip_while(|l| l.strip_prefix('*') != Some(table)).skip(1);
+                let lines: Vec<&str> = inside.by_ref().take_while(|l| *l != "COMMIT").collect();
+                let declares = |hook: &str| lines.iter().any(|l| l.starts_with(&format!(":{hook} ")));
+                let missing = hooks.iter().filter(|h| !declares(h)).map(|h| format!(":{h} ACCEPT [0:0]\n"));
+                out += &format!("*{table}\n{}", missing.collect::<String>());
+                out.extend(lines.iter().map(|l| format!("{l}\n")));
+                out += "COMMIT\n";
+            }
+            out
         };
         Rules { v4: whole(&self.v4), v6: whole(&self.v6) }
     }
 }
+
+/// The tables and their built-in chains.
+pub(crate) const TABLES: [(&str, &[&str]); 4] = [
+    ("raw", &["PREROUTING", "OUTPUT"]),
+    ("mangle", &["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"]),
+    ("nat", &["PREROUTING", "INPUT", "OUTPUT", "POSTROUTING"]),
+    ("filter", &["INPUT", "FORWARD", "OUTPUT"]),
+];
 
 /// The stations that every router knows from the start, so that no packet has to wait for its neighbor.
 pub(crate) fn neighbors() -> impl Iterator<Item = (Port, IpAddr, Mac)> {

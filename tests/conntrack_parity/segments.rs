@@ -1,9 +1,9 @@
 //! Two ends of a TCP connection that mostly keep to the rules, and now and then to none.
 
-use sekisho::wire::tcp::{ACK, FIN, PSH, RST, SYN, URG};
+use sekisho::wire::proto;
+use sekisho::wire::tcp::{ACK, FIN, PSH, RST, SYN, Tcp, URG};
 
-use crate::ctnetlink::Ports;
-use crate::kernel;
+use crate::packet::Sent;
 use crate::random::Random;
 
 /// Both ends.
@@ -15,6 +15,8 @@ pub(crate) struct Ends {
     weird: u32,
     /// How often in a hundred the last segment comes again.
     stubborn: u32,
+    ports: [u16; 2],
+    v6: bool,
 }
 
 #[derive(Default)]
@@ -40,7 +42,7 @@ struct Segment {
 }
 
 impl Ends {
-    pub(crate) fn new(mut random: Random) -> Ends {
+    pub(crate) fn new(mut random: Random, ports: [u16; 2], v6: bool) -> Ends {
         let mut ends = [End::default(), End::default()];
         for end in &mut ends {
             end.next = match random.below(4) {
@@ -53,17 +55,16 @@ impl Ends {
         }
         let weird = random.pick(&[0, 10, 25, 60]);
         let stubborn = if random.percent(1) { 99 } else { 8 };
-        Ends { random, ends, last: None, weird, stubborn }
+        Ends { random, ends, last: None, weird, stubborn, ports, v6 }
     }
 
-    /// How many packets are worth while.
-    pub(crate) fn count(&mut self) -> u32 {
+    pub(crate) fn packets(mut self) -> Vec<Sent> {
         // The kernel's counter of retransmissions turns over at 256.
-        5 + self.random.below(if self.stubborn == 99 { 600 } else { 45 })
+        let count = 5 + self.random.below(if self.stubborn == 99 { 600 } else { 45 });
+        (0..count).map(|_| self.next()).collect()
     }
 
-    /// The next packet, and which host sends it.
-    pub(crate) fn next(&mut self, ports: Ports) -> (usize, Vec<u8>) {
+    fn next(&mut self) -> Sent {
         let again = self.random.percent(self.stubborn);
         let (from, mut segment) = match &self.last {
             Some(last) if again => last.clone(),
@@ -78,12 +79,11 @@ impl Ends {
         let believed = !weird || self.random.percent(30);
         self.note(from, &segment, believed);
         self.last = Some((from, segment.clone()));
-        let mut bytes = segment.bytes(from, ports);
+        let mut bytes = segment.bytes(from, self.ports);
         if self.random.percent(self.weird / 8) {
             self.break_header(&mut bytes);
         }
-        kernel::finish(from, 6, &mut bytes);
-        (from, bytes)
+        Sent::new(from, self.v6, proto::TCP, bytes).finished()
     }
 
     fn by_the_rules(&mut self) -> (usize, Segment) {
@@ -247,7 +247,7 @@ fn syn_options(scale: Option<u8>, sack: bool) -> Vec<u8> {
 }
 
 impl Segment {
-    fn bytes(&self, from: usize, ports: Ports) -> Vec<u8> {
+    fn bytes(&self, from: usize, ports: [u16; 2]) -> Vec<u8> {
         let mut b = ports[from].to_be_bytes().to_vec();
         b.extend(ports[1 - from].to_be_bytes());
         b.extend(self.seq.to_be_bytes());
@@ -262,8 +262,8 @@ impl Segment {
 }
 
 /// A packet in words.
-pub(crate) fn describe(l4: &[u8]) -> String {
-    let Some(tcp) = sekisho::wire::tcp::Tcp::new(l4) else { return format!("{l4:02x?}") };
+pub(crate) fn describe(sent: &Sent) -> String {
+    let Some(tcp) = Tcp::new(&sent.l4) else { return format!("{:02x?}", sent.l4) };
     let letters = [(SYN, 'S'), (FIN, 'F'), (RST, 'R'), (PSH, 'P'), (ACK, '.'), (URG, 'U')];
     let flags: String = letters.iter().filter(|(f, _)| tcp.flags() & f != 0).map(|(_, c)| c).collect();
     format!(

@@ -1,7 +1,8 @@
 //! Two ends of an SCTP association that mostly keep to the rules, and now and then to none.
 
-use crate::ctnetlink::Ports;
-use crate::kernel;
+use sekisho::wire::proto;
+
+use crate::packet::Sent;
 use crate::random::Random;
 
 const DATA: u8 = 0;
@@ -44,19 +45,25 @@ pub(crate) struct Ends {
     others: [u32; 4],
     last: u8,
     weird: u32,
+    ports: [u16; 2],
+    v6: bool,
 }
 
 impl Ends {
-    pub(crate) fn new(mut random: Random) -> Ends {
+    pub(crate) fn new(mut random: Random, ports: [u16; 2], v6: bool) -> Ends {
         let tags = [1 + random.below(1000), 2000 + random.below(1000)];
         let others = [tags[0], tags[1], 0, 4000 + random.below(9)];
         let weird = random.pick(&[0, 10, 25, 60]);
         let last = random.pick(&[SHUTDOWN_COMPLETE, SHUTDOWN_COMPLETE, SHUTDOWN_COMPLETE, 255]);
-        Ends { random, tags, others, last, weird }
+        Ends { random, tags, others, last, weird, ports, v6 }
     }
 
-    /// The next packet, and which host sends it.
-    pub(crate) fn next(&mut self, ports: Ports) -> (usize, Vec<u8>) {
+    pub(crate) fn packets(mut self) -> Vec<Sent> {
+        let count = 5 + self.random.below(20);
+        (0..count).map(|_| self.next()).collect()
+    }
+
+    fn next(&mut self) -> Sent {
         let r = &mut self.random;
         let (mut from, mut chunks): (usize, Vec<u8>) = match self.last {
             SHUTDOWN_COMPLETE | ABORT => (0, vec![INIT]),
@@ -95,8 +102,8 @@ impl Ends {
         if chunks.len() == 1 {
             self.last = chunks[0];
         }
-        let mut b = ports[from].to_be_bytes().to_vec();
-        b.extend(ports[1 - from].to_be_bytes());
+        let mut b = self.ports[from].to_be_bytes().to_vec();
+        b.extend(self.ports[1 - from].to_be_bytes());
         b.extend(tag.to_be_bytes());
         b.extend([0; 4]);
         for chunk in chunks {
@@ -111,13 +118,13 @@ impl Ends {
                 _ => b[12] = r.word() as u8,
             }
         }
-        kernel::finish(from, 132, &mut b);
-        (from, b)
+        Sent::new(from, self.v6, proto::SCTP, b).finished()
     }
 }
 
 /// A packet in words.
-pub(crate) fn describe(l4: &[u8]) -> String {
+pub(crate) fn describe(sent: &Sent) -> String {
+    let l4 = &sent.l4;
     let field = |at: usize| l4.get(at..at + 4).map_or(0, |b| u32::from_be_bytes(b.try_into().unwrap()));
     let chunks = l4.get(12..).unwrap_or_default().chunks(20);
     let chunks: Vec<String> =

@@ -1,0 +1,66 @@
+//! `sekisho iptables-save`, `sekisho ip6tables-save`: the rules in force, as iptables-restore takes them.
+
+use std::path::PathBuf;
+
+use super::out::{Out, Stop};
+use super::{Outcome, Run};
+use crate::control::client::Client;
+use crate::control::protocol::{Family, Rules, Verb};
+
+/// Print the IPv4 rules in force, as iptables-restore takes them.
+///
+/// The format is that of iptables-save: what is printed here, iptables-restore reads, and so does `rules4_file` in a
+/// configuration. Tables that were not given are not printed.
+///
+/// Exit code 0: printed, even if there are no rules. Exit code 1: no router.
+#[derive(Debug, clap::Args)]
+pub(super) struct IptablesSave {
+    #[command(flatten)]
+    options: Options,
+}
+
+/// Print the IPv6 rules in force, as ip6tables-restore takes them.
+///
+/// The format is that of ip6tables-save: what is printed here, ip6tables-restore reads, and so does `rules6_file` in a
+/// configuration. Tables that were not given are not printed.
+///
+/// Exit code 0: printed, even if there are no rules. Exit code 1: no router.
+#[derive(Debug, clap::Args)]
+pub(super) struct Ip6tablesSave {
+    #[command(flatten)]
+    options: Options,
+}
+
+#[derive(Debug, clap::Args)]
+struct Options {
+    /// Print the packets and bytes that each rule and policy has counted
+    #[arg(short, long)]
+    counters: bool,
+    /// Print this table only
+    #[arg(short, long, value_name = "TABLE", value_parser = ["raw", "mangle", "nat", "filter"])]
+    table: Option<String>,
+    /// The router's control socket; else $SEKISHO_CONTROL, else that of the only router running
+    #[arg(long, value_name = "PATH")]
+    control: Option<PathBuf>,
+}
+
+impl Run for IptablesSave {
+    fn run(self) -> Outcome {
+        save(Family::Inet, self.options)
+    }
+}
+
+impl Run for Ip6tablesSave {
+    fn run(self) -> Outcome {
+        save(Family::Inet6, self.options)
+    }
+}
+
+fn save(family: Family, options: Options) -> Outcome {
+    let Options { counters, table, control } = options;
+    let mut client = Client::find(control.as_deref())?;
+    let mut out = Out::new();
+    let verb = Verb::Rules(Rules { family, counters, table });
+    let printed = client.ask_list(verb, |lines: Vec<String>| out.texts(lines.into_iter().map(|l| l + "\n")));
+    Stop::outcome(printed.and_then(|()| out.end()))
+}

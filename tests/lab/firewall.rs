@@ -1,0 +1,259 @@
+//! Rules, conntrack and NAT in the real binary: what the book says, how it ends, what the log says.
+
+use std::io;
+use std::net::UdpSocket;
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use sekisho::lab::probes::{Amount, Ping, Stream};
+use sekisho::lab::{End, Netns, Plan, Topology, isolate};
+
+use crate::gateway::{Choice, Gateway, ROUTER, SEKISHO, SERVER, WAN_WIRE, ip, net};
+
+/// The inside is hidden, and nothing begins outside.
+const RULES4: &str = "\
+*nat
+-A POSTROUTING -o wan -j MASQUERADE
+COMMIT
+*filter
+:INPUT DROP
+:FORWARD DROP
+-A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+-A INPUT -i lan -j ACCEPT
+-A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+-A FORWARD -i lan -o wan -j ACCEPT
+-A FORWARD -p udp -j LOG --log-prefix \"stranger: \" --log-level info
+COMMIT
+";
+
+/// The same without NAT. Neighbor discovery gets in, or nobody would find the router.
+const RULES6: &str = "\
+*filter
+:INPUT DROP
+:FORWARD DROP
+-A INPUT -p icmpv6 -j ACCEPT
+-A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+-A FORWARD -i lan -o wan -j ACCEPT
+COMMIT
+";
+
+fn firewall() -> Gateway {
+    Gateway::new(&Choice { rules4: RULES4, rules6: RULES6, ..Choice::default() })
+}
+
+/// Runs sekisho against the router: what it says on stdout and on stderr.
+fn sekisho(gw: &Gateway, args: &[&str]) -> (String, String) {
+    let out = Command::new(SEKISHO).args(args).env("SEKISHO_CONTROL", gw.control()).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    let (out, err, status) = (text(out.stdout), text(out.stderr), out.status);
+    assert!(status.success(), "{args:?}: {err}");
+    (out, err)
+}
+
+fn until(what: &str, mut so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !so() {
+        assert!(Instant::now() < deadline, "waited in vain: {what}");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn bound(space: &Netns, at: &str) -> UdpSocket {
+    let socket = space.run(|| UdpSocket::bind(at)).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    socket
+}
+
+/// What the client does: a datagram that is not answered and one that is, in both families, and pings.
+fn traffic(client: &Netns, server: &Netns) {
+    for ([here, there], family) in [(["10.1.0.2", "10.2.0.2"], 0), (["[fd01::2]", "[fd02::2]"], 1)] {
+        let deaf = bound(server, &format!("{there}:6000"));
+        let silent = bound(client, &format!("{here}:5000"));
+        silent.send_to(b"anyone there?", deaf.local_addr().unwrap()).unwrap();
+        deaf.recv(&mut [0; 64]).unwrap();
+
+        let answers = bound(server, &format!("{there}:6001"));
+        let asks = bound(client, &format!("{here}:5001"));
+        asks.send_to(b"hello", answers.local_addr().unwrap()).unwrap();
+        let (_, from) = answers.recv_from(&mut [0; 64]).unwrap();
+        answers.send_to(b"hello yourself", from).unwrap();
+        asks.recv(&mut [0; 64]).unwrap();
+        assert!(client.run(|| Ping::new(ip(SERVER[family])).run()).unwrap().complete());
+    }
+    let report = Stream::new(ip(SERVER[0]), Amount::Bytes(100_000)).port(6002).run(client, server).unwrap();
+    assert!(report.intact());
+}
+
+/// Lines of `conntrack -L`, sorted, without what differs from one time to another: seconds, the identifiers of pings,
+/// ports that a kernel chose, references, and the state in which the two ends leave a connection.
+fn book(listed: &str) -> Vec<String> {
+    let line = |line: &str| {
+        let mut words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        words[2] = "SECONDS".into();
+        for word in &mut words {
+            let Some((key, value)) = word.split_once('=') else { continue };
+            let chosen = value.parse().is_ok_and(|n: u32| n >= 32_768);
+            if key == "id" || key == "use" || matches!(key, "sport" | "dport") && chosen {
+                *word = format!("{key}=…");
+            }
+        }
+        words.join(" ")
+    };
+    let mut lines: Vec<String> = listed.lines().map(line).collect();
+    lines.sort();
+    lines
+}
+
+/// A kernel in the router's place, with the same rules.
+fn kernel_router() -> Topology {
+    let lan = End::new("router", "lan").address(net("10.1.0.1/24")).address(net("fd01::1/64"));
+    let wan = End::new("router", "wan").address(net("10.2.0.1/24")).address(net("fd02::1/64"));
+    let client = End::new("client", "eth0").address(net("10.1.0.2/24")).address(net("fd01::2/64"));
+    let server = End::new("server", "eth0").address(net("10.2.0.2/24")).address(net("fd02::2/64"));
+    let lab = Plan::new()
+        .space("client")
+        .space("router")
+        .space("server")
+        .sysctl("router", "net/ipv4/ip_forward", "1")
+        .sysctl("router", "net/ipv6/conf/all/forwarding", "1")
+        .wire(client, lan)
+        .wire(wan, server)
+        .route("client", net("0.0.0.0/0"), ip(ROUTER[0]))
+        .route("client", net("::/0"), ip(ROUTER[1]))
+        .route("server", net("0.0.0.0/0"), ip("10.2.0.1"))
+        .route("server", net("::/0"), ip("fd02::1"))
+        .build()
+        .unwrap();
+    for (tool, rules) in [("iptables-legacy-restore", RULES4), ("ip6tables-legacy-restore", RULES6)] {
+        let mut file = tempfile::tempfile().unwrap();
+        io::Write::write_all(&mut file, rules.as_bytes()).unwrap();
+        io::Seek::rewind(&mut file).unwrap();
+        let mut command = Command::new(tool);
+        let out = lab["router"].command(command.stdin(file)).output().unwrap();
+        assert!(out.status.success(), "{tool}: {}", String::from_utf8_lossy(&out.stderr));
+    }
+    lab
+}
+
+#[test]
+fn the_book_reads_as_the_kernels() {
+    isolate::test(|| {
+        let gw = firewall();
+        traffic(gw.client(), gw.server());
+        let (ours, told) = sekisho(&gw, &["conntrack", "-L"]);
+        let lab = kernel_router();
+        traffic(&lab["client"], &lab["server"]);
+        let kernel = |args: &[&str]| {
+            let mut command = Command::new("conntrack");
+            let out = lab["router"].command(command.args(args)).output().unwrap();
+            assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+            String::from_utf8(out.stdout).unwrap()
+        };
+        assert_eq!(book(&ours), book(&kernel(&["-L"])), "\n{ours}\n{}", kernel(&["-L"]));
+        let flows = ours.lines().count();
+        assert_eq!(told, format!("sekisho: {flows} flow entries have been shown.\n"));
+        assert_eq!(sekisho(&gw, &["conntrack", "-C"]).0, format!("{flows}\n"));
+
+        for choice in [
+            "-f ipv4",
+            "-f ipv6",
+            "-p udp",
+            "-p tcp --state TIME_WAIT",
+            "-s 10.0.0.0/8",
+            "-d fd02::2",
+            "-n",
+            "-u ASSURED",
+            "-q 10.2.0.1",
+        ] {
+            let args: Vec<&str> = ["-L"].into_iter().chain(choice.split(' ')).collect();
+            let (ours, _) = sekisho(&gw, &[&["conntrack"], args.as_slice()].concat());
+            assert!(!ours.is_empty(), "{choice}");
+            assert_eq!(book(&ours), book(&kernel(&args)), "{choice}");
+        }
+        let ours = sekisho(&gw, &["conntrack", "-L", "-o", "extended"]).0;
+        let ours: Vec<&str> = ours.lines().filter_map(|l| l.split_once(" src=")).map(|(l, _)| l).collect();
+        assert!(
+            ours.iter().all(|l| l.starts_with("ipv4     2 ") || l.starts_with("ipv6     10 ")),
+            "{ours:?}"
+        );
+        assert!(kernel(&["-L", "-o", "extended"]).lines().all(|l| l.starts_with("ipv")));
+
+        let json = gw.ask(&["conntrack", "-L", "-j", "-p", "udp", "-f", "ipv4", "--dport", "6001"]);
+        let flow = &json.as_array().unwrap()[..];
+        assert_eq!(flow.len(), 1, "{json:#}");
+        assert_eq!(
+            (&flow[0]["original"]["src"], &flow[0]["reply"]["dst"]),
+            (&"10.1.0.2".into(), &"10.2.0.1".into())
+        );
+        assert!(flow[0]["status"].as_array().unwrap().contains(&"SRC_NAT".into()), "{json:#}");
+        gw.stop();
+    });
+}
+
+#[test]
+fn a_stranger_is_kept_out_logged_and_counted() {
+    isolate::test(|| {
+        let gw = firewall();
+        let inside = bound(gw.client(), "10.1.0.2:7000");
+        let outside = bound(gw.server(), "10.2.0.2:7001");
+        outside.send_to(b"let me in", "10.1.0.2:7000").unwrap();
+        let line = "stranger: IN=wan OUT=lan MAC=";
+        until("the log", || gw.router.said().contains(line));
+        assert!(gw.router.said().contains("SRC=10.2.0.2 DST=10.1.0.2 LEN=37 "), "{}", gw.router.said());
+        assert!(gw.router.said().contains("PROTO=UDP SPT=7001 DPT=7000 LEN=17"), "{}", gw.router.said());
+        let saved = sekisho(&gw, &["iptables-save", "-c", "-t", "filter"]).0;
+        assert!(saved.contains(":FORWARD DROP [1:37]\n"), "{saved}");
+        assert!(
+            saved.contains("[1:37] -A FORWARD -p udp -j LOG --log-prefix \"stranger: \" --log-level 6\n"),
+            "{saved}"
+        );
+        inside.set_nonblocking(true).unwrap();
+        assert!(inside.recv(&mut [0; 64]).is_err());
+        assert_eq!(
+            sekisho(&gw, &["conntrack", "-C"]).0,
+            "0\n",
+            "a flow that was not let through is forgotten"
+        );
+        gw.stop();
+    });
+}
+
+#[test]
+fn what_masquerade_gave_ends_with_the_device_and_not_with_the_cable() {
+    isolate::test(|| {
+        let gw = firewall();
+        let answers = bound(gw.server(), "10.2.0.2:6001");
+        let asks = bound(gw.client(), "10.1.0.2:5001");
+        let talk = || {
+            asks.send_to(b"hello", "10.2.0.2:6001").unwrap();
+            answers.recv(&mut [0; 64]).unwrap();
+        };
+        let flows = || sekisho(&gw, &["conntrack", "-C"]).0.trim().parse::<u32>().unwrap();
+        let is_up = || {
+            let links = gw.ask(&["ip", "-j", "link", "show", "dev", "wan"]);
+            links[0]["operstate"] == "UP"
+        };
+        talk();
+        assert_eq!(flows(), 1);
+
+        // The far end's device: the cable is out.
+        gw.lab.set_up("server", "eth0", false).unwrap();
+        until("no carrier", || !is_up());
+        assert_eq!(flows(), 1);
+        gw.lab.set_up("server", "eth0", true).unwrap();
+        until("carrier", is_up);
+        assert_eq!(flows(), 1);
+
+        gw.lab.set_up("router", "wan", false).unwrap();
+        until("the flow's end", || flows() == 0);
+        gw.lab.set_up("router", "wan", true).unwrap();
+        until("up again", is_up);
+        // A kernel whose device was down has lost its routes; the router's own are back.
+        talk();
+        assert_eq!(flows(), 1);
+
+        gw.lab.unplug(WAN_WIRE).unwrap();
+        until("the flow's end", || flows() == 0);
+    });
+}

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::net::Ipv6Addr;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
 use crate::base::counters::Tally;
@@ -81,6 +82,8 @@ pub struct Live {
     pub defrag: Reassembler,
     /// The flows.
     pub conntrack: Arc<Conntrack>,
+    /// How many of the flows that made way for others stand in the ledger.
+    pub(super) evicted: AtomicU64,
     /// Which links are up.
     pub states: LinkStates,
     /// Rate limits on ICMP.
@@ -105,6 +108,7 @@ impl Live {
             reassembler: Reassembler::new(reassembly.clone()),
             defrag: Reassembler::new(reassembly),
             conntrack: Arc::new(Conntrack::new(conntrack, seed.rotate_left(41))),
+            evicted: AtomicU64::new(0),
             states: LinkStates::new(links),
             limits: Limits::new(seed ^ 0x1c3b),
             tracer: Tracer::default(),

@@ -135,7 +135,8 @@ pub(super) fn redirect6(cx: &mut Cx<'_>, p: &Packet, hop: &Hop) {
     let Some(ip) = Ipv6::new(p.l3()) else { return };
     let (src, dst) = (ip.src(), ip.dst());
     let IpAddr::V6(target) = hop.next else { return };
-    if target != dst && !target.is_unicast_link_local() {
+    // Both are limited: whom it is about (`ip6_forward`), and whom it goes to (`ndisc_send_redirect`).
+    if !cx.live.limits.redirect6(dst.into(), cx.now) || target != dst && !target.is_unicast_link_local() {
         return;
     }
     if !may_answer6(p, (icmpv6::REDIRECT, 0)) || !cx.live.limits.redirect6(src.into(), cx.now) {

@@ -102,7 +102,7 @@ const MIXED: &str = "
     > lan sctp l10:4000 w10:80 chunk=INIT
     > lan gre l10 w10
     > lan proto l10 w10 p=99
-    > lan udplite l10:4000 w10:5000";
+    > lan udplite l10:4000 w10:5000 sum=bad";
 
 const PROTOCOLS: &str = "
     -p tcp

@@ -52,7 +52,7 @@ const CONVERSATIONS: [(&str, &str); 9] = [
         "> lan sctp l10:4000 w10:80 chunk=INIT itag=0x1111\n> ans chunk=INIT_ACK tag=0x1111 itag=0x2222\n> ans chunk=COOKIE_ECHO tag=0x2222",
     ),
     ("gre", "> lan gre l10 w10\n> ans\n> lan gre l10 w10 call=7\n> ans"),
-    ("udplite", "> lan udplite l10:4000 w10:5000\n> ans"),
+    ("udplite unsummed", "> lan udplite l10:4000 w10:5000\n> ans"),
     ("unknown", "> lan proto l10 w10 p=99 len=30\n> ans\n> lan proto l10 w10 p=50 len=30\n> ans"),
     (
         "short packets",

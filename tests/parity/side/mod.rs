@@ -25,7 +25,7 @@ pub(crate) trait Side {
     /// The flows, one a line, in any order.
     fn flows(&mut self) -> Vec<String>;
 
-    /// All rules with their counters, both families.
+    /// All rules with their counters, of each family that has some.
     fn counters(&mut self) -> String;
 }
 

@@ -3,6 +3,9 @@
 use std::collections::BTreeSet;
 
 use sekisho::filter::{Family, iptables};
+use sekisho::lab::isolate;
+
+use crate::kernel::Kernel;
 
 const BOOK: &str = include_str!("../../docs/rules.md");
 
@@ -41,6 +44,20 @@ fn rows() -> Vec<Row> {
     BOOK.lines().filter_map(row).collect()
 }
 
+impl Row {
+    /// The ruleset of the example.
+    fn text(&self) -> String {
+        let (table, body) = self.example.split_once(": ").expect("an example begins with its table");
+        format!("*{table}\n{}\nCOMMIT\n", body.replace("\\n", "\n"))
+    }
+
+    /// What its rules are when they are written.
+    fn want(&self) -> String {
+        let body = self.example.split_once(": ").map_or("", |(_, body)| body);
+        self.becomes.unwrap_or(body).replace("\\n", "\n")
+    }
+}
+
 /// The rules of a text, one a line.
 fn rules(text: &str) -> String {
     let rules: Vec<&str> = text.lines().filter(|l| l.starts_with("-A")).collect();
@@ -71,12 +88,9 @@ fn it_names_what_is_read_and_nothing_else() {
 fn its_examples_do_what_they_say() {
     let mut wrong = Vec::new();
     for row in rows() {
-        let Row { what, how, example, becomes, .. } = row;
-        let family = row.families[0];
-        let (table, body) = example.split_once(": ").expect("an example begins with its table");
-        let body = body.replace("\\n", "\n");
-        let text = format!("*{table}\n{body}\nCOMMIT\n");
-        let got = iptables::read(&text, family);
+        let Row { what, how, .. } = row;
+        let text = row.text();
+        let got = iptables::read(&text, row.families[0]);
         // The last word of what it is about, and all its other names.
         let names: Vec<&str> = what.split([' ', ',']).filter(|w| !w.is_empty()).collect();
         let option = names.iter().any(|n| n.starts_with("--")) && what.contains(' ');
@@ -93,14 +107,14 @@ fn its_examples_do_what_they_say() {
         }
         match (how, got) {
             ("works" | "differs", Ok(rules_of)) => {
-                let want = becomes.map_or_else(|| body.clone(), |b| b.replace("\\n", "\n"));
+                let want = row.want();
                 let written = rules(&iptables::write(&rules_of, false));
                 if written != want {
-                    wrong.push(format!("{what}: {body}\n  gives {written}\n  not   {want}"));
+                    wrong.push(format!("{what}: {text}  gives {written}\n  not   {want}"));
                 }
             }
-            ("works" | "differs", Err(e)) => wrong.push(format!("{what}: {body}: {}", e[0])),
-            (_, Ok(_)) => wrong.push(format!("{what}: {body} is read, though {how}")),
+            ("works" | "differs", Err(e)) => wrong.push(format!("{what}: {}", e[0])),
+            (_, Ok(_)) => wrong.push(format!("{what} is read, though {how}")),
             (_, Err(e)) => {
                 let told = e[0].to_string();
                 if !names.iter().any(|n| told.contains(n)) {
@@ -110,4 +124,28 @@ fn its_examples_do_what_they_say() {
         }
     }
     assert!(wrong.is_empty(), "docs/rules.md:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn its_examples_are_the_kernels_too() {
+    isolate::test(|| {
+        let mut wrong = Vec::new();
+        let mut seen = 0;
+        for row in rows().iter().filter(|r| matches!(r.how, "works" | "differs")) {
+            for family in &row.families {
+                // Those with addresses of IPv4 are for it alone.
+                let Ok(ours) = iptables::read(&row.text(), *family) else { continue };
+                let kernel = Kernel::new(*family);
+                let table = row.example.split(':').next().unwrap_or("");
+                let theirs = kernel.load(&row.text()).map(|()| kernel.save(table));
+                let theirs = theirs.map(|t| rules(&t.replace("[0:0] ", "").replace("[5:6] ", "")));
+                if theirs.as_ref() != Ok(&rules(&iptables::write(&ours, false))) {
+                    wrong.push(format!("{}: {theirs:?}", row.what));
+                }
+                seen += 1;
+            }
+        }
+        assert!(wrong.is_empty(), "docs/rules.md:\n{}", wrong.join("\n"));
+        assert!(seen > 250, "{seen}");
+    });
 }

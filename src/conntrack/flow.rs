@@ -3,6 +3,7 @@
 use crate::base::{Instant, LinkId};
 use crate::packet::{Direction, FlowId, FlowView, Status, Tuple};
 
+use super::config::{Timeout, Timeouts};
 use super::{sctp, tcp};
 
 /// One flow: what the table holds, and what a worker holds until the first packet has passed.
@@ -50,6 +51,16 @@ impl Flow {
     /// The tuple of a direction.
     pub fn tuple(&self, dir: Direction) -> &Tuple {
         &self.tuples[dir as usize]
+    }
+
+    /// A reset has gone out in the name of one of its ends (`nf_conntrack_tcp_set_closing`).
+    pub fn close(&mut self, now: Instant, timeouts: &Timeouts) {
+        if let State::Tcp(tcp) = &mut self.state
+            && tcp.close()
+            && !self.status.has(Status::FIXED_TIMEOUT)
+        {
+            self.deadline = now + timeouts.get(Timeout::TcpClose);
+        }
     }
 
     /// What rules may ask of it.

@@ -355,6 +355,11 @@ impl State {
         (left >= SHORT_ALREADY && left > short).then_some(short)
     }
 
+    /// A reset was made for it: it is closed; `false` if it was.
+    pub(super) fn close(&mut self) -> bool {
+        std::mem::replace(&mut self.phase, Phase::Close) != Phase::Close
+    }
+
     /// What the flow is worth after a segment in the window.
     fn lives_on(&self, kind: Kind, old: Phase, status: Status, cfg: &Config) -> Step {
         let timeouts = &cfg.timeouts;

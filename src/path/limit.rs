@@ -125,7 +125,7 @@ impl Limits {
         true
     }
 
-    /// Whether another IPv6 redirect may go to `peer`: one a second (`ip6_forward`).
+    /// Whether another IPv6 redirect may go to `peer`, or be about it: one a second (`ip6_forward`).
     pub(super) fn redirect6(&self, peer: IpAddr, now: Instant) -> bool {
         let Ok(mut inner) = self.inner.lock() else { return false };
         let p = inner.peer(peer, now);

@@ -4,7 +4,14 @@
 //!  receive ─► link ─► network ─► PREROUTING ─► route::input ─┬─► forward ─► FORWARD ─► POSTROUTING ─┬─► egress
 //!               └─► arp                                      └─► gather ─► INPUT ─► deliver         │
 //!                                                                                     │             │
-//!                        send: what the router itself makes ─► route::output ─► OUTPUT ─► POSTROUTING
+//!          send: what the router itself makes ─► route::output ─► OUTPUT ─► route again ─► POSTROUTING
+//!
+//!  at the hooks, where a family's rules need them:
+//!  PREROUTING   defrag  raw  conntrack  mangle  dnat
+//!  INPUT                                mangle  filter  snat  confirm
+//!  FORWARD                              mangle  filter
+//!  OUTPUT       defrag  raw  conntrack  mangle  dnat  filter
+//!  POSTROUTING                          mangle  snat  confirm
 //! ```
 //!
 //! The order of the stages stands here, in `inward`, `local` and `outward` and what they go on with behind a
@@ -161,13 +168,24 @@ fn passed(cx: &mut Cx<'_>, p: &mut Packet, hop: Hop) -> Result<Next, Stop> {
     Ok(Next::Out(hop))
 }
 
-/// To this router. The order of the stages; [`deliver::gather`] comes first because a fragment can
-/// become a whole packet only by taking others in.
+/// To this router. The order of the stages. INPUT sees datagrams in IPv4 (`ip_local_deliver`), and in IPv6 the fragments
+/// as they come (`ip6_input`), unless conntrack has put them together.
 fn local(cx: &mut Cx<'_>, packet: Packet) {
-    let Some(mut p) = deliver::gather(cx, packet) else { return };
+    let whole = match packet.meta.net {
+        Net::Ipv6 => Some(packet),
+        _ => deliver::gather(cx, packet),
+    };
+    let Some(mut p) = whole else { return };
     match hook(cx, &At::coming(Hook::Input, &p), &mut p) {
-        Ok(()) => deliver::deliver(cx, p),
+        Ok(()) => arrived(cx, p),
         Err(stop) => stopped(cx, p, stop),
+    }
+}
+
+/// Behind INPUT. [`deliver::gather`] comes first because a fragment can become a whole packet only by taking others in.
+fn arrived(cx: &mut Cx<'_>, packet: Packet) {
+    if let Some(p) = deliver::gather(cx, packet) {
+        deliver::deliver(cx, p);
     }
 }
 
@@ -223,7 +241,7 @@ fn arrive(cx: &mut Cx<'_>, p: Packet, next: Result<Next, Stop>) {
     match next {
         Ok(Next::Arp) => arp::receive(cx, p),
         Ok(Next::Local) => local(cx, p),
-        Ok(Next::Deliver) => deliver::deliver(cx, p),
+        Ok(Next::Deliver) => arrived(cx, p),
         Ok(Next::Out(hop)) => egress::leave(cx, p, hop),
         Ok(Next::Loop) => cx.loop_back(p),
         Err(stop) => stopped(cx, p, stop),

@@ -8,7 +8,7 @@ use crate::packet::{Csum, Frag, Net, Packet};
 use crate::wire::icmpv4::unreachable as v4;
 use crate::wire::icmpv6::unreachable as v6;
 use crate::wire::tcp::{self, Tcp};
-use crate::wire::{icmpv4, icmpv6, ipv4::Ipv4Header, ipv6::Ipv6Header, proto, transport};
+use crate::wire::{checksum, icmpv4, icmpv6, ipv4::Ipv4Header, ipv6::Ipv6Header, proto};
 
 use super::{Bound, Cx, deliver, reply};
 
@@ -47,14 +47,29 @@ fn code6(with: RejectWith) -> u8 {
     }
 }
 
-/// Whether the upper layer is whole: what was damaged on its way gets no answer. The kernel does not look into
-/// protocols whose checksum covers less or means something else.
+/// Whether the upper layer is whole: what was damaged on its way gets no answer (`nf_reject_verify_csum`). Protocols
+/// whose checksum covers less or means something else are not looked into; of all others the kernel expects the
+/// Internet checksum, whether they have one or not, and of a fragment that it be right by itself.
 fn sound(p: &Packet) -> bool {
-    let looked_into = matches!(p.meta.proto, proto::TCP | proto::UDP | proto::ICMP | proto::ICMPV6);
-    if !looked_into || p.meta.offload.csum != Csum::Wire || p.meta.frag != Frag::Whole {
+    let l4 = p.l4();
+    if p.meta.net == Net::Ipv6 && l4.is_empty() {
+        return false;
+    }
+    let none = match p.meta.proto {
+        proto::UDP => l4.get(6..8) == Some(&[0, 0]),
+        other => {
+            matches!(other, proto::GRE | proto::AH | proto::ESP | proto::SCTP | proto::UDP_LITE | proto::DCCP)
+        }
+    };
+    if none || p.meta.offload.csum != Csum::Wire {
         return true;
     }
-    deliver::ends(p).is_some_and(|(src, dst)| transport::verify(src, dst, p.meta.proto, p.l4()))
+    let with_ends = p.meta.net == Net::Ipv6 || matches!(p.meta.proto, proto::TCP | proto::UDP);
+    let pseudo = match deliver::ends(p).filter(|_| with_ends) {
+        Some((src, dst)) => checksum::pseudo(src, dst, p.meta.proto, l4.len() as u32).unwrap_or(0),
+        None => 0,
+    };
+    checksum::fold(pseudo + checksum::sum(l4)) == 0xffff
 }
 
 /// A reset in the name of the destination, as if nobody listened there (RFC 9293 §3.10.7.1).
@@ -84,6 +99,10 @@ fn reset(cx: &mut Cx<'_>, p: &Packet) {
     made.fill_checksum(asked, peer);
     let Some(mut made) = around(cx, asked, peer, &segment) else { return };
     made.meta.traced = p.meta.traced;
+    if let Some(id) = p.meta.ct.flow {
+        let timeouts = &cx.live.conntrack.config().timeouts;
+        cx.live.conntrack.update(id, |flow| flow.close(cx.now, timeouts));
+    }
     let bound = match peer {
         IpAddr::V6(peer) if p.meta.ingress != LinkId::LO => reply::bound_to(peer, p.meta.ingress),
         _ => Bound::Free,

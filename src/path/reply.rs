@@ -109,14 +109,20 @@ pub(super) fn parameter_problem6(cx: &mut Cx<'_>, p: &Packet, code: u8, pointer:
     error6(cx, p, (icmpv6::PARAMETER_PROBLEM, code), pointer);
 }
 
-/// A rule refuses it (IPv4).
+/// A rule refuses it (IPv4); the router hears it too, of what it has made itself.
 pub(super) fn refused4(cx: &mut Cx<'_>, p: &Packet, kind: Kind) {
-    error4(cx, p, kind, 0);
+    match answerable4(cx, p) {
+        true => limited4(cx, p, kind, 0),
+        false => cx.tally(Tally::IcmpSuppressed),
+    }
 }
 
 /// A rule refuses it (IPv6).
 pub(super) fn refused6(cx: &mut Cx<'_>, p: &Packet, kind: Kind) {
-    error6(cx, p, kind, 0);
+    match answerable6(p, kind) {
+        true => limited6(cx, p, kind, 0),
+        false => cx.tally(Tally::IcmpSuppressed),
+    }
 }
 
 /// A shorter way for IPv4: the next hop's own address.
@@ -135,7 +141,8 @@ pub(super) fn redirect6(cx: &mut Cx<'_>, p: &Packet, hop: &Hop) {
     let Some(ip) = Ipv6::new(p.l3()) else { return };
     let (src, dst) = (ip.src(), ip.dst());
     let IpAddr::V6(target) = hop.next else { return };
-    if target != dst && !target.is_unicast_link_local() {
+    // Both are limited: whom it is about (`ip6_forward`), and whom it goes to (`ndisc_send_redirect`).
+    if !cx.live.limits.redirect6(dst.into(), cx.now) || target != dst && !target.is_unicast_link_local() {
         return;
     }
     if !may_answer6(p, (icmpv6::REDIRECT, 0)) || !cx.live.limits.redirect6(src.into(), cx.now) {
@@ -150,6 +157,11 @@ fn error4(cx: &mut Cx<'_>, p: &Packet, kind: Kind, rest: u32) {
         cx.tally(Tally::IcmpSuppressed);
         return;
     }
+    limited4(cx, p, kind, rest);
+}
+
+/// An error as far as the limits let it.
+fn limited4(cx: &mut Cx<'_>, p: &Packet, kind: Kind, rest: u32) {
     let Some(peer) = Ipv4::new(p.l3()).map(|ip| IpAddr::V4(ip.src())) else { return };
     // "Fragmentation needed" is never limited: path MTU discovery depends on it.
     let limited = kind != (icmpv4::UNREACHABLE, v4::FRAGMENTATION_NEEDED);
@@ -185,6 +197,11 @@ fn error6(cx: &mut Cx<'_>, p: &Packet, kind: Kind, rest: u32) {
         cx.tally(Tally::IcmpSuppressed);
         return;
     }
+    limited6(cx, p, kind, rest);
+}
+
+/// An error as far as the limits let it.
+fn limited6(cx: &mut Cx<'_>, p: &Packet, kind: Kind, rest: u32) {
     let Some(peer) = Ipv6::new(p.l3()).map(|ip| ip.src()) else { return };
     if kind.0 != icmpv6::TOO_BIG {
         // The narrower the route to the peer, the rarer (`icmpv6_xrlim_allow`).
@@ -270,16 +287,24 @@ pub(super) fn packet4(
 /// When not to send an error (RFC 1122 §3.2.2, RFC 1812 §4.3.2.7): about errors, later fragments, what
 /// was sent to many, or what came from nobody in particular.
 fn may_answer4(cx: &Cx<'_>, p: &Packet) -> bool {
+    p.meta.ingress != LinkId::LO && answerable4(cx, p)
+}
+
+fn answerable4(cx: &Cx<'_>, p: &Packet) -> bool {
     let Some(ip) = Ipv4::new(p.l3()) else { return false };
     let (src, dst) = (ip.src(), ip.dst());
-    p.meta.ingress != LinkId::LO
-        && p.meta.l2 == L2Kind::Host
+    p.meta.l2 == L2Kind::Host
         && p.meta.frag != Frag::Later
         && one_host4(cx, src)
         && !dst.is_multicast()
         && !dst.is_broadcast()
         && !matches!(cx.snap.fib.lookup4(dst).map(|e| &e.action), Some(Action::Broadcast(_)))
-        && !(ip.protocol() == proto::ICMP && p.l4().first().is_none_or(|t| icmpv4::is_error(*t)))
+        && !(ip.protocol() == proto::ICMP && p.l4().first().is_none_or(|t| counts_as_error4(*t)))
+}
+
+/// Errors, and types that the kernel takes for such because nobody uses them (`icmp_pointers`).
+fn counts_as_error4(kind: u8) -> bool {
+    icmpv4::is_error(kind) || matches!(kind, 1 | 2 | 6 | 7 | 9 | 10)
 }
 
 pub(super) fn one_host4(cx: &Cx<'_>, src: Ipv4Addr) -> bool {
@@ -292,12 +317,15 @@ pub(super) fn one_host4(cx: &Cx<'_>, src: Ipv4Addr) -> bool {
 
 /// RFC 4443 §2.4 (e): likewise; but "too big" and an option that demands it are answered to groups too.
 fn may_answer6(p: &Packet, kind: Kind) -> bool {
+    p.meta.ingress != LinkId::LO && answerable6(p, kind)
+}
+
+fn answerable6(p: &Packet, kind: Kind) -> bool {
     let Some(ip) = Ipv6::new(p.l3()) else { return false };
     let (src, dst) = (ip.src(), ip.dst());
     let many = p.meta.l2 != L2Kind::Host || dst.is_multicast();
     let even_so = kind.0 == icmpv6::TOO_BIG || kind == (icmpv6::PARAMETER_PROBLEM, 2);
-    p.meta.ingress != LinkId::LO
-        && (!many || even_so)
+    (!many || even_so)
         && !src.is_unspecified()
         && !src.is_multicast()
         && !src.is_loopback()

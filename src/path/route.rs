@@ -112,6 +112,11 @@ fn input6(cx: &mut Cx<'_>, p: &mut Packet) -> Result<Option<Hop>, DropReason> {
     if dst.is_unspecified() {
         return Err(DropReason::MartianDestination);
     }
+    if dst.is_loopback() && ingress != LinkId::LO {
+        // NAT has made it so; the loopback's address is on the loopback alone (`rt6_need_strict`).
+        reply::no_route(cx, p, reply::NO_ROUTE6);
+        return Err(DropReason::NoRoute);
+    }
     if dst.is_unicast_link_local() {
         if ingress == LinkId::LO && snap.links.iter().any(|l| l.has(dst.into())) || link.has(dst.into()) {
             return ours6(cx, ingress, dst);

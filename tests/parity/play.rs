@@ -66,7 +66,7 @@ pub(crate) fn play(
     if let Some(text) = flows_differ(names, &flows) {
         return Err(text);
     }
-    let counters = [counters(&a.counters()), counters(&b.counters())];
+    let counters = [counters(&a.counters(), rules), counters(&b.counters(), rules)];
     if let Some(text) = counters_differ(names, &counters) {
         return Err(text);
     }
@@ -146,8 +146,8 @@ fn flows_differ(names: [&str; 2], flows: &[Vec<(String, u32)>; 2]) -> Option<Str
 }
 
 /// The lines of a save that say something, each behind its table.
-fn counters(text: &str) -> Vec<String> {
-    let mut table = (String::new(), "v4");
+fn counters(text: &str, rules: &Rules) -> Vec<String> {
+    let mut table = (String::new(), if rules.v4.is_empty() { "v6" } else { "v4" });
     let mut lines = vec![];
     for line in text.lines().filter(|l| !l.starts_with('#') && !l.is_empty()) {
         match line.strip_prefix('*') {

@@ -190,7 +190,13 @@ impl Names {
             words.drain(..2);
         }
         let left = words.get(2).and_then(|w| w.parse().ok()).unwrap_or(0);
-        let mut text = words.first().map_or(String::new(), |w| (*w).to_owned());
+        // GRE's line in the kernel's table also says what is the same for all.
+        words.retain(|w| !w.starts_with("timeout=") && !w.starts_with("stream_timeout="));
+        let mut text = match words[..] {
+            ["unknown", number, ..] => format!("unknown {number}"),
+            [name, ..] => name.to_owned(),
+            [] => String::new(),
+        };
         // The kernel calls it so, the tool otherwise.
         let has_time = words.get(2).is_some_and(|w| w.parse::<u32>().is_ok());
         for word in words.iter().skip(if has_time { 3 } else { 2 }) {

@@ -53,7 +53,7 @@ impl Walk {
         let router = Router::new(snapshot, config, 0);
         let mut worker = router.worker();
         for port in Port::ALL {
-            worker.set_caps(id(port), Caps { ethernet: true, ..Caps::FULL });
+            worker.set_caps(id(port), Caps { ethernet: true, ..Caps::PLAIN });
             worker.handle_link(id(port), true, Instant::ZERO);
         }
         let mut walk = Walk {

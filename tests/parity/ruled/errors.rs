@@ -57,7 +57,7 @@ pub(super) fn cases(l: &mut List) {
                     > ans@0 SA tag=0xb0b0 chunk=INIT_ACK
                     > err kind=port
                     > err@-2 kind=port by=l99
-                    > err@-3 kind=time by=l1"
+                    > err@-3 kind=time by=l98"
                 ),
             );
         }

@@ -102,7 +102,7 @@ const MIXED: &str = "
     > lan sctp l10:4000 w10:80 chunk=INIT
     > lan gre l10 w10
     > lan proto l10 w10 p=99
-    > lan udplite l10:4000 w10:5000";
+    > lan udplite l10:4000 w10:5000 sum=bad";
 
 const PROTOCOLS: &str = "
     -p tcp
@@ -494,12 +494,12 @@ fn addrtype(l: &mut List) {
             "{four}
             > lan udp l10:4000 10.1.0.255:9 to=all
             > lan udp l10:4000 224.0.0.1:9 to=group
-            > lan udp l10:4000 10.66.1.1:9
-            > lan udp l10:4000 10.66.2.1:9
-            > lan udp l10:4000 10.66.3.1:9
+            > lan udp l21:4000 10.66.1.1:9
+            > lan udp l22:4000 10.66.2.1:9
+            > lan udp l23:4000 10.66.3.1:9
             > lan udp l10:4000 127.0.0.1:9
             > lan udp l10:4000 10.2.0.255:9
-            > lan udp l10:4000 203.0.113.1:9"
+            > lan udp l24:4000 203.0.113.1:9"
         ),
     );
     l.v6(

@@ -110,6 +110,14 @@ pub(super) fn cases(l: &mut List) {
         > lan icmp l10 w10 1/4 len=60
         > lan udp l10:4000 w10:5000 len=100 cut=40
         > lan udp l10:4000 w10:5000 len=100 cut=40 skip=0
+        > lan icmp l10 w10 2/0
+        > lan icmp l10 w10 6/0
+        > lan icmp l10 w10 7/0
+        > lan icmp l10 w10 9/0
+        > lan icmp l10 w10 10/0
+        > lan icmp l10 w10 17/0
+        > lan icmp l10 w10 18/0
+        > lan icmp l10 w10 19/0
         > lan icmp l10 w10 42/0",
     );
     l.both(

@@ -25,6 +25,11 @@ pub(super) fn cases(l: &mut List) {
         count(name, lines);
     }
     icmp(l);
+    l.both("udplite unsummed", &format!("{COUNT}\n> lan udplite l10:4000 w10:5000\n> ans\n> ans\n> ans"));
+    for family in [Family::V4, Family::V6] {
+        let text = format!("{COUNT}\n> lan udplite l10:4000 w10:5000 => wan proto 136");
+        l.add(family, "a right checksum of UDP-Lite", &text).known = Some("UDP-Lite that conntrack looks at");
+    }
 }
 
 const TCP: &[(&str, &str)] = &[
@@ -190,17 +195,14 @@ const OTHERS: &[(&str, &str)] = &[
         "> lan udp l10:1 w10:2 sum=bad\n> lan udp l10:2 w10:2 sum=0\n> lan udp l10:3 w10:2 ulen=4\n> lan udp l10:4 w10:2 ulen=400\n> lan proto l10 w10 p=17 len=7\n> lan udp l10:5 w10:2 len=20 ulen=20",
     ),
     ("udp stream", "> lan udp l10:4000 w10:5000\n> ans\n> wait 2100\n> again@0\n> ans"),
-    (
-        "udplite",
-        "> lan udplite l10:4000 w10:5000\n> ans\n> ans\n> lan udplite l10:1 w10:2 sum=bad\n> lan udplite l10:2 w10:2 sum=0",
-    ),
+    ("udplite with no right sum", "> lan udplite l10:1 w10:2 sum=bad\n> lan udplite l10:2 w10:2 sum=0"),
     (
         "gre",
         "> lan gre l10 w10\n> ans\n> lan gre l10 w11 call=7\n> ans\n> wan gre w12 l10 call=9\n> lan proto l10 w13 p=47 len=2\n> lan proto l10 w13 p=47 len=8",
     ),
     (
         "unknown protocols",
-        "> lan proto l10 w10 p=99\n> ans\n> lan proto l10 w10 p=98\n> lan proto l10 w10 p=50 len=20\n> lan proto l10 w10 p=2 len=20\n> lan proto l10 w10 p=33 len=20\n> lan proto l10 w10 p=4 len=20",
+        "> lan proto l10 w10 p=99\n> ans\n> lan proto l10 w10 p=98\n> lan proto l10 w10 p=50 len=20\n> lan proto l10 w10 p=2 len=20\n> lan proto l10 w10 p=4 len=20",
     ),
     (
         "nobody's answers",

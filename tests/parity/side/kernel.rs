@@ -88,19 +88,17 @@ impl Side for Kernel {
 
     fn load(&mut self, rules: &Rules) -> Result<(), String> {
         let whole = rules.whole();
-        // Rules that stay need their counters set to zero all the same.
         let old = self.loaded.take();
-        for (tool, text, old) in [
-            ("iptables-legacy-restore", &whole.v4, old.as_ref().map(|r| &r.v4)),
-            ("ip6tables-legacy-restore", &whole.v6, old.as_ref().map(|r| &r.v6)),
+        for (tool, text, new, old) in [
+            ("iptables-legacy-restore", &whole.v4, &rules.v4, old.as_ref().map(|r| &r.v4)),
+            ("ip6tables-legacy-restore", &whole.v6, &rules.v6, old.as_ref().map(|r| &r.v6)),
         ] {
-            let empty = Rules::default().whole();
-            if old == Some(text) && *text == empty.v4 {
-                continue;
+            // A family without rules stays without.
+            if !(new.is_empty() && old == Some(new)) {
+                self.restore(tool, text)?;
             }
-            self.restore(tool, text)?;
         }
-        self.loaded = Some(whole);
+        self.loaded = Some(rules.clone());
         self.flush();
         self.taps.receive();
         Ok(())
@@ -130,7 +128,11 @@ impl Side for Kernel {
 
     fn counters(&mut self) -> String {
         let mut text = String::new();
-        for tool in ["iptables-legacy-save", "ip6tables-legacy-save"] {
+        let Some(rules) = &self.loaded else { return text };
+        for (tool, rules) in [("iptables-legacy-save", &rules.v4), ("ip6tables-legacy-save", &rules.v6)] {
+            if rules.is_empty() {
+                continue;
+            }
             let mut command = self.tool(tool);
             let out = self.router.command(command.arg("-c")).output().unwrap();
             assert!(out.status.success(), "{tool}: {}", String::from_utf8_lossy(&out.stderr));

@@ -25,7 +25,7 @@ pub(crate) trait Side {
     /// The flows, one a line, in any order.
     fn flows(&mut self) -> Vec<String>;
 
-    /// All rules with their counters, both families.
+    /// All rules with their counters, of each family that has some.
     fn counters(&mut self) -> String;
 }
 
@@ -75,6 +75,12 @@ pub(crate) fn neighbors() -> impl Iterator<Item = (Port, IpAddr, Mac)> {
 /// By port, what is the router's own chatter left out.
 fn sorted(mut came: Vec<Seen>) -> Vec<Seen> {
     came.retain(|(_, f)| !crate::twin::is_chatter(f));
-    came.sort_by_key(|(port, _)| *port);
+    // A redirect goes before the packet it is about, or after it.
+    let is_redirect = |f: &[u8]| match f.get(12..14) {
+        Some([8, 0]) => f.get(23) == Some(&1) && f.get(34) == Some(&5) && f.get(14) == Some(&0x45),
+        Some([0x86, 0xdd]) => f.get(20) == Some(&58) && f.get(54) == Some(&137),
+        _ => false,
+    };
+    came.sort_by_key(|(port, f)| (*port, is_redirect(f)));
     came
 }

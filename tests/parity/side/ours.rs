@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sekisho::conntrack::text;
+use sekisho::conntrack::{self, text};
 use sekisho::filter::{Family, Program, iptables};
 use sekisho::link::RpFilter;
 use sekisho::path::{Hooks, LiveConfig, Snapshot};
@@ -15,10 +15,17 @@ use crate::twin::Wires as _;
 use crate::walk::{Walk, id};
 
 /// The walk in memory, set up like [`super::kernel::Kernel`].
-pub(crate) struct Ours(Walk);
+pub(crate) struct Ours {
+    walk: Walk,
+    rules: Rules,
+}
 
 impl Ours {
     pub(crate) fn new() -> Self {
+        Ours::with(conntrack::Config::default())
+    }
+
+    pub(crate) fn with(conntrack: conntrack::Config) -> Self {
         let day = Duration::from_secs(86_400);
         let reassembly = reassembly::Config {
             high4: 1_000_000_000,
@@ -27,11 +34,15 @@ impl Ours {
             timeout6: day,
             ..reassembly::Config::default()
         };
-        let walk = Walk::with(RpFilter::Off, u32::MAX, LiveConfig { reassembly, ..LiveConfig::default() });
+        let walk = Walk::with(
+            RpFilter::Off,
+            u32::MAX,
+            LiveConfig { reassembly, conntrack, ..LiveConfig::default() },
+        );
         for (port, ip, mac) in neighbors() {
             walk.router.set_static_neighbor(id(port), ip, mac);
         }
-        Ours(walk)
+        Ours { walk, rules: Rules::default() }
     }
 }
 
@@ -42,38 +53,41 @@ impl Side for Ours {
 
     fn load(&mut self, rules: &Rules) -> Result<(), String> {
         let whole = rules.whole();
-        let old = self.0.router.snapshot();
+        let old = self.walk.router.snapshot();
         let mut hooks = Hooks::new();
         for (family, text) in [(Family::V4, &whole.v4), (Family::V6, &whole.v6)] {
             let say =
                 |problems: Vec<_>| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-            let rules = iptables::read(text, family).map_err(say)?;
-            let program = Program::compile(&rules, &old.links).map_err(say)?;
+            let ruleset = iptables::read(text, family).map_err(say)?;
+            let program = Program::compile(&ruleset, &old.links).map_err(say)?;
             hooks = hooks.with_rules(family, Some(Arc::new(program)));
         }
-        self.0.router.replace(Snapshot { hooks, ..Snapshot::clone(&old) });
-        self.0.router.live().conntrack.remove_where(self.0.now(), &|_| true);
-        self.0.receive();
+        self.walk.router.replace(Snapshot { hooks, ..Snapshot::clone(&old) });
+        self.walk.router.live().conntrack.remove_where(self.walk.now(), &|_| true);
+        self.walk.receive();
+        self.rules = rules.clone();
         Ok(())
     }
 
     fn step(&mut self, frames: &[Seen], _: Duration) -> Vec<Seen> {
         for (port, frame) in frames {
-            self.0.send(*port, frame);
+            self.walk.send(*port, frame);
         }
-        sorted(self.0.receive())
+        sorted(self.walk.receive())
     }
 
     fn flows(&mut self) -> Vec<String> {
-        let (mut lines, now) = (vec![], self.0.now());
-        let conntrack = &self.0.router.live().conntrack;
+        let (mut lines, now) = (vec![], self.walk.now());
+        let conntrack = &self.walk.router.live().conntrack;
         conntrack.each(now, &mut |_, flow| lines.push(text::line(flow, now, true).to_string()));
         lines
     }
 
     fn counters(&mut self) -> String {
-        let snapshot = self.0.router.snapshot();
-        let rules = [Family::V4, Family::V6].iter().filter_map(|f| snapshot.hooks.rules(*f));
-        rules.map(|p| iptables::write(&p.ruleset(), true)).collect()
+        let snapshot = self.walk.router.snapshot();
+        let families = [(Family::V4, &self.rules.v4), (Family::V6, &self.rules.v6)];
+        let rules = families.iter().filter(|(_, text)| !text.is_empty());
+        let programs = rules.filter_map(|(f, _)| snapshot.hooks.rules(*f));
+        programs.map(|p| iptables::write(&p.ruleset(), true)).collect()
     }
 }

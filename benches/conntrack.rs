@@ -52,10 +52,8 @@ fn walk(ct: &Conntrack, p: &mut Packet, now: Instant, nat: bool) {
     let _ = black_box(ct.track(p, Hook::Prerouting, now, &mut current));
     if let Some(current) = &mut current {
         if nat && current.id.is_none() {
-            current.flow.tuples[1].dst[..4].copy_from_slice(&[192, 0, 2, 1]);
-            // As if every client had a port of its own: a number of its own will do for the table.
-            let client = current.flow.tuples[0].src;
-            current.flow.tuples[1].dst[4..8].copy_from_slice(&client[..4]);
+            // As NETMAP does: every client has an outer address of its own.
+            current.flow.tuples[1].dst[0] = 192;
             current.flow.status.set(Status::SRC_NAT);
         }
         let _ = black_box(ct.confirm(p, current, now));

@@ -130,40 +130,54 @@ fn host6(n: u32) -> Ipv6Addr {
 
 fn filter(c: &mut Criterion) {
     let mut group = c.benchmark_group("filter");
-    let mut bench = |name: &str, rules: usize, program: &Program, mut p: Packet, want: Verdict| {
-        assert_eq!(program.run(TableName::Filter, &mut p, &mut Quiet), want, "{name}");
+    let mut bench = |name: &str, rules: usize, program: &Program, mut packets: Vec<Packet>, want: Verdict| {
+        for p in &mut packets {
+            assert_eq!(program.run(TableName::Filter, p, &mut Quiet), want, "{name}");
+        }
+        let mut next = 0;
         group.bench_function(BenchmarkId::new(name, rules), |b| {
-            b.iter(|| program.run(TableName::Filter, black_box(&mut p), &mut Quiet));
+            b.iter(|| {
+                next = if next + 1 < packets.len() { next + 1 } else { 0 };
+                program.run(TableName::Filter, black_box(&mut packets[next]), &mut Quiet)
+            });
         });
     };
     let lan = Ipv4Addr::new(192, 0, 2, 7);
     let web = Ipv4Addr::new(203, 0, 113, 9);
 
     let gateway = program(Family::V4, GATEWAY.iter().map(|r| (*r).to_owned()));
-    bench("gateway, established", 10, &gateway, established(tcp4(lan, web, 443)), Verdict::Accept);
-    bench("gateway, last", 10, &gateway, tcp4(lan, web, 7777), Verdict::Accept);
-    bench("gateway, none", 10, &gateway, tcp4(lan, web, 9), Verdict::Drop);
+    bench("gateway, established", 10, &gateway, vec![established(tcp4(lan, web, 443))], Verdict::Accept);
+    bench("gateway, last", 10, &gateway, vec![tcp4(lan, web, 7777)], Verdict::Accept);
+    bench("gateway, none", 10, &gateway, vec![tcp4(lan, web, 9)], Verdict::Drop);
 
     // As many as are asked one by one, without an index.
     let short =
         program(Family::V4, (0..31).map(|n| format!("-s {} -p tcp -m tcp --dport 22 -j DROP", host(n))));
-    bench("asked one by one, none", 31, &short, tcp4(lan, web, 22), Verdict::Drop);
+    bench("asked one by one, none", 31, &short, vec![tcp4(lan, web, 22)], Verdict::Drop);
 
     for n in [1_000, 10_000] {
         let last = "-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT".to_owned();
         let block = (0..n).map(|n| format!("-s {}/32 -j DROP", host(n)));
         let blocked = program(Family::V4, block.chain([last.clone()]));
         let size = n as usize;
-        bench("sources, first", size, &blocked, tcp4(host(0), web, 80), Verdict::Drop);
-        bench("sources, last", size, &blocked, tcp4(host(n - 1), web, 80), Verdict::Drop);
-        bench("sources, none", size, &blocked, tcp4(lan, web, 80), Verdict::Drop);
+        bench("sources, first", size, &blocked, vec![tcp4(host(0), web, 80)], Verdict::Drop);
+        bench("sources, last", size, &blocked, vec![tcp4(host(n - 1), web, 80)], Verdict::Drop);
+        bench("sources, none", size, &blocked, vec![tcp4(lan, web, 80)], Verdict::Drop);
         bench(
             "sources, established behind",
             size,
             &blocked,
-            established(tcp4(lan, web, 80)),
+            vec![established(tcp4(lan, web, 80))],
             Verdict::Accept,
         );
+
+        // As many packets as a cache has to hold, each another one's: half of them found.
+        let any = |i: u32| match i.wrapping_mul(0x9e37_79b9) >> 8 {
+            r if r & 1 == 0 => host(r % n),
+            r => Ipv4Addr::from(0xc612_0000 + r % n * 3 + 1),
+        };
+        let any: Vec<Packet> = (0..4096).map(|i| tcp4(any(i), web, 80)).collect();
+        bench("sources, one after another", size, &blocked, any, Verdict::Drop);
 
         // Services: addresses with ports, among rules of prefixes of several lengths and of links.
         let mixed = |n: u32| match n % 16 {
@@ -175,14 +189,24 @@ fn filter(c: &mut Criterion) {
         };
         let services = program(Family::V4, (0..n).map(mixed).chain([last.clone()]));
         let port = |n: u32| (n % 1_000 + 1) as u16;
-        bench("mixed, last", size, &services, tcp4(lan, host(n - 1), port(n - 1)), Verdict::Accept);
-        bench("mixed, none", size, &services, tcp4(lan, web, 9), Verdict::Drop);
-        bench("mixed, established behind", size, &services, established(tcp4(lan, web, 9)), Verdict::Accept);
+        bench("mixed, last", size, &services, vec![tcp4(lan, host(n - 1), port(n - 1))], Verdict::Accept);
+        bench("mixed, none", size, &services, vec![tcp4(lan, web, 9)], Verdict::Drop);
+        bench(
+            "mixed, established behind",
+            size,
+            &services,
+            vec![established(tcp4(lan, web, 9))],
+            Verdict::Accept,
+        );
+
+        // Rules that ask for nothing that could be looked up.
+        let odd = program(Family::V4, (0..n).map(|n| format!("-m ttl --ttl-eq {} -j DROP", n % 60)));
+        bench("not to be looked up, none", size, &odd, vec![tcp4(lan, web, 9)], Verdict::Drop);
 
         let block = (0..n).map(|n| format!("-s {}/128 -j DROP", host6(n)));
         let blocked = program(Family::V6, block.chain([last]));
-        bench("IPv6 sources, last", size, &blocked, tcp6(host6(n - 1), host6(0), 80), Verdict::Drop);
-        bench("IPv6 sources, none", size, &blocked, tcp6(host6(n + 1), host6(0), 80), Verdict::Drop);
+        bench("IPv6 sources, last", size, &blocked, vec![tcp6(host6(n - 1), host6(0), 80)], Verdict::Drop);
+        bench("IPv6 sources, none", size, &blocked, vec![tcp6(host6(n + 1), host6(0), 80)], Verdict::Drop);
     }
     group.finish();
 

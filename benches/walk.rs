@@ -5,6 +5,7 @@
 //! the port's part.
 //!
 //! - `forward`: an established flow, by family and size.
+//! - `gateway`: the same with a stateful filter, and with NAT; and packets that each begin a flow.
 //! - `super_frame`: 64 KB of TCP, passed whole or cut into 45 segments.
 //! - `routes`: flows to 64 Ki destinations with one route and with a million.
 //! - `workers`: one worker, two at once, and for comparison one each of two routers that share nothing; each
@@ -118,6 +119,42 @@ fn forward(c: &mut Criterion) {
     }
 }
 
+/// A NAT gateway with a stateful firewall: what each hook's work adds to an established flow, and what the first packet
+/// of one costs.
+fn gateway(c: &mut Criterion) {
+    let nat = "*nat\n:PREROUTING ACCEPT\n:INPUT ACCEPT\n:OUTPUT ACCEPT\n:POSTROUTING ACCEPT\n-A POSTROUTING -o wan -j MASQUERADE\nCOMMIT\n";
+    let mut group = c.benchmark_group("gateway");
+    group.throughput(Throughput::Elements(BATCH as u64));
+    let l3 = udp(CLIENT, SERVER, (1, 2), &bytes(22));
+    for (name, rules) in [
+        ("none", String::new()),
+        ("filter", STATEFUL.to_owned()),
+        ("filter and nat", format!("{STATEFUL}{nat}")),
+    ] {
+        let b = Plan::default().rules(&rules, "").build().acquaint();
+        let mut round = Round::new(&b.router, b.now, Caps::FULL, &l3, Offload::default(), BATCH);
+        group.bench_function(name, |bench| bench.iter(|| round.turn(|| None)));
+        assert_eq!(round.frames.len(), BATCH);
+    }
+    let mut plan = Plan::default().rules(&format!("{STATEFUL}{nat}"), "");
+    plan.config.conntrack.max = 1 << 20;
+    let b = plan.build().acquaint();
+    let mut round = Round::new(&b.router, b.now, Caps::FULL, &l3, Offload::default(), BATCH);
+    let mut n = 0u32;
+    group.bench_function("new flows", |bench| {
+        bench.iter(|| {
+            // Two seconds for 65,536 flows: the table stays half full, and lets go of as many as come.
+            round.now += Duration::from_millis(2);
+            round.turn(|| {
+                n = n.wrapping_add(1);
+                Some(Ipv4Addr::from((16 << 24) + n % (1 << 24)))
+            });
+            round.worker.handle_timeout(round.now);
+        });
+    });
+    assert_eq!(round.frames.len(), BATCH);
+}
+
 fn super_frame(c: &mut Criterion) {
     let b = Bench::acquainted();
     let mut group = c.benchmark_group("super_frame");
@@ -224,6 +261,6 @@ fn turns(router: &Router, now: sekisho::base::Instant, barrier: &Barrier, iterat
 criterion_group! {
     name = benches;
     config = Criterion::default().warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(3));
-    targets = forward, super_frame, routes, workers
+    targets = forward, gateway, super_frame, routes, workers
 }
 criterion_main!(benches);

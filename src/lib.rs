@@ -1,12 +1,12 @@
 //! Sekisho: a userspace router for Linux.
 //!
 //! One process opens tun, tap and AF_PACKET links and *is* the router: its own routing table,
-//! ARP/NDP cache, hooks and local host stack. This file is the map.
+//! ARP/NDP cache, five hooks with iptables' rules, conntrack, NAT and local host stack. This file is the map.
 //!
 //! ```text
 //! port.rx ─► ingress ─► PREROUTING ─► route ─┬─► (TTL, MTU) ─► FORWARD ─┐
-//!   batch     parse                 is it    │                          ├─► POSTROUTING ─► neighbor ─► egress ─► port.tx
-//!             once                  ours?    └─► INPUT ─► deliver       │                    MAC       L2 header   batch
+//!   batch     parse    conntrack    is it    │                          ├─► POSTROUTING ─► neighbor ─► egress ─► port.tx
+//!             once     dnat         ours?    └─► INPUT ─► deliver       │   snat             MAC       L2 header   batch
 //!                                                          │            │
 //!                                           deliver ─► OUTPUT ─► route ─┘
 //!                                           ICMP replies and errors, host stack, services

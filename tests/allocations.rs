@@ -143,6 +143,28 @@ fn an_established_flow_asks_for_no_memory() {
 }
 
 #[test]
+fn a_tracked_filtered_and_translated_flow_asks_for_no_memory() {
+    let head = "*nat\n:PREROUTING ACCEPT\n:INPUT ACCEPT\n:OUTPUT ACCEPT\n:POSTROUTING ACCEPT\n";
+    let rules = format!("{head}-A POSTROUTING -o wan -j MASQUERADE\nCOMMIT\n{}", STATEFUL);
+    let tcp4 = Offload {
+        csum: Csum::Partial { start: 20, field: 16 },
+        gso: Some(Gso { kind: GsoKind::Tcp4, size: 1448, ecn: false }),
+    };
+    for (name, l3, offload, batch) in [
+        ("UDP", udp(CLIENT, SERVER, (1, 2), b"hello"), Offload::default(), BATCH),
+        ("UDP over IPv6", udp(CLIENT6, SERVER6, (1, 2), b"hello"), Offload::default(), BATCH),
+        ("TCP in super-frames", tcp(CLIENT, SERVER, (1, 2), 16, &bytes(60_000)), tcp4, 4),
+        ("a ping", ping(CLIENT, SERVER, b"hello"), Offload::default(), BATCH),
+    ] {
+        let mut b = Plan::default().rules(&rules, &rules).build().acquaint();
+        let n = calls(&mut b, &frame(LAN_MAC, CLIENT_MAC, &l3), offload, batch);
+        assert_eq!(b.flows().len(), 1, "{name}");
+        assert_eq!(b.tally(Tally::Forwarded), 1_100 * batch as u64, "{name}");
+        assert_eq!(n, 0, "{name}");
+    }
+}
+
+#[test]
 fn the_count_counts() {
     let before = CALLS.get();
     drop(std::hint::black_box(vec![1u8; 100]));

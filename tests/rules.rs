@@ -4,6 +4,8 @@
 //! The lines stand in `tests/rules/v4.txt` and `v6.txt`: a table, a tab, the lines of it (`\n` between several); where we
 //! differ on purpose, another tab and why, and then it must differ.
 
+#[path = "rules/book.rs"]
+mod book;
 #[path = "rules/generate.rs"]
 mod generate;
 #[path = "rules/kernel.rs"]

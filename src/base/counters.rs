@@ -97,7 +97,6 @@ tallies! {
     FlowsClashed "flows_clashed" "first packets that found their flow begun by another, and joined it";
     CtInvalid "conntrack_invalid" "packets that belong to no flow and can begin none";
     CtUntracked "conntrack_untracked" "packets that a rule kept from conntrack";
-    NatSearched "nat_ports_searched" "translations for which the first choice of port was taken";
     Queued "hook_queued" "packets that a hook queued for a program";
     Logged "log_lines" "lines that LOG rules wrote";
     LogLost "log_lines_lost" "lines of LOG rules that came too fast to be written";

@@ -89,7 +89,6 @@ drop_reasons! {
     ConntrackFull "conntrack_full" "the flow table is full, and no flow near by could go";
     ConntrackClash "conntrack_clash" "another packet began the same flow at the same moment";
     ConntrackGone "conntrack_gone" "its flow ended while it was on its way";
-    ConntrackInvalid "conntrack_invalid" "a segment that would reset or answer a flow it does not fit";
     NatExhausted "nat_exhausted" "no address and port are left to translate it to";
     NatFailed "nat_failed" "it can't be translated as its flow is";
     // ── neighbor and egress ──

@@ -10,6 +10,7 @@ mod check;
 mod conntrack;
 mod demo;
 mod ip;
+mod log;
 mod out;
 mod paint;
 mod run;

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
 
-use super::{Failure, Outcome, Run as Verb, complain, say};
+use super::{Failure, Outcome, Run as Verb, complain, log, say};
 use crate::config;
 use crate::control::Server;
 use crate::run::{self, Signals};
@@ -19,7 +19,8 @@ use crate::run::{self, Signals};
 /// socket accepts once the router forwards: from then on `sekisho stats` and `sekisho ip` have
 /// answers, and systemd, if it started the router, is told that it is ready.
 ///
-/// What happens to links is logged to stderr; `SEKISHO_LOG=debug` says more.
+/// What happens to links is logged to stderr, and so are the lines of LOG rules; `SEKISHO_LOG=debug` says more,
+/// `SEKISHO_LOG=info,rules=off` leaves the rules' lines out. A log that is read too slowly loses lines, and says so.
 ///
 /// Links need CAP_NET_ADMIN and CAP_NET_RAW in their network namespace: run it as root, or in a
 /// namespace of your own (`unshare -Urn`).
@@ -48,7 +49,7 @@ impl Verb for Run {
             complain(&format!("warning: {warning}"));
         }
         let path = config.control_path().map_err(Failure)?;
-        log_to_stderr();
+        let _last_words = log_to_stderr()?;
         Server::look(&path, &config.name)?;
         // Before the threads start, so that none of them is killed by a signal that comes now.
         let mut signals = Signals::catch()?;
@@ -66,21 +67,22 @@ impl Verb for Run {
     }
 }
 
-/// What the router has to say while it runs: warnings and what links do. `SEKISHO_LOG` chooses, in the words of
-/// tracing's filters (`SEKISHO_LOG=debug`).
-fn log_to_stderr() {
+/// What the router has to say while it runs: warnings, what links do, and the lines of LOG rules. `SEKISHO_LOG` chooses,
+/// in the words of tracing's filters (`SEKISHO_LOG=debug`, `SEKISHO_LOG=info,rules=off`).
+fn log_to_stderr() -> std::io::Result<log::LastWords> {
     let filter = EnvFilter::builder()
         .with_env_var("SEKISHO_LOG")
         .with_default_directive(LevelFilter::INFO.into())
         .from_env_lossy();
+    let (log, last_words) = log::start(std::io::stderr())?;
     // A program that links the library may have set another already; that one stays.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_target(false)
         .without_time()
         .with_ansi(std::io::stderr().is_terminal())
-        // Whoever read stderr may have gone. To complain of that there would be a panic, and the end of the router.
         .log_internal_errors(false)
-        .with_writer(std::io::stderr)
+        .with_writer(log)
         .try_init();
+    Ok(last_words)
 }

@@ -49,6 +49,7 @@ fn text(s: &view::Stats, all: bool, paint: Paint) -> String {
     let _ = writeln!(out, "{}  sekisho {}, up {}", paint.bold(&s.name), s.version, uptime(s.uptime));
     ledger(&mut out, s, paint);
     links(&mut out, s, paint);
+    flow_table(&mut out, s, paint);
     drops(&mut out, s, all, paint);
     tallies(&mut out, s, all, paint);
     out
@@ -94,6 +95,16 @@ fn links(out: &mut String, s: &view::Stats, paint: Paint) {
         table.row(&l.ifname, &counts, if l.up { "" } else { "down" });
     }
     table.write(out, paint);
+}
+
+/// The flow table, unless nothing is tracked.
+fn flow_table(out: &mut String, s: &view::Stats, paint: Paint) {
+    let t = &s.conntrack;
+    if !t.families.is_empty() || t.flows > 0 {
+        let mut table = Table::new(&["conntrack", "flows", "max", "bytes"]);
+        table.row(&t.families.join(" "), &[t.flows.into(), t.max.into(), t.memory.into()], "");
+        table.write(out, paint);
+    }
 }
 
 fn drops(out: &mut String, s: &view::Stats, all: bool, paint: Paint) {
@@ -218,6 +229,12 @@ mod tests {
                 tally("fragmented", "packets cut into fragments on the way out", 0),
             ],
             links: vec![link("lo", true, 0), link("lan", true, 1_234_567_890_123), link("wan", false, 77)],
+            conntrack: view::FlowTable {
+                families: vec!["ipv4".into(), "ipv6".into()],
+                flows: 1_234,
+                max: 262_144,
+                memory: 3_145_728,
+            },
         }
     }
 
@@ -237,6 +254,9 @@ link             rx packets             bytes       dropped      missed     tx p
 lo                        0                 0             0           0              0                 0           0
 lan           1234567890123  1851851835184500  123456789012           3  2469135780246  3703703670369000           0
 wan                      77            115500             7           7            154            231000           0  down
+
+conntrack          flows         max       bytes
+ipv4 ipv6           1234      262144     3145728
 
 drops              received  originated
 no_route                 10           0  no route to the destination

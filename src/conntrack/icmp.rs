@@ -85,9 +85,14 @@ fn redirect(p: &Packet) -> Looked {
     }
 }
 
-/// Neighbor discovery (RFC 4861) and listener discovery (RFC 2710, RFC 3810), but for redirects.
+/// Neighbor discovery (RFC 4861), listener discovery (RFC 2710, RFC 3810) and multicast router discovery (RFC 4286), but for
+/// redirects, and for the routers' farewell (type 153).
 fn is_discovery(kind: u8) -> bool {
-    matches!(kind, icmpv6::MLD_QUERY..=icmpv6::NEIGHBOR_ADVERT | icmpv6::MLD2_REPORT)
+    /// RFC 4286 §3, §4.
+    const ROUTERS_ADVERT: u8 = 151;
+    const ROUTERS_SOLICIT: u8 = 152;
+    use icmpv6::{MLD_QUERY, MLD2_REPORT, NEIGHBOR_ADVERT};
+    matches!(kind, MLD_QUERY..=NEIGHBOR_ADVERT | MLD2_REPORT | ROUTERS_ADVERT | ROUTERS_SOLICIT)
 }
 
 /// Types above are not known to Linux (`NR_ICMP_TYPES`), and INVALID.

@@ -70,12 +70,13 @@ impl Conntrack {
         now: Instant,
         current: &mut Option<Current>,
     ) -> Result<Tracked, DropReason> {
-        match p.meta.ct.state {
-            CtState::Unseen => {}
-            CtState::Untracked | CtState::Invalid => return Ok(Tracked::Passed),
-            CtState::New | CtState::Established | CtState::Related => return self.again(p, current),
+        if p.meta.ct.is_tracked() {
+            return self.again(p, current);
         }
         *current = None;
+        if p.meta.ct.state != CtState::Unseen {
+            return Ok(Tracked::Passed);
+        }
         // What passes here was put together before; a piece all the same was meant to be seen as one.
         if p.meta.frag != Frag::Whole {
             return Ok(invalid(p));

@@ -168,7 +168,10 @@ fn upper4(quoted: &[u8]) -> Option<(usize, u8)> {
 fn upper6(quoted: &[u8]) -> Option<(usize, u8)> {
     let chain = ipv6_ext::walk(quoted.get(..ipv6::HEADER_LEN).and(Some(quoted))?).ok()?;
     let later = chain.frag.is_some_and(|f| f.offset != 0);
-    (!later && chain.l4 != 0).then_some((chain.l4, chain.proto))
+    // Some protocols have no more than addresses in their tuple: then nothing need be quoted of them.
+    let ends_here = chain.l4 == 0 && chain.frag.is_none() && chain.proto != proto::NONE;
+    let l4 = if ends_here { quoted.len() } else { chain.l4 };
+    (!later && l4 != 0).then_some((l4, chain.proto))
 }
 
 /// Bytes of an IPv6 redirect in front of its options (RFC 4861 §4.5).

@@ -19,6 +19,7 @@ use crate::base::counters::{self, Totals};
 use crate::base::{DropReason, Event, Instant, LinkId, Mac};
 use crate::conntrack::Conntrack;
 use crate::fib;
+use crate::filter;
 use crate::link::{self, LinkKind, LinkStates, Links};
 use crate::neighbor::{Dad, DadState, NeighborTable};
 use crate::path::Hooks;
@@ -148,6 +149,18 @@ pub fn stats(s: &Sources<'_>) -> view::Stats {
         drops: drops.collect(),
         tallies: tallies.collect(),
         links: links.collect(),
+        conntrack: flow_table(s),
+    }
+}
+
+fn flow_table(s: &Sources<'_>) -> view::FlowTable {
+    let families = [(filter::Family::V4, "ipv4"), (filter::Family::V6, "ipv6")];
+    let tracked = families.into_iter().filter(|(family, _)| s.hooks.tracks(*family));
+    view::FlowTable {
+        families: tracked.map(|(_, name)| name.to_owned()).collect(),
+        flows: s.conntrack.len() as u64,
+        max: s.conntrack.config().max.into(),
+        memory: s.conntrack.memory() as u64,
     }
 }
 

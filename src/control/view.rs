@@ -37,6 +37,8 @@ pub struct Stats {
     pub tallies: Vec<Tally>,
     /// The links' traffic.
     pub links: Vec<LinkStats>,
+    /// The flow table. What became of its flows is among the tallies.
+    pub conntrack: FlowTable,
 }
 
 /// The ledger.
@@ -63,6 +65,19 @@ pub struct Column {
     pub dropped: u64,
     /// Packets on their way at the moment of counting; 0 when the router is idle.
     pub imbalance: i64,
+}
+
+/// The flow table and how full it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlowTable {
+    /// Whose flows are tracked: `ipv4`, `ipv6`.
+    pub families: Vec<String>,
+    /// Flows in it.
+    pub flows: u64,
+    /// As many as it may hold.
+    pub max: u64,
+    /// The bytes it takes.
+    pub memory: u64,
 }
 
 /// How many packets one reason ended.

@@ -2,7 +2,10 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::net::Ipv6Addr;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
+
+use siphasher::sip::SipHasher13;
 
 use crate::base::counters::Tally;
 use crate::base::{Column, Counters, DropReason, Event, Instant, LinkId};
@@ -81,6 +84,8 @@ pub struct Live {
     pub defrag: Reassembler,
     /// The flows.
     pub conntrack: Arc<Conntrack>,
+    /// How many of the flows that made way for others stand in the ledger.
+    pub(super) evicted: AtomicU64,
     /// Which links are up.
     pub states: LinkStates,
     /// Rate limits on ICMP.
@@ -105,6 +110,7 @@ impl Live {
             reassembler: Reassembler::new(reassembly.clone()),
             defrag: Reassembler::new(reassembly),
             conntrack: Arc::new(Conntrack::new(conntrack, seed.rotate_left(41))),
+            evicted: AtomicU64::new(0),
             states: LinkStates::new(links),
             limits: Limits::new(seed ^ 0x1c3b),
             tracer: Tracer::default(),
@@ -146,7 +152,8 @@ pub struct Local {
     pub(super) lane: usize,
     /// Lines for the log, with syslog's levels.
     pub(super) log: Vec<(u8, String)>,
-    rng: u64,
+    /// What random numbers are made with, and how many were.
+    rng: (SipHasher13, u64),
 }
 
 impl Local {
@@ -166,7 +173,7 @@ impl Local {
             pieces: Vec::new(),
             lane,
             log: Vec::new(),
-            rng: seed | 1,
+            rng: (SipHasher13::new_with_keys(seed, lane as u64), 0),
         }
     }
 
@@ -175,14 +182,12 @@ impl Local {
         self.log.drain(..)
     }
 
-    /// A number that outsiders can't count up to: identifiers of datagrams made here.
+    /// A number that outsiders can't guess, whatever they have seen of those before: identifiers of datagrams made
+    /// here, ports that NAT gives (RFC 6056 §3.3). A keyed hash of how many there were.
     pub(super) fn random(&mut self) -> u64 {
-        // SplitMix64: fast, and its 64-bit state is never shown whole.
-        self.rng = self.rng.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.rng;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        let (key, n) = &mut self.rng;
+        *n = n.wrapping_add(1);
+        key.hash(&n.to_le_bytes())
     }
 }
 

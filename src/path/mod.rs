@@ -4,7 +4,14 @@
 //!  receive ─► link ─► network ─► PREROUTING ─► route::input ─┬─► forward ─► FORWARD ─► POSTROUTING ─┬─► egress
 //!               └─► arp                                      └─► gather ─► INPUT ─► deliver         │
 //!                                                                                     │             │
-//!                        send: what the router itself makes ─► route::output ─► OUTPUT ─► POSTROUTING
+//!          send: what the router itself makes ─► route::output ─► OUTPUT ─► route again ─► POSTROUTING
+//!
+//!  at the hooks, where a family's rules need them:
+//!  PREROUTING   defrag  raw  conntrack  mangle  dnat
+//!  INPUT                                mangle  filter  snat  confirm
+//!  FORWARD                              mangle  filter
+//!  OUTPUT       defrag  raw  conntrack  mangle  dnat  filter
+//!  POSTROUTING                          mangle  snat  confirm
 //! ```
 //!
 //! The order of the stages stands here, in `inward`, `local` and `outward` and what they go on with behind a

@@ -1,5 +1,7 @@
 //! What happens because time passes or a link changes, rather than because a packet came.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use crate::base::counters::Tally;
 use crate::base::{DropReason, Instant, LinkId};
 use crate::neighbor::DadAction;
@@ -27,6 +29,9 @@ pub fn timeout(cx: &mut Cx<'_>) {
     queue::settle_lost(cx);
     let expired = cx.live.conntrack.timeout(cx.now);
     cx.me.counters.tally(Tally::FlowsExpired, expired as u64);
+    let evicted = cx.live.conntrack.stats().early_drops;
+    let entered = cx.live.evicted.fetch_max(evicted, Relaxed);
+    cx.me.counters.tally(Tally::FlowsEvicted, evicted.saturating_sub(entered));
     let mut done = Vec::new();
     cx.live.reassembler.timeout(cx.now, &mut done);
     let here = deliver::fragments(cx, done, |_, _, _| true);

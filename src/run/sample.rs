@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::config;
 use crate::fib::Rib;
-use crate::path::{Hooks, Listeners, LiveConfig, Snapshot};
+use crate::path::{Listeners, LiveConfig, Snapshot};
 use crate::router::Router;
 
 pub(super) fn router(text: &str) -> (Router, Rib) {
@@ -13,7 +13,12 @@ pub(super) fn router(text: &str) -> (Router, Rib) {
     let links = config.links_table();
     let (rib, fib) = config.routing(&links).unwrap();
     let listeners = Listeners::default();
-    let snapshot =
-        Snapshot { fib: Arc::new(fib), icmp_rate: 1000, hooks: Hooks::default(), links, listeners };
+    let snapshot = Snapshot {
+        fib: Arc::new(fib),
+        icmp_rate: 1000,
+        hooks: super::hooks(&config, &links).unwrap(),
+        links,
+        listeners,
+    };
     (Router::new(snapshot, LiveConfig::default(), 0), rib)
 }

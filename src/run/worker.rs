@@ -369,22 +369,59 @@ fn handed(sent: &Sent) -> Handed {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::counters::Tally;
     use crate::io::memory;
     use crate::run::sample;
+    use crate::wire::ipv4::Ipv4Header;
 
-    #[test]
-    fn frames_that_a_port_lost_are_counted_once() {
-        let (router, _) = sample::router("[link.near]\nkind = \"tun\"\naddresses = [\"10.1.0.1/24\"]");
-        let (mut far, port, switch) = memory::pair(memory::Config::default());
-        let (to_host, _at_host) = crossbeam_channel::bounded(1);
+    /// A worker with one port, the other end of it, its switch, and a log with room for one line.
+    fn worker(router: &Router) -> (Loop, memory::MemoryPort, memory::Switch, Receiver<log::Line>) {
+        let (far, port, switch) = memory::pair(memory::Config { caps: TUN, ..memory::Config::default() });
+        let (to_host, _) = crossbeam_channel::bounded(1);
+        let (log, lines) = crossbeam_channel::bounded(1);
         let poll = Poll::new().unwrap();
         let stop = Arc::new(AtomicBool::new(false));
-        let (log, _lines) = crossbeam_channel::bounded(1);
         let ties = Ties { to_host, host_waker: Loop::waker(&poll).unwrap(), from_host: None, log, stop };
         let ports: Vec<(_, Box<dyn Port>)> = vec![(LinkId(1), Box::new(port))];
         let mut l = Loop::new(router.worker(), ports, Poll::new().unwrap(), ties, Clock::start(), None);
         l.prepare().unwrap();
+        (l, far, switch, lines)
+    }
 
+    const TUN: crate::packet::Caps = crate::packet::Caps { ethernet: false, ..crate::packet::Caps::FULL };
+
+    #[test]
+    fn lines_that_the_log_has_no_room_for_are_counted() {
+        let (router, _) = sample::router(
+            "[link.near]\nkind = \"tun\"\naddresses = [\"10.1.0.1/24\"]\n\
+             [firewall]\nrules4 = \"*raw\\n-A PREROUTING -j LOG --log-level 5\\nCOMMIT\"",
+        );
+        let (mut l, mut far, _, lines) = worker(&router);
+        let header = Ipv4Header {
+            src: [10, 1, 0, 9].into(),
+            dst: [10, 1, 0, 1].into(),
+            proto: 99,
+            ttl: 64,
+            tos: 0,
+            ident: 1,
+            dont_fragment: false,
+            payload_len: 0,
+        };
+        let mut bytes = [0; 20];
+        header.emit(&mut bytes);
+        let mut queue = (0..3).map(|_| Packet::from_slice(&bytes)).collect();
+        far.transmit(l.worker.pool(), &mut queue, &mut Sent::default());
+        assert!(!l.receive());
+        let (level, line) = lines.try_recv().unwrap();
+        assert!(level == 5 && line.starts_with("IN=near OUT= "), "{level} {line}");
+        let totals = router.totals();
+        assert_eq!((totals.tally(Tally::Logged), totals.tally(Tally::LogLost)), (3, 2));
+    }
+
+    #[test]
+    fn frames_that_a_port_lost_are_counted_once() {
+        let (router, _) = sample::router("[link.near]\nkind = \"tun\"\naddresses = [\"10.1.0.1/24\"]");
+        let (mut l, mut far, switch, _) = worker(&router);
         let mut queue = (0..5_u8).map(|n| Packet::from_slice(&[n; 60])).collect();
         far.transmit(l.worker.pool(), &mut queue, &mut Sent::default());
         switch.overrun(3);

@@ -1,6 +1,6 @@
 //! Packets of every kind that NAT knows.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::SystemTime;
 
 use sekisho::packet::flow::pack;
@@ -62,11 +62,14 @@ pub(crate) fn any_tuple(n: &mut Numbers, v6: bool) -> Tuple {
         proto::SCTP,
         proto::GRE,
         proto::ESP,
+        proto::DCCP,
     ]);
     let (src_port, dst_port) = match proto {
         proto::ICMP => (n.pick(&[0, 7, 500, 65535]), 8 << 8),
         proto::ICMPV6 => (n.pick(&[0, 7, 500, 65535]), 128 << 8),
-        proto::GRE | proto::ESP => (0, 0),
+        // Of PPTP the packet holds the call id of whom it is for.
+        proto::GRE => (0, n.pick(&[0, 0, 77])),
+        proto::ESP | proto::DCCP => (0, 0),
         _ => (
             n.pick(&[1, 99, 501, 511, 512, 1000, 1002, 1023, 1024, 4000, 4010, 65535]),
             n.pick(&[53, 80, 4001, 65000]),
@@ -95,6 +98,28 @@ pub(crate) fn first(t: &Tuple, n: &mut Numbers) -> Packet {
     finish(t, &mut l4, n)
 }
 
+/// A TCP segment without data.
+pub(crate) fn segment(t: &Tuple, flags: u8, seq: u32, ack: u32) -> Packet {
+    let numbers = [seq.to_be_bytes(), ack.to_be_bytes()].concat();
+    let mut l4 = [&ports(t)[..], &numbers, &[0x50, flags, 0xff, 0xff, 0, 0, 0, 0]].concat();
+    sum(t, &mut l4);
+    under(t, false, &l4)
+}
+
+/// The tuple of a TCP connection.
+pub(crate) fn tcp(src: &str, dst: &str) -> Tuple {
+    let (src, dst): (SocketAddr, SocketAddr) = (src.parse().unwrap(), dst.parse().unwrap());
+    let (src_port, dst_port) = (src.port(), dst.port());
+    Tuple {
+        src: pack(src.ip()),
+        dst: pack(dst.ip()),
+        src_port,
+        dst_port,
+        proto: proto::TCP,
+        v6: src.is_ipv6(),
+    }
+}
+
 /// The packet that answers it; `t` is the reply tuple.
 pub(crate) fn answer(t: &Tuple, n: &mut Numbers) -> Packet {
     let mut l4 = match t.proto {
@@ -121,6 +146,9 @@ fn upper(t: &Tuple) -> Vec<u8> {
         proto::UDP | proto::UDP_LITE => [&ports(t)[..], &[0; 4]].concat(),
         proto::ICMP | proto::ICMPV6 => {
             [&t.dst_port.to_be_bytes()[..], &[0, 0], &t.src_port.to_be_bytes(), &[0, 1]].concat()
+        }
+        proto::GRE if t.dst_port != 0 => {
+            [&[0x30, 0x01, 0x88, 0x0b, 0, 0], &t.dst_port.to_be_bytes()[..], &[0, 0, 0, 1]].concat()
         }
         // Version 0, without a key.
         proto::GRE => vec![0, 0, 8, 0, 1, 2, 3, 4],
@@ -244,7 +272,8 @@ pub(crate) fn seen(l3: &[u8]) -> Tuple {
     let word = |at: usize| u16::from_be_bytes([l3[at], l3[at + 1]]);
     let (src_port, dst_port) = match proto {
         proto::ICMP | proto::ICMPV6 => (word(at + 4), word(at)),
-        proto::GRE | proto::ESP => (0, 0),
+        proto::GRE if l3[at + 1] & 7 == 1 => (0, word(at + 6)),
+        proto::GRE | proto::ESP | proto::DCCP => (0, 0),
         _ => (word(at), word(at + 2)),
     };
     Tuple { src: pack(src), dst: pack(dst), src_port, dst_port, proto, v6: src.is_ipv6() }

@@ -6,8 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use sekisho::conntrack::nat::netmap;
 use sekisho::packet::{NatRange, Tuple};
 
-use crate::book::is_echo;
 use crate::packets::Numbers;
+use crate::table::{Ranges, is_echo};
 
 #[derive(Debug)]
 pub(crate) struct Rules {
@@ -26,9 +26,10 @@ impl Rules {
         Rules { v6, dst, src }
     }
 
-    /// Protocols whose ports rules may name.
-    pub(crate) fn has_ports(&self, proto: u8) -> bool {
-        matches!(proto, 6 | 17 | 132) || proto == 1 && !self.v6
+    /// What they say of a protocol: those with ports name those that have some.
+    pub(crate) fn of(&self, proto: u8) -> Ranges {
+        let ports = matches!(proto, 6 | 17 | 132) || proto == 1 && !self.v6;
+        [self.dst, self.src].map(|range| range.filter(|r| ports || r.port.is_none()))
     }
 
     /// The text that iptables-restore takes.
@@ -81,14 +82,8 @@ impl Rules {
     }
 
     /// Of which kind the ports of a reply tuple are: those of a rule, or the class that the flow's own belongs to.
-    pub(crate) fn class(
-        &self,
-        own: &Tuple,
-        t: &Tuple,
-        dst: Option<NatRange>,
-        src: Option<NatRange>,
-    ) -> [u32; 2] {
-        let class = |own: u16, port: u16, range: Option<NatRange>| match range.and_then(|r| r.port) {
+    pub(crate) fn class(&self, own: &Tuple, t: &Tuple, [dst, src]: &Ranges) -> [u32; 2] {
+        let class = |own: u16, port: u16, range: &Option<NatRange>| match range.and_then(|r| r.port) {
             Some((a, b)) if (a..=b).contains(&port) => 9,
             Some(_) => 8,
             None if is_echo(t) => 7,
@@ -100,8 +95,8 @@ impl Rules {
             },
         };
         if is_echo(t) {
-            let last = [src, dst].into_iter().flatten().find(|r| r.port.is_some());
-            return [class(0, t.src_port, last), 0];
+            // One that the source could not keep may be any.
+            return [class(0, t.src_port, src), 0];
         }
         let src_class = match dst.and_then(|r| r.port) {
             None => u32::from(t.src_port == own.src_port),

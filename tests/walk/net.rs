@@ -35,6 +35,16 @@ pub(crate) const SERVER6: Ipv6Addr = Ipv6Addr::new(0xfd02, 0, 0, 0, 0, 0, 0, 2);
 pub(crate) const LAN_ADDR6: Ipv6Addr = Ipv6Addr::new(0xfd01, 0, 0, 0, 0, 0, 0, 1);
 pub(crate) const WAN_ADDR6: Ipv6Addr = Ipv6Addr::new(0xfd02, 0, 0, 0, 0, 0, 0, 1);
 
+/// Inside may begin anything, outside nothing.
+pub(crate) const STATEFUL: &str = "*filter
+:INPUT ACCEPT [0:0]
+:FORWARD DROP [0:0]
+:OUTPUT ACCEPT [0:0]
+-A FORWARD -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT
+-A FORWARD -i lan -m conntrack --ctstate NEW -j ACCEPT
+COMMIT
+";
+
 /// A router with `lan` (10.1.0.1/24, fd01::1/64), `wan` (10.2.0.1/24, fd02::1/64) and `tun0` (10.3.0.1/24,
 /// fd03::1/64), all up, and a default route to 10.2.0.2 and fd02::2.
 pub(crate) struct Bench {

@@ -9,16 +9,6 @@ use sekisho::wire::{ipv4::Ipv4, proto};
 use crate::make::*;
 use crate::net::*;
 
-/// Inside may begin anything, outside nothing.
-pub(crate) const STATEFUL: &str = "*filter
-:INPUT ACCEPT [0:0]
-:FORWARD DROP [0:0]
-:OUTPUT ACCEPT [0:0]
--A FORWARD -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT
--A FORWARD -i lan -m conntrack --ctstate NEW -j ACCEPT
-COMMIT
-";
-
 #[test]
 fn a_stateful_filter_lets_answers_in_and_strangers_not() {
     for (out, back, stranger) in [

@@ -354,10 +354,10 @@ fn kinds_of_icmp() {
         let t = Tuple { proto: 58, dst_port: u16::from(kind) << 8, ..tuple6(1, 2) };
         rig.send(&t).0
     };
-    for kind in [130, 131, 132, 133, 134, 135, 136, 143] {
+    for kind in [130, 131, 132, 133, 134, 135, 136, 143, 151, 152] {
         assert_eq!(v6(kind), Tracked::Untracked, "{kind}");
     }
-    for kind in [137, 138, 141, 142, 144, 200, 255, 129, 140] {
+    for kind in [137, 138, 141, 142, 144, 150, 153, 200, 255, 129, 140] {
         assert_eq!(v6(kind), Tracked::Invalid, "{kind}");
     }
     for kind in [128, 139] {

@@ -128,6 +128,22 @@ fn quoted_fragments_and_options() {
 }
 
 #[test]
+fn of_some_protocols_a_header_is_quoted_enough() {
+    for (v6, len, kind) in [(false, 20, 3), (true, 40, 1)] {
+        for proto in [proto::GRE, 50, 99] {
+            let t = Tuple { proto, src_port: 0, dst_port: 0, ..if v6 { tuple6(1, 2) } else { tuple4(1, 2) } };
+            let quoted = packet(t.src(), t.dst(), proto, b"something");
+            assert_eq!(inner(&error(&quoted, kind, len)).map(|i| i.tuple), Some(t), "{t:?}");
+            assert_eq!(inner(&error(&quoted, kind, len - 1)), None);
+        }
+    }
+    // But not of none.
+    let quoted = packet(host6(1), server6(2), proto::NONE, b"");
+    let icmp = [&[1, 0, 0, 0, 0, 0, 0, 0][..], quoted.data()].concat();
+    assert_eq!(inner(&packet(server6(2), host6(1), proto::ICMPV6, &icmp)), None);
+}
+
+#[test]
 fn quoted_extension_headers() {
     let t = tuple6(1, 2);
     let l4 = upper(&t, b"");

@@ -27,3 +27,6 @@ mod write;
 pub use known::{Entry, catalogue};
 pub use read::read;
 pub use write::{rule, write};
+
+#[cfg(test)]
+mod tests;

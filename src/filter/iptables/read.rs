@@ -21,6 +21,11 @@ const MOST_PROBLEMS: usize = 20;
 /// # Errors
 /// All that is wrong, by line: at most 20 problems, and then how many more. Where anything is wrong there is no ruleset.
 pub fn read(text: &str, family: Family) -> Result<Ruleset, Vec<Problem>> {
+    read_at_most(text, family, MOST_RULES)
+}
+
+/// The same, with at most so many rules.
+pub(super) fn read_at_most(text: &str, family: Family, most: usize) -> Result<Ruleset, Vec<Problem>> {
     let mut problems = Problems::default();
     if text.len() > LONGEST_TEXT {
         problems.add(0, format!("the text has {} bytes; {LONGEST_TEXT} at most", text.len()));
@@ -33,8 +38,8 @@ pub fn read(text: &str, family: Family) -> Result<Ruleset, Vec<Problem>> {
         if let Err(problem) = reader.line(i + 1, line) {
             reader.problems.add(i + 1, problem);
         }
-        if reader.rules() > MOST_RULES {
-            reader.problems.add(i + 1, format!("more than {MOST_RULES} rules"));
+        if reader.rules() > most {
+            reader.problems.add(i + 1, format!("more than {most} rules"));
             return Err(reader.problems.told());
         }
         last = i + 1;

@@ -26,7 +26,7 @@ use super::state::{Limit, Nth};
 /// The code of one family's rules.
 #[derive(Debug)]
 pub(super) struct Code<A> {
-    /// By [`TableName`].
+    /// By [`TableName`](rule::TableName).
     pub(super) tables: [Option<Table<A>>; 4],
     /// What rules name with `-i` and `-o`; number 0 is any.
     pub(super) link_sets: Vec<LinkSet>,

@@ -33,6 +33,12 @@ fn counts(program: &Program) -> Vec<u64> {
 }
 
 #[test]
+fn workers_share_a_program() {
+    fn shared<T: Send + Sync>() {}
+    shared::<Program>();
+}
+
+#[test]
 fn jumps_come_back_gotos_do_not() {
     let p = program(
         "*filter\n:FORWARD DROP [0:0]\n:A - [0:0]\n:B - [0:0]\n\

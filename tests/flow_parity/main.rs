@@ -1,0 +1,159 @@
+//! Conntrack beside the kernel's: random packets of every protocol, and ICMP errors about them, through a kernel
+//! router; what it thought of each one, and its flow table after each sequence, compared with ours.
+//!
+//! `SEKISHO_FLOWS_SEED=n` begins with another sequence, `SEKISHO_FLOWS_SECONDS=n` goes on for so long.
+
+mod kernel;
+mod packets;
+#[path = "../conntrack_parity/random.rs"]
+mod random;
+
+use std::collections::BTreeMap;
+use std::env;
+use std::time::{Duration, Instant};
+
+use sekisho::base::Hook;
+use sekisho::conntrack::{Config, Conntrack, text};
+use sekisho::lab::isolate;
+use sekisho::packet::{CtState, Net, Packet};
+use sekisho::wire::{ipv6_ext, proto};
+
+use kernel::Kernel;
+use packets::Message;
+use random::Random;
+
+/// How many sequences are run if nobody says for how long, and packets in each.
+const SEQUENCES: u64 = 150;
+const PACKETS: u32 = 40;
+
+#[test]
+fn flows_are_the_kernels() {
+    isolate::test(|| {
+        let mut kernel = Kernel::new();
+        let first = number_from("SEKISHO_FLOWS_SEED").unwrap_or(1);
+        let time = number_from("SEKISHO_FLOWS_SECONDS").map(Duration::from_secs);
+        let begin = Instant::now();
+        let (mut sequences, mut seen) = (0, BTreeMap::<String, u32>::new());
+        while time.map_or(sequences < SEQUENCES, |time| begin.elapsed() < time) {
+            let seed = first + sequences;
+            let mut random = Random::new(seed);
+            let sequence: Vec<Message> = (0..PACKETS).map(|_| packets::any(&mut random)).collect();
+            if let Err(what) = run(&mut kernel, &sequence, &mut seen) {
+                let (smallest, what) = shrink(&mut kernel, sequence, what);
+                panic!("seed {seed}: {what}\n{smallest:#?}");
+            }
+            sequences += 1;
+        }
+        println!("{sequences} sequences of {PACKETS} packets: {seen:?}");
+        for state in
+            [CtState::Invalid, CtState::New, CtState::Established, CtState::Related, CtState::Untracked]
+        {
+            let n = seen.get(&format!("{state:?}")).copied().unwrap_or(0);
+            assert!(
+                u64::from(n) > sequences / 5,
+                "hardly any {state:?}: the sequences are no good: {seen:?}"
+            );
+        }
+    });
+}
+
+fn number_from(variable: &str) -> Option<u64> {
+    env::var(variable).ok().map(|v| v.parse().unwrap_or_else(|e| panic!("{variable}={v}: {e}")))
+}
+
+/// Sends a sequence through both; says what differs.
+fn run(kernel: &mut Kernel, sequence: &[Message], seen: &mut BTreeMap<String, u32>) -> Result<(), String> {
+    kernel.flush();
+    let ours = Conntrack::new(Config::default(), 99);
+    let begin = Instant::now();
+    let now = |at: Instant| sekisho::base::Instant::from_millis((at - begin).as_millis() as u64 + 1000);
+    for (i, message) in sequence.iter().enumerate() {
+        let theirs = kernel.pass(message, i as u16 + 1);
+        let mut p = parsed(message);
+        let mut current = None;
+        let at = now(Instant::now());
+        ours.track(&mut p, Hook::Prerouting, at, &mut current).map_err(|e| format!("packet {i}: {e:?}"))?;
+        if let Some(current) = &mut current {
+            ours.confirm(&mut p, current, at).map_err(|e| format!("packet {i}: {e:?}"))?;
+        }
+        if p.meta.ct.state != theirs {
+            return Err(format!("packet {i}: kernel {theirs:?}, ours {:?}", p.meta.ct.state));
+        }
+        *seen.entry(format!("{theirs:?}")).or_default() += 1;
+    }
+    let theirs = kernel.list();
+    let at = now(Instant::now());
+    let mut lines = Vec::new();
+    ours.each(at, &mut |_, flow| lines.push(text::line(flow, at, true).to_string()));
+    lines.sort();
+    let differ = || format!("kernel:\n{}\nours:\n{}", theirs.join("\n"), lines.join("\n"));
+    if theirs.len() != lines.len() {
+        return Err(differ());
+    }
+    // Byte for byte, but for the seconds, which may have moved on between the two.
+    let sorted = |lines: &[String]| {
+        let mut split: Vec<_> = lines.iter().map(|l| without_seconds(without_use(l))).collect();
+        split.sort();
+        split
+    };
+    let equal = |(a, b): (&(String, i64), &(String, i64))| a.0 == b.0 && (a.1 - b.1).abs() <= 1;
+    match sorted(&theirs).iter().zip(&sorted(&lines)).all(equal) {
+        true => Ok(()),
+        false => Err(differ()),
+    }
+}
+
+/// How many hold an entry is the kernel's own affair.
+fn without_use(line: &str) -> &str {
+    line.rsplit_once(" use=").map_or(line, |(rest, _)| rest)
+}
+
+/// A line with a mark where its seconds were, and those: the fifth word.
+fn without_seconds(line: &str) -> (String, i64) {
+    let mut seconds = 0;
+    let mut word = 0;
+    let rest: Vec<&str> = line
+        .split(' ')
+        .map(|part| {
+            word += usize::from(!part.is_empty());
+            match part.parse() {
+                Ok(n) if word == 5 => {
+                    seconds = n;
+                    "*"
+                }
+                _ => part,
+            }
+        })
+        .collect();
+    (rest.join(" "), seconds)
+}
+
+/// As ingress leaves a packet.
+fn parsed(message: &Message) -> Packet {
+    let mut p = Packet::from_slice(&message.bytes(0));
+    p.meta.proto = message.proto;
+    if message.v6() {
+        p.meta.net = Net::Ipv6;
+        let chain = ipv6_ext::walk(p.l3())
+            .unwrap_or(ipv6_ext::Chain { proto: proto::NONE, ..ipv6_ext::Chain::default() });
+        (p.meta.l4, p.meta.proto) = (chain.l4 as u16, chain.proto);
+    } else {
+        p.meta.net = Net::Ipv4;
+        p.meta.l4 = 20;
+    }
+    p
+}
+
+/// Leaves out what is not needed for a difference.
+fn shrink(kernel: &mut Kernel, mut sequence: Vec<Message>, mut what: String) -> (Vec<Message>, String) {
+    let mut i = sequence.len();
+    while i > 0 {
+        i -= 1;
+        let mut without = sequence.clone();
+        without.remove(i);
+        if let Err(still) = run(kernel, &without, &mut BTreeMap::new()) {
+            (sequence, what) = (without, still);
+        }
+    }
+    (sequence, what)
+}

@@ -266,7 +266,10 @@ impl Cx<'_> {
             c.rx_bytes.add(len);
         }
         packet.meta.ingress = LinkId::LO;
-        self.me.line.push_back(Work::Inward(packet));
+        // Its flow may have ended on the way out.
+        let ct = packet.meta.ct;
+        let flow = self.me.flow.filter(|f| ct.is_tracked() && f.id == ct.flow).map(Box::new);
+        self.me.line.push_back(Work::Inward(packet, flow));
     }
 
     /// Counts a packet made out of another: a further fragment or segment.

@@ -78,7 +78,7 @@ pub fn receive(cx: &mut Cx<'_>, link: LinkId, mut packet: Packet) {
         c.rx_packets.add(1);
         c.rx_bytes.add(packet.len() as u64);
     }
-    walk(cx, packet);
+    walk(cx, packet, None);
     settle(cx);
 }
 
@@ -137,9 +137,10 @@ pub(crate) enum Bound {
 /// A packet that the router made or looped, waiting for its walk.
 #[derive(Debug)]
 pub(crate) enum Work {
-    /// With the flow it is about, if that one stands in no table yet.
+    /// With the flow it is about, which may stand in no table yet or any more.
     Outward(Packet, Bound, Option<Box<Current>>),
-    Inward(Packet),
+    /// With its flow.
+    Inward(Packet, Option<Box<Current>>),
 }
 
 /// From a link inwards. The order of the stages.
@@ -224,8 +225,8 @@ fn go_on(cx: &mut Cx<'_>, at: &At, mut p: Packet, place: queue::Place) {
     arrive(cx, p, next);
 }
 
-fn walk(cx: &mut Cx<'_>, mut p: Packet) {
-    cx.me.flow = None;
+fn walk(cx: &mut Cx<'_>, mut p: Packet, flow: Option<Box<Current>>) {
+    cx.me.flow = flow.map(|f| *f);
     let next = inward(cx, &mut p);
     arrive(cx, p, next);
 }
@@ -266,12 +267,12 @@ fn settle(cx: &mut Cx<'_>) {
         for _ in 0..cx.me.line.len() {
             match cx.me.line.pop_front() {
                 Some(Work::Outward(p, bound, flow)) => walk_out(cx, p, bound, flow),
-                Some(Work::Inward(p)) => walk(cx, p),
+                Some(Work::Inward(p, flow)) => walk(cx, p, flow),
                 None => break,
             }
         }
     }
-    while let Some(Work::Outward(p, ..) | Work::Inward(p)) = cx.me.line.pop_front() {
+    while let Some(Work::Outward(p, ..) | Work::Inward(p, _)) = cx.me.line.pop_front() {
         cx.drop(p, DropReason::Loop);
     }
 }

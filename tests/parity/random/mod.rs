@@ -140,7 +140,7 @@ fn smallest(
     tidy([a, b], best, difference)
 }
 
-const MOST_SHRINKING: Duration = Duration::from_secs(20);
+const MOST_SHRINKING: Duration = Duration::from_secs(6);
 
 /// Takes out rules and declarations that make no difference, which the generator can't do without.
 fn tidy(sides: [&mut dyn Side; 2], mut best: Sequence, difference: &mut String) -> Sequence {

@@ -72,6 +72,25 @@ pub(super) fn cases(l: &mut List) {
         > lan tcp l10:4000 l1:80 A ack=4 =>",
     );
     l.both(
+        "reject of the reset that has ended its flow",
+        "*filter
+        -A OUTPUT -j REJECT
+        -A OUTPUT -m conntrack --ctstate NEW
+        COMMIT
+        > lan tcp l10:4000 l1:80 S =>
+        > lan echo l10 l1 =>",
+    );
+    l.both(
+        "reject of resets, heard by the router itself",
+        "*filter
+        -A OUTPUT -m addrtype ! --dst-type LOCAL -j REJECT
+        -A OUTPUT -m conntrack --ctstate RELATED
+        -A INPUT -i lo -m conntrack --ctstate RELATED
+        COMMIT
+        > lan tcp l10:4000 l1:80 S =>
+        > lan tcp l10:4000 l1:80 A =>",
+    );
+    l.both(
         "reject is related, and the reset too",
         "*filter
         -A FORWARD -m conntrack --ctstate NEW -p udp -j REJECT

@@ -203,7 +203,7 @@ fn error(r: &mut Random, v6: bool) -> Message {
         65..70 if v6 => {
             let next = quoted[6];
             quoted[6] = proto::DEST_OPTIONS;
-            quoted.splice(40..40, [next, r.pick(&[0, 0, 60]), 1, 4, 0, 0, 0, 0]);
+            quoted.splice(40..40, [next, 0, 1, 4, 0, 0, 0, 0]);
         }
         _ => {}
     }

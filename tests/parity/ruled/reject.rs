@@ -12,6 +12,8 @@ pub(super) fn cases(l: &mut List) {
         > lan udp l10:4000 l1:5000
         > lan tcp l10:4000 l1:80 S
         > lan proto l10 w10 p=99
+        > lan proto l10 w10 p=99 len=1
+        > lan proto l10 w10 p=99 len=0
         > lan udp l10:4000 w10:5000 sum=bad
         > lan udp l10:4000 w10:5000 sum=0
         > lan udp l10:4000 w10:5000 to=all

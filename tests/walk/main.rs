@@ -6,6 +6,7 @@
 
 mod basics;
 mod check;
+mod defrag;
 mod errors;
 mod forwarding;
 mod hooks;

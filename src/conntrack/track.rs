@@ -62,7 +62,7 @@ impl Conntrack {
     ///
     /// # Errors
     ///
-    /// Where the kernel drops: the table is full, or the flow of a packet that came round is gone.
+    /// Where the kernel drops: the table is full. And if the flow of a packet that came round is gone, and was not held.
     pub fn track(
         &self,
         p: &mut Packet,
@@ -275,8 +275,11 @@ impl Conntrack {
     /// A packet that was tracked before: its flow is fetched again, unless the worker holds it.
     fn again(&self, p: &mut Packet, current: &mut Option<Current>) -> Result<Tracked, DropReason> {
         let Some(id) = p.meta.ct.flow else { return Ok(Tracked::Passed) };
-        let flow = self.get(id).ok_or(DropReason::ConntrackGone)?;
-        *current = Some(Current { id: Some(id), flow });
+        match (self.get(id), &current) {
+            (Some(flow), _) => *current = Some(Current { id: Some(id), flow }),
+            (None, Some(held)) if held.id == Some(id) => {}
+            (None, _) => return Err(DropReason::ConntrackGone),
+        }
         Ok(Tracked::Passed)
     }
 }

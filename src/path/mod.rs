@@ -53,7 +53,7 @@ use std::net::IpAddr;
 
 use crate::base::{Column, DropReason, Event, Hook, LinkId, Mac};
 use crate::conntrack::Current;
-use crate::packet::{Net, Packet};
+use crate::packet::{Ct, Net, Packet};
 
 pub use cx::{Cx, Listeners, Live, LiveConfig, Local, Snapshot};
 pub use egress::Handed;
@@ -73,12 +73,14 @@ const CHAIN: usize = 256;
 pub fn receive(cx: &mut Cx<'_>, link: LinkId, mut packet: Packet) {
     packet.meta.ingress = link;
     packet.meta.column = Column::Received;
+    // One that a function stole and gives in again was of a flow.
+    packet.meta.ct = Ct::default();
     cx.me.counters.event(Column::Received, Event::Entered);
     if let Some(c) = cx.me.counters.link(link) {
         c.rx_packets.add(1);
         c.rx_bytes.add(packet.len() as u64);
     }
-    walk(cx, packet);
+    walk(cx, packet, None);
     settle(cx);
 }
 
@@ -139,7 +141,8 @@ pub(crate) enum Bound {
 pub(crate) enum Work {
     /// With the flow it is about, if that one stands in no table yet.
     Outward(Packet, Bound, Option<Box<Current>>),
-    Inward(Packet),
+    /// With its flow, if that one stands in no table any more or yet.
+    Inward(Packet, Option<Box<Current>>),
 }
 
 /// From a link inwards. The order of the stages.
@@ -224,8 +227,8 @@ fn go_on(cx: &mut Cx<'_>, at: &At, mut p: Packet, place: queue::Place) {
     arrive(cx, p, next);
 }
 
-fn walk(cx: &mut Cx<'_>, mut p: Packet) {
-    cx.me.flow = None;
+fn walk(cx: &mut Cx<'_>, mut p: Packet, flow: Option<Box<Current>>) {
+    cx.me.flow = flow.map(|f| *f);
     let next = inward(cx, &mut p);
     arrive(cx, p, next);
 }
@@ -266,12 +269,12 @@ fn settle(cx: &mut Cx<'_>) {
         for _ in 0..cx.me.line.len() {
             match cx.me.line.pop_front() {
                 Some(Work::Outward(p, bound, flow)) => walk_out(cx, p, bound, flow),
-                Some(Work::Inward(p)) => walk(cx, p),
+                Some(Work::Inward(p, flow)) => walk(cx, p, flow),
                 None => break,
             }
         }
     }
-    while let Some(Work::Outward(p, ..) | Work::Inward(p)) = cx.me.line.pop_front() {
+    while let Some(Work::Outward(p, ..) | Work::Inward(p, _)) = cx.me.line.pop_front() {
         cx.drop(p, DropReason::Loop);
     }
 }

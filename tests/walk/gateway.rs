@@ -429,3 +429,48 @@ fn ports_given_at_random_are_spread_evenly() {
     // No port tells the next: one in a thousand is as near by chance.
     assert!(runs < 30, "{runs}");
 }
+
+#[test]
+fn what_is_translated_before_it_is_cut_or_summed_comes_out_right() {
+    let ip = |p: &&(LinkId, sekisho::packet::Packet)| matches!(p.1.l3()[0] >> 4, 4 | 6);
+    let mut b = plan(false).build().acquaint();
+    for link in [LAN, WAN] {
+        b.worker.set_caps(link, sekisho::packet::Caps::PLAIN);
+    }
+    for (what, pieces) in [(16, 5), (17, 5), (18, 5), (20, 1), (21, 1)] {
+        let (l3, offload) = packet(true, what, 1, 0);
+        sends(&mut b, true, &l3, offload);
+        let out: Vec<_> = b.out.drain(..).collect();
+        let out: Vec<_> = out.iter().filter(ip).collect();
+        assert_eq!(out.len(), pieces, "{what}");
+        for (link, p) in &out {
+            assert_eq!(*link, WAN);
+            hidden(p.l3());
+            assert!(right(p.l3()), "{what}");
+        }
+        // The other way: the same with the ends exchanged, as large and as unfinished.
+        let first = out[0].1.l3();
+        let v6 = first[0] >> 4 == 6;
+        let l4 = if v6 { 40 } else { 20 };
+        let ports = (53, u16::from_be_bytes([first[l4], first[l4 + 1]]));
+        let (from, to): (IpAddr, IpAddr) = match (v6, what & 2) {
+            (true, _) => (SERVER6.into(), WAN_ADDR6.into()),
+            (_, 0) => (FAR.into(), WAN_ADDR.into()),
+            _ => (SERVER.into(), WAN_ADDR.into()),
+        };
+        let (mut l3, field) = match pieces {
+            1 => (udp(from, to, ports, &bytes(100)), 6),
+            _ => (tcp(from, to, ports, wire_tcp::ACK, &bytes(5000)), 16),
+        };
+        begin(&mut l3, l4, field);
+        sends(&mut b, false, &l3, offload);
+        let back: Vec<_> = b.out.drain(..).collect();
+        let back: Vec<_> = back.iter().filter(ip).collect();
+        assert_eq!(back.len(), pieces, "back {what}: {:?}", b.flows());
+        for (link, p) in back {
+            assert_eq!(*link, LAN);
+            assert!(right(p.l3()), "back {what}");
+        }
+        b.balanced();
+    }
+}

@@ -23,7 +23,7 @@ use sekisho::lab::isolate;
 use sekisho::wire::proto;
 
 use kernel::Kernel;
-use ours::{Label, Ours, Seen, tuple_of};
+use ours::{Entry, Label, Ours, Seen, tuple_of};
 use packet::Sent;
 use random::Random;
 
@@ -192,13 +192,12 @@ fn run(kernel: &mut Kernel, cfg: &Config, sequence: &[Sent]) -> (bool, Vec<[Seen
     (differs, seen)
 }
 
-/// Whether a reset was let through and neither closed the connection nor shortened its life: one from beyond the window,
-/// which Linux believes and we don't (docs/limits.md), so that from there on the two may differ.
+/// Whether a reset was let through and did not close the connection: it may be one from beyond the window, which Linux
+/// believes and we don't (docs/limits.md), so that from there on the two may differ.
 fn may_have_moved_the_window(sent: &Sent, ours: &Seen) -> bool {
     const RST: u8 = 4;
-    const SHORTENED: u32 = 10;
     let reset = sent.proto == proto::TCP && sent.l4.get(13).is_some_and(|flags| flags & RST != 0);
-    let open = |e: &Entry| e.phase != Some(Phase::Close as u8) && e.left > SHORTENED;
+    let open = |e: &Entry| e.phase != Some(Phase::Close as u8);
     reset && ours.label != Some(Label::Invalid) && ours.entry.as_ref().is_some_and(open)
 }
 

@@ -304,9 +304,11 @@ impl Conntrack {
         });
         drop(shard);
         let (held, at) = found?;
-        let live = held.flow.as_ref().is_some_and(|f| f.deadline > now);
+        let flow = held.flow.as_ref().filter(|f| f.deadline > now)?;
+        // Who speaks to himself answers himself: the kernel comes upon the reply first, which it put in last.
+        let dir = if flow.tuples[0] == flow.tuples[1] { Direction::Reply } else { at.dir() };
         let id = FlowId { slot: at.slot(), tenant: held.tenant };
-        live.then_some(Found { held, id, dir: at.dir() })
+        Some(Found { held, id, dir })
     }
 
     /// Has the wheel look at a flow in time, if its deadline came nearer. The flow's place must not be locked.

@@ -272,13 +272,14 @@ impl Conntrack {
         Tracked::Related
     }
 
-    /// A packet that was tracked before: its flow is fetched again, unless the worker holds it.
+    /// A packet that was tracked before: its flow is fetched again. One that has ended since is what the worker
+    /// holds of it, for as long as it does: a reset may end a flow, and what is made of the reset belongs to it.
     fn again(&self, p: &mut Packet, current: &mut Option<Current>) -> Result<Tracked, DropReason> {
         let Some(id) = p.meta.ct.flow else { return Ok(Tracked::Passed) };
-        match (self.get(id), &current) {
-            (Some(flow), _) => *current = Some(Current { id: Some(id), flow }),
-            (None, Some(held)) if held.id == Some(id) => {}
-            (None, _) => return Err(DropReason::ConntrackGone),
+        match self.get(id) {
+            Some(flow) => *current = Some(Current { id: Some(id), flow }),
+            None if current.is_some_and(|c| c.id == Some(id)) => {}
+            None => return Err(DropReason::ConntrackGone),
         }
         Ok(Tracked::Passed)
     }

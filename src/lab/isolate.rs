@@ -52,7 +52,7 @@ pub fn reexec<S: AsRef<std::ffi::OsStr>>(
 ///
 /// # Panics
 ///
-/// If the body fails or does not end within two minutes, or if namespaces can't be had.
+/// If the body fails or does not end within two minutes (or `SEKISHO_TEST_SECONDS`), or if namespaces can't be had.
 pub fn test<F: FnOnce()>(body: F) {
     let name = test_name(std::any::type_name::<F>());
     if inside() {
@@ -68,6 +68,8 @@ pub fn test<F: FnOnce()>(body: F) {
 const MARK: &str = "SEKISHO_LAB_INSIDE";
 /// Printed by the inner run, so that a filter that matches no test can't pass for a success.
 const RAN: &str = "isolated test ran: ";
+/// Says in seconds how long a test may take that was asked to take longer.
+const LONGEST: &str = "SEKISHO_TEST_SECONDS";
 /// A test that hangs is ended after this long.
 const TEST_DEADLINE: Duration = Duration::from_secs(120);
 
@@ -104,7 +106,9 @@ fn run_test(name: &str) -> Result<(), String> {
     };
     let out = reader(child.stdout.take().map(|p| Box::new(p) as _));
     let err = reader(child.stderr.take().map(|p| Box::new(p) as _));
-    let deadline = Instant::now() + TEST_DEADLINE;
+    let longest =
+        env::var(LONGEST).ok().and_then(|s| s.parse().ok()).map_or(TEST_DEADLINE, Duration::from_secs);
+    let deadline = Instant::now() + longest;
     let status = loop {
         match child.try_wait() {
             Ok(Some(status)) => break status.to_string(),
@@ -113,7 +117,7 @@ fn run_test(name: &str) -> Result<(), String> {
                 // It may end by itself this very moment.
                 let _ = child.kill();
                 let _ = child.wait();
-                break format!("no end after {} s", TEST_DEADLINE.as_secs());
+                break format!("no end after {} s", longest.as_secs());
             }
             Err(e) => return Err(format!("can't wait for the isolated test: {e}")),
         }

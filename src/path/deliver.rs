@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use crate::base::counters::Tally;
 use crate::base::{DropReason, Event, LinkId};
 use crate::fib::Action;
-use crate::packet::{Csum, Frag, GsoKind, L2Kind, Net, Packet, offload, segment};
+use crate::packet::{Csum, Ct, Frag, GsoKind, L2Kind, Net, Packet, offload, segment};
 use crate::reassembly::{Done, Tell};
 use crate::wire::{icmpv6, ipv4::Ipv4, ipv6::Ipv6, ipv6_ext, proto, transport};
 
@@ -105,10 +105,14 @@ pub(super) fn deliver(cx: &mut Cx<'_>, mut p: Packet) {
             Ok(()) => to_host(cx, p),
             Err(reason) => cx.drop(p, reason),
         },
-        (_, proto::UDP) => match udp(cx, &mut p, many) {
-            Ok(()) => to_host(cx, p),
-            Err(reason) => cx.drop(p, reason),
-        },
+        (_, proto::UDP) => {
+            // Its flow ends here (`nf_reset_ct`): what is said of it is found to be about it anew.
+            p.meta.ct = Ct::default();
+            match udp(cx, &mut p, many) {
+                Ok(()) => to_host(cx, p),
+                Err(reason) => cx.drop(p, reason),
+            }
+        }
         (Net::Ipv4, proto::IGMP) => cx.drop(p, DropReason::NoProtocol),
         (Net::Ipv4, _) => {
             reply::protocol_unreachable(cx, &p);

@@ -139,7 +139,7 @@ pub(crate) enum Bound {
 /// A packet that the router made or looped, waiting for its walk.
 #[derive(Debug)]
 pub(crate) enum Work {
-    /// With the flow it is about, if that one stands in no table yet.
+    /// With the flow it is about, which may stand in no table yet or any more.
     Outward(Packet, Bound, Option<Box<Current>>),
     /// With its flow, if that one stands in no table any more or yet.
     Inward(Packet, Option<Box<Current>>),

@@ -111,7 +111,7 @@ pub(super) fn parameter_problem6(cx: &mut Cx<'_>, p: &Packet, code: u8, pointer:
 
 /// A rule refuses it (IPv4); the router hears it too, of what it has made itself.
 pub(super) fn refused4(cx: &mut Cx<'_>, p: &Packet, kind: Kind) {
-    match answerable4(cx, p) {
+    match !is_own_icmp(p) && answerable4(cx, p) {
         true => limited4(cx, p, kind, 0),
         false => cx.tally(Tally::IcmpSuppressed),
     }
@@ -119,10 +119,15 @@ pub(super) fn refused4(cx: &mut Cx<'_>, p: &Packet, kind: Kind) {
 
 /// A rule refuses it (IPv6).
 pub(super) fn refused6(cx: &mut Cx<'_>, p: &Packet, kind: Kind) {
-    match answerable6(p, kind) {
+    match !is_own_icmp(p) && answerable6(p, kind) {
         true => limited6(cx, p, kind, 0),
         false => cx.tally(Tally::IcmpSuppressed),
     }
+}
+
+/// Of its own messages the router does not complain to itself: the kernel makes one at a time (`icmp_xmit_lock`).
+fn is_own_icmp(p: &Packet) -> bool {
+    p.meta.ingress == LinkId::LO && matches!(p.meta.proto, proto::ICMP | proto::ICMPV6)
 }
 
 /// A shorter way for IPv4: the next hop's own address.

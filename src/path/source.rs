@@ -89,7 +89,9 @@ pub(super) fn for_reply(cx: &Cx<'_>, ingress: LinkId, asked: IpAddr, peer: IpAdd
         return Some(asked);
     }
     match peer {
+        // IPv6 speaks from the link that the packet came in by, whichever the answer leaves by (`icmp6_send`).
         IpAddr::V6(v6) if v6.is_unicast_link_local() => on_link(cx, ingress, peer),
+        IpAddr::V6(_) if ingress != LinkId::LO => on_link(cx, ingress, peer).or_else(|| towards(cx, peer)),
         _ => towards(cx, peer),
     }
 }

@@ -121,6 +121,10 @@ impl Names {
             next = after;
             upper += size;
         }
+        if next == frame::TCP && f.get(upper + 13).is_some_and(|b| b & frame::RST != 0) {
+            // docs/limits.md: the local stack's have no traffic class.
+            put(f, at, 0x6000, sums);
+        }
         self.upper(f, upper, next, known, sums);
     }
 

@@ -27,12 +27,12 @@ pub(crate) struct Walk {
 impl Walk {
     /// With this source validation on every link.
     pub(crate) fn new(rp_filter: RpFilter) -> Self {
-        Walk::with(rp_filter, 1000, LiveConfig::default())
+        Walk::with(rp_filter, true, 1000, LiveConfig::default())
     }
 
-    /// With this many ICMP errors a second, and these tables.
-    pub(crate) fn with(rp_filter: RpFilter, icmp_rate: u32, config: LiveConfig) -> Self {
-        let links = Links::new(Port::ALL.map(|p| Link { rp_filter, ..link(p) }));
+    /// With redirects or without, this many ICMP errors a second, and these tables.
+    pub(crate) fn with(rp_filter: RpFilter, redirects: bool, icmp_rate: u32, config: LiveConfig) -> Self {
+        let links = Links::new(Port::ALL.map(|p| Link { rp_filter, redirects, ..link(p) }));
         let mut rib = Rib::connected(&links);
         for (to, via, dev) in ROUTES {
             let link = links.named(dev).unwrap().id;

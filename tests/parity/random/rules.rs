@@ -361,6 +361,11 @@ fn target(table: &'static str, hook: &'static str, depth: usize, family: Family)
                     "-j HL --hl-dec 1",
                 ]),
             }
+            // docs/limits.md: what Linux makes of these in IPv6.
+            own.retain(|t| {
+                let header = ["HL", "TOS", "DSCP"].iter().any(|n| t.starts_with(&format!("-j {n} ")));
+                v4 || !(t.contains("TCPMSS") || header && matches!(hook, "PREROUTING" | "INPUT"))
+            });
             one_of(&own)
         }
         "nat" => match hook {

@@ -12,6 +12,8 @@ pub(super) fn cases(l: &mut List) {
         > lan udp l10:4000 l1:5000
         > lan tcp l10:4000 l1:80 S
         > lan proto l10 w10 p=99
+        > lan proto l10 w10 p=99 len=1
+        > lan proto l10 w10 p=99 len=0
         > lan udp l10:4000 w10:5000 sum=bad
         > lan udp l10:4000 w10:5000 sum=0
         > lan udp l10:4000 w10:5000 to=all
@@ -70,6 +72,25 @@ pub(super) fn cases(l: &mut List) {
         COMMIT
         > lan tcp l10:4000 l1:80 S =>
         > lan tcp l10:4000 l1:80 A ack=4 =>",
+    );
+    l.both(
+        "reject of the reset that has ended its flow",
+        "*filter
+        -A OUTPUT -j REJECT
+        -A OUTPUT -m conntrack --ctstate NEW
+        COMMIT
+        > lan tcp l10:4000 l1:80 S =>
+        > lan echo l10 l1 =>",
+    );
+    l.both(
+        "reject of resets, heard by the router itself",
+        "*filter
+        -A OUTPUT -m addrtype ! --dst-type LOCAL -j REJECT
+        -A OUTPUT -m conntrack --ctstate RELATED
+        -A INPUT -i lo -m conntrack --ctstate RELATED
+        COMMIT
+        > lan tcp l10:4000 l1:80 S =>
+        > lan tcp l10:4000 l1:80 A =>",
     );
     l.both(
         "reject is related, and the reset too",

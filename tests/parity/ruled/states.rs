@@ -25,6 +25,10 @@ pub(super) fn cases(l: &mut List) {
         count(name, lines);
     }
     icmp(l);
+    l.both(
+        "one who speaks to himself",
+        &format!("{COUNT}\n> lan gre l11 l11\n> ans\n> ans\n> lan udp x7:9 x7:9\n> ans"),
+    );
     l.both("udplite unsummed", &format!("{COUNT}\n> lan udplite l10:4000 w10:5000\n> ans\n> ans\n> ans"));
     for family in [Family::V4, Family::V6] {
         let text = format!("{COUNT}\n> lan udplite l10:4000 w10:5000 => wan proto 136");

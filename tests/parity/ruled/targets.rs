@@ -213,6 +213,19 @@ fn untracked(l: &mut List) {
         > lan udp l10:4000 w10:5000 ttl=1 => lan error time",
     );
     l.both(
+        "what the router says of packets for it is no flow's before conntrack",
+        "*raw
+        -A OUTPUT -m conntrack --ctdir REPLY
+        COMMIT
+        *filter
+        -A OUTPUT -m conntrack --ctstate RELATED
+        COMMIT
+        > lan udp l10:4000 l1:5000 => lan error port
+        > lan udp l10:4000 w10:5000 ttl=1 => lan error time
+        > lan echo l10 l1 => lan echo reply
+        > lan proto l10 l1 p=99",
+    );
+    l.both(
         "the router's own can go untracked",
         "*raw
         -A OUTPUT -j CT --notrack

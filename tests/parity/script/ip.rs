@@ -45,11 +45,14 @@ impl Made {
             }
             (IpAddr::V6(src), IpAddr::V6(dst)) => {
                 let mut p = V6::new(src, dst, self.protocol, self.upper);
-                for ext in words.value("ext").unwrap_or_default().split(',').rev() {
+                let exts = words.value("ext").unwrap_or_default();
+                // It stands before the fragment header, in each fragment.
+                let hop_by_hop = exts.starts_with("hbh");
+                for ext in exts.split(',').rev() {
                     p = match ext {
-                        "" => p,
-                        // A router alert would have it looked at; padding is only there.
-                        "hbh" => p.extend(frame::HOP_BY_HOP, &[1, 4, 0, 0, 0, 0]),
+                        "" | "hbh" => p,
+                        // One fragment header is enough.
+                        "atomic" if cut.is_some() => p,
                         "dst" => p.extend(frame::DESTINATION, &[1, 4, 0, 0, 0, 0]),
                         // Type 4 with nothing left.
                         "rh" => p.extend(frame::ROUTING, &[4, 0, 0, 0, 0, 0]),
@@ -65,7 +68,10 @@ impl Made {
                     (None, Some((offset, more))) => vec![p.fragment(offset.into(), more, id)],
                     (None, None) => vec![p],
                 };
-                (frame::IPV6, all.iter().map(V6::bytes).collect())
+                // A router alert would have it looked at; padding is only there.
+                let alert =
+                    |p: V6| if hop_by_hop { p.extend(frame::HOP_BY_HOP, &[1, 4, 0, 0, 0, 0]) } else { p };
+                (frame::IPV6, all.into_iter().map(|p| alert(p).bytes()).collect())
             }
             (src, dst) => panic!("{src} to {dst}"),
         };

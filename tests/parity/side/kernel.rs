@@ -143,7 +143,12 @@ impl Side for Kernel {
 }
 
 /// Habits as they are by default, and no limits that would tell a second run from the first.
-const SETTINGS: [(&str, &str); 19] = [
+const SETTINGS: [(&str, &str); 23] = [
+    // Redirects depend on what was sent seconds ago; IPv6 has no switch for them, but sends none without an address.
+    ("net/ipv4/conf/all/send_redirects", "0"),
+    ("net/ipv4/conf/default/send_redirects", "0"),
+    ("net/ipv6/conf/all/addr_gen_mode", "1"),
+    ("net/ipv6/conf/default/addr_gen_mode", "1"),
     // A datagram that is never whole is not spoken of while another script plays.
     ("net/ipv4/ipfrag_time", "86400"),
     ("net/ipv4/ipfrag_high_thresh", "1000000000"),

@@ -75,12 +75,6 @@ pub(crate) fn neighbors() -> impl Iterator<Item = (Port, IpAddr, Mac)> {
 /// By port, what is the router's own chatter left out.
 fn sorted(mut came: Vec<Seen>) -> Vec<Seen> {
     came.retain(|(_, f)| !crate::twin::is_chatter(f));
-    // A redirect goes before the packet it is about, or after it.
-    let is_redirect = |f: &[u8]| match f.get(12..14) {
-        Some([8, 0]) => f.get(23) == Some(&1) && f.get(34) == Some(&5) && f.get(14) == Some(&0x45),
-        Some([0x86, 0xdd]) => f.get(20) == Some(&58) && f.get(54) == Some(&137),
-        _ => false,
-    };
-    came.sort_by_key(|(port, f)| (*port, is_redirect(f)));
+    came.sort_by_key(|(port, _)| *port);
     came
 }

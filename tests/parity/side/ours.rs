@@ -36,6 +36,7 @@ impl Ours {
         };
         let walk = Walk::with(
             RpFilter::Off,
+            false,
             u32::MAX,
             LiveConfig { reassembly, conntrack, ..LiveConfig::default() },
         );

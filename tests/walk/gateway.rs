@@ -2,12 +2,16 @@
 //! The ledger balances at any moment, the table keeps its bound, and what NAT is to hide stays hidden.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use crossbeam_channel::Receiver;
 use proptest::collection::vec;
 use proptest::prelude::*;
-use sekisho::base::{Column, LinkId};
-use sekisho::packet::{Csum, Gso, GsoKind, Offload};
+use sekisho::base::{Column, Hook, LinkId};
+use sekisho::packet::{Csum, Gso, GsoKind, Offload, Packet};
+use sekisho::path::{At, Function, Queued, Snapshot, Verdict};
 use sekisho::wire::{icmpv4, icmpv6, ipv4::Ipv4, ipv6::Ipv6, ipv6_ext, proto, tcp as wire_tcp};
 
 use crate::make::*;
@@ -100,6 +104,29 @@ enum Step {
     Pass(u64),
     Gone,
     Replace(bool),
+    /// A program gives back what it has waited on longest, with one of its words.
+    Reinject(u8),
+}
+
+/// The rules, and functions that queue some packets and steal others.
+fn snapshot(other: bool) -> Snapshot {
+    let snap = plan(other).snapshot();
+    let hooks = [(Hook::Forward, 10), (Hook::Postrouting, 200), (Hook::Input, 10), (Hook::Output, -10)];
+    let hooks = hooks.into_iter().fold(snap.hooks.clone(), |hooks, (hook, priority)| {
+        let seen = std::sync::atomic::AtomicU32::new(0);
+        let call = move |_: &At, p: &mut Packet| match seen.fetch_add(1, Relaxed) % 16 {
+            3 | 7 => Verdict::Queue(1),
+            // Nobody takes from this one.
+            9 => Verdict::Queue(2),
+            12 => {
+                drop(std::mem::take(p));
+                Verdict::Stolen
+            }
+            _ => Verdict::Accept,
+        };
+        hooks.with(Function { name: "some".into(), hook, priority, call: Arc::new(call) })
+    });
+    Snapshot { hooks, ..snap }
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -119,6 +146,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => prop_oneof![0u64..50, 500u64..3000, 10_000u64..200_000].prop_map(Step::Pass),
         1 => Just(Step::Gone),
         1 => any::<bool>().prop_map(Step::Replace),
+        3 => any::<u8>().prop_map(Step::Reinject),
     ]
 }
 
@@ -213,7 +241,7 @@ fn turned(l3: &[u8]) -> Option<Vec<u8>> {
     Some(p)
 }
 
-fn run(b: &mut Bench, step: &Step, left: &mut Vec<(LinkId, Vec<u8>)>) {
+fn run(b: &mut Bench, step: &Step, left: &mut Vec<(LinkId, Vec<u8>)>, queue: &Receiver<Queued>) {
     match step {
         Step::Sends { inside, what, port, flags, edits } => {
             let (mut l3, offload) = packet(*inside, *what, *port, *flags);
@@ -268,7 +296,21 @@ fn run(b: &mut Bench, step: &Step, left: &mut Vec<(LinkId, Vec<u8>)>) {
         Step::Gone => {
             b.router.link_gone(WAN);
         }
-        Step::Replace(other) => b.router.replace(plan(*other).snapshot()),
+        Step::Replace(other) => b.router.replace(snapshot(*other)),
+        Step::Reinject(word) => {
+            let Ok(queued) = queue.try_recv() else { return };
+            let verdict = match word % 8 {
+                0 => Verdict::Drop,
+                1 => Verdict::Stolen,
+                2 => Verdict::Queue(1),
+                3 => Verdict::Repeat,
+                // Thrown away.
+                4 => return drop(queued),
+                _ => Verdict::Accept,
+            };
+            b.worker.reinject(queued, verdict, b.now);
+            b.collect();
+        }
     }
     b.balanced();
     let live = b.router.live();
@@ -310,10 +352,15 @@ proptest! {
     #[test]
     fn any_traffic_leaves_a_gateway_whole(steps in vec(step(), 1..80)) {
         let mut b = plan(false).build().acquaint();
+        b.router.replace(snapshot(false));
+        let queue = b.router.queue(1, 4);
         let mut left = vec![];
         for step in &steps {
-            run(&mut b, step, &mut left);
+            run(&mut b, step, &mut left, &queue);
         }
+        // Thrown away, all of it; what time sets off now finds no queue.
+        while queue.try_recv().is_ok() {}
+        drop(queue);
         // All that waits comes to an end.
         b.pass(Duration::from_secs(200));
         b.balanced();

@@ -539,7 +539,7 @@ fn a_renamed_interface_is_let_go() {
         assert!(!n.tc_has_clsact(index).unwrap(), "the guard is taken down");
         n.set_name(index, "near").unwrap();
         n.set_up(index).unwrap();
-        until("it is taken up again", || port.check() == Status::Down);
+        until("it is taken up again", || port.check() == Status::NoCarrier);
         assert!(n.tc_has_clsact(index).unwrap());
     });
 }

@@ -430,13 +430,13 @@ fn the_stack_is_given_no_more_than_it_can_take() {
 }
 
 #[test]
-fn no_address_of_ours_fits() {
-    // To all, from somewhere there is no way to.
+fn an_answer_that_finds_no_way_back_ends_there() {
+    // Asked as one of all, by somebody there is no way to.
     let mut plan = Plan::default();
     plan.routes.clear();
     let mut b = plan.build();
     let (far, all): (Ipv6Addr, Ipv6Addr) = ("2001:db8::1".parse().unwrap(), "ff02::1".parse().unwrap());
     b.client_sends(&ping(far, all, b"x"));
     b.silent();
-    b.dropped(DropReason::NoSourceAddress);
+    b.dropped(DropReason::NoRoute);
 }

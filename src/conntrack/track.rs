@@ -62,7 +62,7 @@ impl Conntrack {
     ///
     /// # Errors
     ///
-    /// Where the kernel drops: the table is full, or the flow of a packet that came round is gone.
+    /// Where the kernel drops: the table is full. And if the flow of a packet that came round is gone, and was not held.
     pub fn track(
         &self,
         p: &mut Packet,

@@ -7,14 +7,13 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use crate::filter::matches::AddrMask;
 use crate::filter::{Claim, Program};
 
 /// The ports that DNAT and REDIRECT rules send elsewhere.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Claims {
-    /// By protocol and port: the addresses it holds for, or all.
-    single: HashMap<(u8, u16), Vec<Option<AddrMask>>>,
+    /// Of one port, by protocol and port.
+    single: HashMap<(u8, u16), Vec<Claim>>,
     /// Of more than one port.
     ranges: Vec<Claim>,
 }
@@ -24,7 +23,7 @@ impl Claims {
         let mut claims = Claims::default();
         for claim in programs.flat_map(Program::claimed) {
             if claim.ports.first == claim.ports.last {
-                claims.single.entry((claim.proto, claim.ports.first)).or_default().push(claim.dst);
+                claims.single.entry((claim.proto, claim.ports.first)).or_default().push(claim);
             } else {
                 claims.ranges.push(claim);
             }
@@ -32,13 +31,12 @@ impl Claims {
         claims
     }
 
-    /// Whether a rule sends what comes to this address and port elsewhere.
-    pub(super) fn hold(&self, proto: u8, addr: IpAddr, port: u16) -> bool {
-        let covers = |dst: &Option<AddrMask>| dst.as_ref().is_none_or(|d| d.covers(addr));
-        self.single.get(&(proto, port)).is_some_and(|list| list.iter().any(covers))
-            || self
-                .ranges
-                .iter()
-                .any(|c| c.proto == proto && (c.ports.first..=c.ports.last).contains(&port) && covers(&c.dst))
+    /// Whether a rule sends what comes to this address and port elsewhere than to `from`, who wants it.
+    pub(super) fn hold(&self, proto: u8, addr: IpAddr, port: u16, from: IpAddr) -> bool {
+        let elsewhere = |c: &Claim| c.to.is_none_or(|(first, last)| !(first..=last).contains(&from));
+        let holds = |c: &&Claim| c.dst.as_ref().is_none_or(|d| d.covers(addr)) && elsewhere(c);
+        let within = |c: &&Claim| c.proto == proto && (c.ports.first..=c.ports.last).contains(&port);
+        self.single.get(&(proto, port)).is_some_and(|list| list.iter().any(|c| holds(&c)))
+            || self.ranges.iter().filter(within).any(|c| holds(&c))
     }
 }

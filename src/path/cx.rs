@@ -266,10 +266,11 @@ impl Cx<'_> {
             c.rx_bytes.add(len);
         }
         packet.meta.ingress = LinkId::LO;
-        // Its flow may have ended on the way out.
+        // It comes in again with the flow it has left with: a reset ends its flow as it leaves.
         let ct = packet.meta.ct;
-        let flow = self.me.flow.filter(|f| ct.is_tracked() && f.id == ct.flow).map(Box::new);
-        self.me.line.push_back(Work::Inward(packet, flow));
+        let flow = self.me.flow.filter(|f| ct.is_tracked() && f.id == ct.flow);
+        let flow = flow.filter(|f| f.id.is_none_or(|id| self.live.conntrack.get(id).is_none()));
+        self.me.line.push_back(Work::Inward(packet, flow.map(Box::new)));
     }
 
     /// Counts a packet made out of another: a further fragment or segment.

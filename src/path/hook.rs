@@ -189,6 +189,11 @@ impl Hooks {
         }
     }
 
+    /// Whether flows of this family are translated.
+    pub fn translates(&self, family: Family) -> bool {
+        self.tracks(family) && self.rules(family).is_some_and(|p| p.has(TableName::Nat, Hook::Postrouting))
+    }
+
     /// A family's rules.
     pub fn rules(&self, family: Family) -> Option<&Arc<Program>> {
         self.programs[family as usize].as_ref()
@@ -309,7 +314,10 @@ fn stages(cx: &mut Cx<'_>, at: &At, p: &mut Packet, from: usize) -> Result<(), S
 fn function(cx: &mut Cx<'_>, at: &At, f: &Function, p: &mut Packet, place: queue::Place) -> Result<(), Stop> {
     let column: Column = p.meta.column;
     for _ in 0..MAX_REPEATS {
-        match (f.call)(at, p) {
+        let verdict = (f.call)(at, p);
+        // Even of a packet that it has put in place of another: the ledger knows this one.
+        p.meta.column = column;
+        match verdict {
             Verdict::Accept => return Ok(()),
             Verdict::Drop => {
                 cx.note(p, || format!("hook {}: drop", f.name));

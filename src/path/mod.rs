@@ -53,7 +53,7 @@ use std::net::IpAddr;
 
 use crate::base::{Column, DropReason, Event, Hook, LinkId, Mac};
 use crate::conntrack::Current;
-use crate::packet::{Net, Packet};
+use crate::packet::{Ct, Net, Packet};
 
 pub use cx::{Cx, Listeners, Live, LiveConfig, Local, Snapshot};
 pub use egress::Handed;
@@ -73,6 +73,8 @@ const CHAIN: usize = 256;
 pub fn receive(cx: &mut Cx<'_>, link: LinkId, mut packet: Packet) {
     packet.meta.ingress = link;
     packet.meta.column = Column::Received;
+    // One that a function stole and gives in again was of a flow.
+    packet.meta.ct = Ct::default();
     cx.me.counters.event(Column::Received, Event::Entered);
     if let Some(c) = cx.me.counters.link(link) {
         c.rx_packets.add(1);
@@ -139,7 +141,7 @@ pub(crate) enum Bound {
 pub(crate) enum Work {
     /// With the flow it is about, which may stand in no table yet or any more.
     Outward(Packet, Bound, Option<Box<Current>>),
-    /// With its flow.
+    /// With its flow, if that one stands in no table any more or yet.
     Inward(Packet, Option<Box<Current>>),
 }
 

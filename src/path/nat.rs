@@ -141,7 +141,7 @@ impl nat::Taken for Taken<'_> {
             return false;
         }
         ours(addr) && self.snap.listeners.hold(original.proto, port)
-            || self.snap.hooks.claims().hold(original.proto, addr, port)
+            || self.snap.hooks.claims().hold(original.proto, addr, port, original.src())
     }
 
     fn clear(&self, reply: &Tuple, new: &Flow) -> bool {

@@ -20,6 +20,8 @@ pub fn poll_timeout(live: &Live) -> Instant {
 
 /// Does what is due: probes, failures, half-done datagrams.
 pub fn timeout(cx: &mut Cx<'_>) {
+    // Nobody walks: what is told about packets that waited is about none that walked last.
+    cx.me.flow = None;
     let mut actions = std::mem::take(&mut cx.me.actions);
     cx.live.neighbors.timeout(cx.now, &mut actions);
     resolve::apply(cx, actions);
@@ -51,6 +53,7 @@ pub fn link_changed(cx: &mut Cx<'_>, link: LinkId, up: bool) -> bool {
     if !cx.live.states.set(link, up) {
         return false;
     }
+    cx.me.flow = None;
     let mut actions = std::mem::take(&mut cx.me.actions);
     if !up {
         cx.live.neighbors.flush_link(link, cx.now, &mut actions);
@@ -88,6 +91,7 @@ impl Cx<'_> {
     /// them meanwhile. `true` if there was more, and it stands in the outboxes now.
     pub fn drain_neighbors(&mut self) -> bool {
         let mut more = false;
+        self.me.flow = None;
         for (link, ip) in std::mem::take(&mut self.me.draining) {
             let mut actions = std::mem::take(&mut self.me.actions);
             more |= self.live.neighbors.drained(link, ip, self.now, &mut actions);

@@ -21,7 +21,8 @@ use arc_swap::ArcSwap;
 use crate::base::counters::{Tally, Totals};
 use crate::base::{Column, Counters, DropReason, Event, Instant, LinkId, Mac};
 use crate::conntrack::Flow;
-use crate::packet::{Caps, Direction, Packet, Pool};
+use crate::filter::Family;
+use crate::packet::{Caps, Direction, Packet, Pool, Status};
 use crate::path::{self, Cx, Handed, Live, LiveConfig, Local, Queued, Snapshot, Verdict};
 
 /// One router: its configuration and its tables, shared by its workers. Cloning gives another handle.
@@ -74,7 +75,8 @@ impl Router {
 
     /// Swaps the configuration: batches that begin after this see all of it. The links must be
     /// those the router was made with; their number does not change while it lives. Flows that MASQUERADE gave an
-    /// address which is gone are forgotten.
+    /// address which is gone are forgotten; so are all that are translated, where there is no table nat any more that would
+    /// go on with it (as when the kernel's module goes).
     pub fn replace(&self, snapshot: Snapshot) {
         debug_assert_eq!(snapshot.links.len(), self.snapshot().links.len());
         let old = self.shared.snapshot.swap(Arc::new(snapshot));
@@ -89,6 +91,13 @@ impl Router {
             let outer = |f: &Flow| f.masquerade.map(|link| (link, f.tuple(Direction::Reply).dst()));
             let lost = |f: &Flow| outer(f).is_some_and(|o| gone.contains(&o));
             self.shared.live.conntrack.remove_where(Instant::ZERO, &lost);
+        }
+        for family in [Family::V4, Family::V6] {
+            if old.hooks.translates(family) && !new.hooks.translates(family) {
+                let here = |f: &Flow| f.tuple(Direction::Original).v6 == (family == Family::V6);
+                let translated = |f: &Flow| f.status.has(Status::SRC_NAT) || f.status.has(Status::DST_NAT);
+                self.shared.live.conntrack.remove_where(Instant::ZERO, &|f| here(f) && translated(f));
+            }
         }
     }
 

@@ -79,11 +79,16 @@ pub(crate) fn any(r: &mut Random) -> Message {
     }
 }
 
+/// One of a side's two hosts, the first as a rule.
+fn some(r: &mut Random) -> u8 {
+    u8::from(r.percent(20))
+}
+
 /// A packet that is no error; now and then with something wrong.
 fn plain(r: &mut Random, v6: bool) -> Message {
     let side = r.below(2) as usize;
-    let src = host(side, r.below(2) as u8, v6);
-    let dst = host(1 - side, r.below(2) as u8, v6);
+    let src = host(side, some(r), v6);
+    let dst = host(1 - side, some(r), v6);
     let mut m = Message { side, src, dst, proto: 0, l4: Vec::new() };
     match r.below(100) {
         0..30 => udp(r, &mut m),
@@ -110,7 +115,7 @@ fn udp(r: &mut Random, m: &mut Message) {
     m.proto = proto::UDP;
     let payload = r.below(8) as usize;
     m.l4 = ports(r, m.side).to_vec();
-    let lie = if r.percent(15) { r.pick(&[-9i16, -1, 1, 300]) } else { 0 };
+    let lie = if r.percent(8) { r.pick(&[-9i16, -1, 1, 300]) } else { 0 };
     m.l4.extend((8 + payload as i16 + lie).to_be_bytes());
     m.l4.extend([0; 2]);
     m.l4.resize(8 + payload, 0x55);
@@ -137,8 +142,9 @@ fn icmp(r: &mut Random, m: &mut Message) {
     let (asks, answers): (&[u8], &[u8]) =
         if v6 { (&[128, 139], &[129, 140]) } else { (&[8, 13, 15, 17], &[0, 14, 16, 18]) };
     let kind = match r.below(100) {
-        0..45 => r.pick(asks),
-        45..85 => r.pick(answers),
+        0..40 => r.pick(asks),
+        40..75 => r.pick(answers),
+        75..85 if v6 => r.pick(&[130, 131, 132, 143]),
         // Errors without a quote among them; those of IPv6 that only neighbors may send are not forwarded.
         _ if v6 => r.pick(&[0, 5, 100, 127, 130, 131, 132, 138, 141, 142, 143, 144, 200, 255]),
         _ => r.pick(&[1, 2, 6, 7, 9, 10, 19, 40, 255]),
@@ -197,18 +203,18 @@ fn error(r: &mut Random, v6: bool) -> Message {
         65..70 if v6 => {
             let next = quoted[6];
             quoted[6] = proto::DEST_OPTIONS;
-            quoted.splice(40..40, [next, r.pick(&[0, 0, 60]), 1, 4, 0, 0, 0, 0]);
+            quoted.splice(40..40, [next, 0, 1, 4, 0, 0, 0, 0]);
         }
         _ => {}
     }
     // To the sender of what it quotes, but for now and then; from the far side in any case.
     let side = 1 - about.side;
-    let dst = if r.percent(90) { about.src } else { host(about.side, r.below(2) as u8, v6) };
+    let dst = if r.percent(90) { about.src } else { host(about.side, some(r), v6) };
     let kind = if v6 { r.pick(&[1, 2, 3, 4, 100]) } else { r.pick(&[3, 4, 5, 11, 12]) };
     let mut l4 = vec![kind, r.below(3) as u8, 0, 0, 0, 0, 0, 0];
     l4.extend(&quoted);
     let proto = if v6 { proto::ICMPV6 } else { proto::ICMP };
-    let mut m = Message { side, src: host(side, r.below(2) as u8, v6), dst, proto, l4 };
+    let mut m = Message { side, src: host(side, some(r), v6), dst, proto, l4 };
     m.fill(2);
     if r.percent(5) {
         m.l4[4] ^= 1;

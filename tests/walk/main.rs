@@ -6,8 +6,11 @@
 
 mod basics;
 mod check;
+mod defrag;
 mod errors;
+mod flows;
 mod forwarding;
+mod gateway;
 mod hooks;
 mod hostile;
 mod ingress;

@@ -178,6 +178,9 @@ fn ports_that_somebody_waits_on_are_never_given_away() {
     }
     b.client_sends(&udp(CLIENT, FAR, (8081, 53), b"x"));
     assert_eq!(seen(&b.one(WAN)).2, Some((8081, 53)));
+    // Whom the rule leads to may speak from the port: the answers reach it either way.
+    b.client_sends(&udp([10, 1, 0, 9], FAR, (8080, 5353), b"x"));
+    assert_eq!(seen(&b.one(WAN)).2, Some((8080, 5353)));
 }
 
 #[test]

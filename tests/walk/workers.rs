@@ -250,3 +250,71 @@ fn what_the_ports_leave_is_in_the_ledger() {
     assert_eq!((wan.tx_packets - before, wan.tx_dropped), (1_000, 904 + 1_000 + 2_096));
     b.balanced();
 }
+
+/// Threads that begin, answer and end the same translated flows at the same time. What is INVALID is not translated, in
+/// Linux neither, so that a rule has to drop it.
+#[test]
+fn nothing_leaves_untranslated_when_workers_begin_the_same_flows() {
+    let nat = "*nat\n:PREROUTING ACCEPT\n:INPUT ACCEPT\n:OUTPUT ACCEPT\n:POSTROUTING ACCEPT
+-A POSTROUTING -o wan -p udp -j MASQUERADE --to-ports 40000-40019\n-A POSTROUTING -o wan -j MASQUERADE\nCOMMIT
+*filter\n:INPUT ACCEPT\n:FORWARD ACCEPT\n:OUTPUT ACCEPT
+-A FORWARD -m conntrack --ctstate INVALID -j DROP\nCOMMIT\n";
+    let mut plan = Plan::default().rules(nat, "");
+    plan.config.conntrack.max = 64;
+    let b = plan.build().acquaint();
+    let start = b.now;
+    let (router, gate) = (&b.router, &std::sync::Barrier::new(2));
+    std::thread::scope(|s| {
+        for thread in 0..2u16 {
+            let mut w = another(&b);
+            s.spawn(move || {
+                let mut now = start;
+                for n in 0..1_500u16 {
+                    now += Duration::from_millis(20);
+                    gate.wait();
+                    // The same few flows from both, and some that fight for the last ports.
+                    for port in [n / 8 % 30, n / 8 % 30 + u16::from(thread == 1) * 7] {
+                        for l3 in [
+                            udp(CLIENT, SERVER, (1024 + port, 53), b"x"),
+                            tcp(CLIENT, SERVER, (1024 + port, 80), [2, 16, 4, 17][usize::from(n % 4)], b""),
+                        ] {
+                            w.handle_frame(LAN, Packet::from_slice(&frame(LAN_MAC, CLIENT_MAC, &l3)), now);
+                        }
+                    }
+                    while let Some((link, p)) = w.poll_transmit() {
+                        if p.meta.net != Net::Ipv4 {
+                            continue;
+                        }
+                        let l3 = p.l3();
+                        assert!(right(l3));
+                        let (src, dst) = (&l3[12..16], &l3[16..20]);
+                        assert!(link != WAN || src == WAN_ADDR.octets(), "leaves from inside");
+                        assert!(link != LAN || dst == CLIENT.octets(), "comes to nobody inside");
+                        if link == WAN && l3[9] == 17 {
+                            let port = u16::from_be_bytes([l3[20], l3[21]]);
+                            assert!((40_000..40_020).contains(&port));
+                            let answer = udp(SERVER, WAN_ADDR, (53, port), b"y");
+                            w.handle_frame(
+                                WAN,
+                                Packet::from_slice(&frame(WAN_MAC, SERVER_MAC, &answer)),
+                                now,
+                            );
+                        }
+                    }
+                    assert!(router.live().conntrack.len() <= 64);
+                    match n % 100 {
+                        50 => drop(router.link_gone(WAN)),
+                        75 if thread == 0 => now += Duration::from_secs(31),
+                        _ => {}
+                    }
+                    w.handle_timeout(now);
+                }
+                // What came last.
+                while w.poll_transmit().is_some() || w.settle(now) {}
+                let n = w.drain_host().count();
+                (0..n).for_each(|_| w.host_took(Column::Received));
+            });
+        }
+    });
+    b.balanced();
+}

@@ -222,6 +222,30 @@ fn a_blind_reset_closes_nothing() {
 }
 
 #[test]
+fn blind_resets_leave_the_connection_usable() {
+    for window in [10_000, 500] {
+        let mut f = Flow::open();
+        let say = |s: Segment| Segment { window, ..s };
+        f.accept(Original, say(data(1001, 5001, 100)));
+        f.accept(Reply, say(data(5001, 1101, 400)));
+        f.accept(Original, say(seg(A, 1101, 5401)));
+        // All over the sequence numbers, often enough to meet the window and what lies just behind it.
+        for i in 0..200_000u32 {
+            let seq = i.wrapping_mul(21_475).wrapping_add(i % 89);
+            if seq != 5401 {
+                f.step(Reply, say(seg(R, seq, 0)));
+            }
+        }
+        assert_eq!(f.state.name(), "ESTABLISHED");
+        f.accept(Original, say(data(1101, 5401, 100)));
+        f.accept(Reply, say(data(5401, 1201, 400)));
+        f.accept(Original, say(seg(A, 1201, 5801)));
+        f.accept(Reply, say(seg(R, 5801, 0)));
+        assert_eq!(f.state.name(), "CLOSE", "one that is exact is believed");
+    }
+}
+
+#[test]
 fn a_reset_behind_its_data_is_exact() {
     let mut f = Flow::open();
     f.accept(Reply, data(5001, 1001, 19));

@@ -82,9 +82,13 @@ impl State {
             let beyond = end.wrapping_sub(sender.max_end).wrapping_add(1);
             let heard = receiver.max_window != 0;
             if heard && data_fresh && ack_seen && ack_fresh && beyond <= receiver.max_window {
-                // More than was allowed. If it gets through, the other side will acknowledge it.
-                sender.end = end;
-                sender.flags |= flag::UNACKNOWLEDGED;
+                // More than was allowed. If it gets through, the other side will acknowledge it. Not so a RST, which
+                // has nothing behind it: Linux believes that one too, and whoever sends enough of them blindly makes
+                // it take everything true for too old.
+                if !seg.has(RST) {
+                    sender.end = end;
+                    sender.flags |= flag::UNACKNOWLEDGED;
+                }
                 return unless_liberal(Judgement::Ignore);
             }
             return unless_liberal(Judgement::Out);

@@ -191,6 +191,9 @@ fn seen_before_it_keeps_its_flow() {
     assert_eq!(rig.ct.track(&mut p, Hook::Prerouting, rig.now, &mut current), Ok(Tracked::Passed));
     assert_eq!(current.unwrap().flow.mark, 5);
     rig.ct.remove_where(rig.now, &|_| true);
+    // Gone from the table, but in hand: as if it were there.
+    assert_eq!(rig.ct.track(&mut p, Hook::Prerouting, rig.now, &mut current), Ok(Tracked::Passed));
+    assert_eq!(current.unwrap().flow.mark, 5);
     assert_eq!(rig.ct.track(&mut p, Hook::Prerouting, rig.now, &mut None), Err(DropReason::ConntrackGone));
     for state in [CtState::Untracked, CtState::Invalid] {
         let mut p = packet_of(&t);

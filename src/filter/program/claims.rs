@@ -1,6 +1,7 @@
 //! The ports that DNAT rules wait at, so that NAT gives them to nobody else (CVE-2021-3773).
 
 use std::collections::HashSet;
+use std::net::IpAddr;
 
 use crate::filter::matches::{AddrMask, Match, Ports, Which};
 use crate::filter::rule::{Rule, Ruleset, Table, TableName};
@@ -17,6 +18,8 @@ pub struct Claim {
     pub dst: Option<AddrMask>,
     /// The ports.
     pub ports: Ports,
+    /// Where they lead to, if it is somewhere else than this router.
+    pub to: Option<(IpAddr, IpAddr)>,
 }
 
 /// Claims looked for at most: a ruleset of more has them all alike.
@@ -46,10 +49,10 @@ pub(super) fn claims(rules: &Ruleset) -> Vec<Claim> {
             let way = way.narrowed(rule);
             match &rule.target {
                 Target::Jump(to) | Target::Goto(to) => line.push((to, way)),
-                Target::Dnat(NatRange { .. }) | Target::Redirect(_) => {
+                Target::Dnat(NatRange { addr: to, .. }) | Target::Redirect(NatRange { addr: to, .. }) => {
                     let Some(proto) = way.proto else { continue };
                     for ports in way.ports {
-                        let claim = Claim { proto, dst: way.dst, ports };
+                        let claim = Claim { proto, dst: way.dst, ports, to: *to };
                         if known.len() < MOST && known.insert(claim) {
                             claims.push(claim);
                         }

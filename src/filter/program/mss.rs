@@ -137,6 +137,7 @@ fn make_room(p: &mut Packet) {
     let mut larger = Pool::new(0).sized(p.len() + LEN);
     larger.append(p.data());
     larger.meta = p.meta;
+    larger.cut = p.cut.take();
     *p = larger;
 }
 

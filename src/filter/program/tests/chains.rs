@@ -251,17 +251,19 @@ fn ports_that_dnat_waits_at() {
          -A POSTROUTING -p tcp -m tcp --dport 11 -j MASQUERADE\nCOMMIT\n",
     );
     let mut claims = p.claimed();
-    claims.sort_by_key(|c| c.ports.first);
-    let claim = |proto, dst: Option<&str>, first, last| Claim {
+    claims.sort_by_key(|c| (c.ports.first, c.to));
+    let claim = |proto, dst: Option<&str>, (first, last), to: Option<&str>| Claim {
         proto,
         dst: dst.map(net),
         ports: Ports { first, last },
+        to: to.map(|to| (ip(to), ip(to))),
     };
     let want = [
-        claim(proto::UDP, None, 53, 53),
-        claim(proto::TCP, Some("192.0.2.1/32"), 80, 80),
-        claim(proto::TCP, Some("10.96.0.1/32"), 443, 443),
-        claim(proto::UDP, None, 1000, 1009),
+        claim(proto::UDP, None, (53, 53), None),
+        claim(proto::TCP, Some("192.0.2.1/32"), (80, 80), Some("10.0.0.1")),
+        claim(proto::TCP, Some("10.96.0.1/32"), (443, 443), Some("10.1.0.1")),
+        claim(proto::TCP, Some("10.96.0.1/32"), (443, 443), Some("10.1.0.2")),
+        claim(proto::UDP, None, (1000, 1009), None),
     ];
     assert_eq!(claims, want);
     assert!(program("*filter\nCOMMIT\n").claimed().is_empty());

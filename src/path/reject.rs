@@ -93,7 +93,8 @@ fn reset(cx: &mut Cx<'_>, p: &Packet) {
         made.set_flags(tcp::RST);
     } else {
         let in_seq = u32::from(old.flags() & tcp::SYN != 0) + u32::from(old.flags() & tcp::FIN != 0);
-        let payload = p.l4().len().saturating_sub(old.header_len()) as u32;
+        // A header that claims to be longer than the segment takes away from it, as in the kernel.
+        let payload = (p.l4().len() as u32).wrapping_sub(old.header_len() as u32);
         made.set_ack(old.seq().wrapping_add(in_seq).wrapping_add(payload));
         made.set_flags(tcp::RST | tcp::ACK);
     }

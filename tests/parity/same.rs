@@ -71,7 +71,7 @@ impl Names {
         if !known.idents.contains(&ident) {
             let right = checksum(&f[at..upper]) == 0;
             put(f, at + 4, 0xffff, sums);
-            let reset = protocol == frame::TCP && f.get(upper + 13).is_some_and(|b| b & frame::RST != 0);
+            let reset = protocol == frame::TCP && f.get(upper + 13).is_none_or(|b| b & frame::RST != 0);
             if reset {
                 // docs/limits.md: the local stack's have neither DF nor a TOS.
                 let first = u16::from(f[at]) << 8;

@@ -138,7 +138,8 @@ impl<T: Taken> Search<'_, T> {
     /// The tuple with its own port, or another that is free; or as it was tried last.
     fn with_free_port(&self, chosen: Tuple, random: &mut impl FnMut() -> u64) -> Result<Tuple, Tuple> {
         let keeps = match self.range.port {
-            _ if self.at_random() => false,
+            // What has no port has nothing to draw.
+            _ if self.at_random() => self.upper == Upper::None,
             None => true,
             // What has a place of its own in the range gets that.
             Some(_) => self.range.base.is_none() && self.port_fits(self.port(&chosen)),

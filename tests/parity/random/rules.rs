@@ -165,7 +165,7 @@ fn protocol(family: Family) -> BoxedStrategy<String> {
                 "-p udp -m udp ! --dport 5000",
                 "-p udp -m udp --sport 4000:4001",
                 "-p udp -m udp --dport 53 --sport 4000",
-                "-p udp -m udp --dport :1023",
+                "-p udp -m udp --dport :99",
             ]),
         ),
         (3, icmp),

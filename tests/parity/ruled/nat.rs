@@ -131,6 +131,19 @@ fn ports(l: &mut List) {
 
 /// Ports that somebody has already.
 fn clashes(l: &mut List) {
+    for how in ["--random", "--random-fully"] {
+        l.both(
+            &format!("masquerade {how} of what has no ports"),
+            &format!(
+                "*nat
+                -A POSTROUTING -o wan -j MASQUERADE {how}
+                COMMIT
+                > lan gre l10 w10 => wan proto 47
+                > ans => lan proto 47
+                > lan proto l10 w10 p=99 => wan proto 99"
+            ),
+        );
+    }
     for (class, port) in [("below 512", 500), ("below 1024", 700), ("above", 4000), ("zero", 0)] {
         l.both(
             &format!("masquerade, second client with the same port {class}"),

@@ -59,6 +59,7 @@ pub(super) fn cases(l: &mut List) {
         > lan tcp l10:4000 w10:80 RA ack=9 =>
         > lan tcp l10:4000 w10:80 => lan tcp RA
         > lan tcp l10:4000 w10:80 S sum=bad =>
+        > lan tcp l10:4000 w10:80 S doff=15 => lan tcp RA
         > lan tcp l10:4000 l1:80 S => lan tcp RA
         > lan tcp l10:4000 l1:80 A ack=4 => lan tcp R
         > lan tcp l10:4000 w10:80 S ttl=2 => lan tcp RA

@@ -178,6 +178,14 @@ fn ports_that_somebody_waits_on_are_never_given_away() {
     }
     b.client_sends(&udp(CLIENT, FAR, (8081, 53), b"x"));
     assert_eq!(seen(&b.one(WAN)).2, Some((8081, 53)));
+    // A rule may claim the whole class of a port; then it is another class, and not no flow at all.
+    let mut b = nat("-A PREROUTING -p udp -m udp --dport :1023 -j DNAT --to-destination 10.2.0.11
+-A POSTROUTING -o wan -j MASQUERADE");
+    b.client_sends(&udp(CLIENT, FAR, (600, 5353), b"x"));
+    assert!(seen(&b.one(WAN)).2.unwrap().0 >= 1024);
+    let mut b =
+        nat("-A PREROUTING -d 10.2.0.1/32 -p udp -m udp --dport 8080 -j DNAT --to-destination 10.1.0.9:80
+-A POSTROUTING -o wan -j MASQUERADE");
     // Whom the rule leads to may speak from the port: the answers reach it either way.
     b.client_sends(&udp([10, 1, 0, 9], FAR, (8080, 5353), b"x"));
     assert_eq!(seen(&b.one(WAN)).2, Some((8080, 5353)));

@@ -191,7 +191,9 @@ impl<T: Taken> Search<'_, T> {
             // A server is not asked on another port than it was.
             None if self.manip == Manip::Dst => return None,
             // Ports that say something about who uses them (rcp, rlogin: 512 to 1023) are exchanged for their like.
+            // Where a rule claims the port, it may claim them all.
             None => match self.port(chosen) {
+                0..1024 if self.is_reserved(chosen) => (1024, u16::MAX),
                 0..512 => (1, 511),
                 512..1024 => (600, 1023),
                 1024.. => (1024, u16::MAX),

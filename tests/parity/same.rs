@@ -93,7 +93,7 @@ impl Names {
     }
 
     fn ipv6(&mut self, f: &mut [u8], at: usize, known: &Known, sums: &[usize]) {
-        if f.len() < at + 40 {
+        if f.len() < at + 4 {
             return;
         }
         let label = u32::from_be_bytes([0, f[at + 1] & 15, f[at + 2], f[at + 3]]);
@@ -101,6 +101,9 @@ impl Names {
             let first = u16::from_be_bytes([f[at], f[at + 1] & 0xf0]);
             put(f, at, first, sums);
             put(f, at + 2, 0, sums);
+        }
+        if f.len() < at + 40 {
+            return;
         }
         let (mut next, mut upper) = (f[at + 6], at + 40);
         while [frame::HOP_BY_HOP, frame::ROUTING, frame::DESTINATION, frame::FRAGMENT].contains(&next) {
@@ -173,7 +176,10 @@ impl Names {
             _ => {}
         }
         // Of an error that is quoted in part nobody can tell whether its sum is right.
-        let quoted = matches!(protocol, frame::ICMP | frame::ICMPV6) && fields.is_empty() && !sums.is_empty();
+        // Nor of a reset that is refused itself: the kernel quotes it before it is finished.
+        let reset = protocol == frame::TCP && f.get(at + 13).is_some_and(|b| b & frame::RST != 0);
+        let error = matches!(protocol, frame::ICMP | frame::ICMPV6) && fields.is_empty();
+        let quoted = (error || reset) && own.is_some() && !sums.is_empty();
         if let Some((own, around)) = all.split_last().filter(|_| quoted) {
             put(f, *own, 0x3f3f, around);
         }

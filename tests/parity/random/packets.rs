@@ -217,7 +217,7 @@ fn error(family: Family) -> BoxedStrategy<String> {
     let at = prop_oneof![2 => Just(String::new()), 1 => (0u8..40).prop_map(|n| format!("@{n}"))];
     let kinds = match family {
         Family::V4 => {
-            words(&["3/3", "3/3", "3/1", "3/4 mtu=1000", "11/0", "11/1", "12/0", "5/1", "4/0", "3/13"])
+            words(&["3/3", "3/3", "3/1", "3/4 mtu=1500", "11/0", "11/1", "12/0", "5/1", "4/0", "3/13"])
         }
         Family::V6 => {
             words(&["1/4", "1/4", "1/0", "2/0 mtu=1500", "3/0", "3/1", "4/1", "1/1", "100/0", "127/0"])
@@ -226,7 +226,7 @@ fn error(family: Family) -> BoxedStrategy<String> {
     let more = (
         rarely(25, &["quote=28", "quote=48", "quote=20", "quote=36", "quote=88"]),
         rarely(25, &["by=w99", "by=w11", "by=x9", "by=l99"]),
-        rarely(8, &["flip=9", "flip=13"]),
+        rarely(8, &["flip=13", "flip=14"]),
         rarely(8, &["sum=bad", "ttl=1", "at=lan", "at=wan"]),
     )
         .prop_map(|(a, b, c, d)| [a, b, c, d].join(" "));

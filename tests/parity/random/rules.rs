@@ -361,10 +361,11 @@ fn target(table: &'static str, hook: &'static str, depth: usize, family: Family)
                     "-j HL --hl-dec 1",
                 ]),
             }
-            // docs/limits.md: what Linux makes of these in IPv6.
+            // docs/limits.md: what Linux makes of these in IPv6, and the TOS of resets.
             own.retain(|t| {
-                let header = ["HL", "TOS", "DSCP"].iter().any(|n| t.starts_with(&format!("-j {n} ")));
-                v4 || !(t.contains("TCPMSS") || header && matches!(hook, "PREROUTING" | "INPUT"))
+                let early = matches!(hook, "PREROUTING" | "INPUT");
+                let tos = t.starts_with("-j TOS") || t.starts_with("-j DSCP");
+                !(early && tos || !v4 && (t.contains("TCPMSS") || early && t.starts_with("-j HL")))
             });
             one_of(&own)
         }

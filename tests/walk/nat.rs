@@ -280,3 +280,13 @@ fn a_flow_is_forgotten_after_its_time() {
     b.server_sends(&udp(FAR, WAN_ADDR, (53, 1000), b"late"));
     assert!(b.sent(LAN).is_empty());
 }
+
+#[test]
+fn netmap_knows_one_address_only_whatever_the_source_has_elsewhere() {
+    let mut b = nat("-A POSTROUTING -d 10.2.0.2/32 -j SNAT --to-source 203.0.113.77
+-A POSTROUTING -j NETMAP --to 203.0.113.0/24");
+    b.client_sends(&udp(CLIENT, SERVER, (1000, 1), b"x"));
+    assert_eq!(seen(&b.one(WAN)).0, IpAddr::from([203, 0, 113, 77]));
+    b.client_sends(&udp(CLIENT, FAR, (1000, 2), b"x"));
+    assert_eq!(seen(&b.one(WAN)).0, IpAddr::from([203, 0, 113, 2]));
+}

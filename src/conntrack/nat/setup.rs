@@ -40,7 +40,15 @@ pub fn setup(
     if flow.status.has(Status::CONFIRMED) || is_done(flow.status, manip) {
         return Ok(false);
     }
-    let reply = Search { flow, range, manip, upper: Upper::of(flow), taken }.run(random)?;
+    let mut range = *range;
+    if range.netmap {
+        // Of all the network only the one address is meant: no other will do, even if this source has it already.
+        let was = &flow.tuples[1];
+        let addr = pool::address(&range, was.v6, manip, &was.dst, &was.src).ok_or(DropReason::NatFailed)?;
+        let addr = unpack(addr, was.v6);
+        range = NatRange { addr: Some((addr, addr)), netmap: false, ..range };
+    }
+    let reply = Search { flow, range: &range, manip, upper: Upper::of(flow), taken }.run(random)?;
     let changed = reply != flow.tuples[1];
     let (is, done) = match manip {
         Manip::Src => (Status::SRC_NAT, Status::SRC_NAT_DONE),

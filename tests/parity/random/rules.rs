@@ -272,7 +272,7 @@ fn module(hook: &str, family: Family) -> BoxedStrategy<String> {
         "-m multiport --dports 80,443",
         "-m multiport ! --dports 80,5000:5001",
         "-m multiport --sports 4000,500",
-        "-m multiport --ports 53,4001",
+        "-m multiport --ports 53,8080",
         "-m iprange --src-range $l10-$l11",
         "-m iprange ! --dst-range $w10-$w20",
         "-m iprange --src-range $l1-$l20 ! --dst-range $d1-$d9",

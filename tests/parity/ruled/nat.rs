@@ -131,6 +131,16 @@ fn ports(l: &mut List) {
 
 /// Ports that somebody has already.
 fn clashes(l: &mut List) {
+    l.both(
+        "netmap of a source that went elsewhere before",
+        "*nat
+        -A POSTROUTING -o wan -j SNAT --to-source $d50
+        -A POSTROUTING -o dmz -j NETMAP --to $d0/24
+        COMMIT
+        > lan udp l10:4000 w10:5000 => wan udp
+        > lan udp l10:4000 d10:5000 => dmz udp
+        > ans => lan udp",
+    );
     for how in ["--random", "--random-fully"] {
         l.both(
             &format!("masquerade {how} of what has no ports"),

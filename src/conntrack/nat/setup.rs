@@ -139,14 +139,7 @@ impl<T: Taken> Search<'_, T> {
     fn as_before(&self, was: &Tuple) -> Option<Tuple> {
         // An identifier may have been exchanged already, with the destination.
         let source = Tuple { src: was.dst, src_port: self.port(was), ..self.flow.tuples[0] };
-        // NETMAP leaves no choice: its range is the one address that the source's own becomes.
-        let only = match self.range.netmap {
-            true => pool::address(self.range, was.v6, self.manip, &was.dst, &was.src),
-            false => None,
-        };
-        let suits =
-            &mut |addr: &Address, port| self.fits(addr, port) && only.is_none_or(|only| only == *addr);
-        let (addr, port) = self.taken.source_mapping(&source, suits)?;
+        let (addr, port) = self.taken.source_mapping(&source, &mut |addr, port| self.fits(addr, port))?;
         Some(self.with_port(Tuple { dst: addr, ..*was }, port))
     }
 

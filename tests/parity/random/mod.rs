@@ -68,14 +68,20 @@ fn run(sides: [&mut dyn Side; 2], otherwise: Duration) -> Tally {
     let number =
         |name: &str, radix| std::env::var(name).ok().map(|v| u64::from_str_radix(&v, radix).expect(name));
     let only = number("SEKISHO_PARITY_SEED", 16);
-    let time = number("SEKISHO_PARITY_SECONDS", 10).map_or(otherwise, Duration::from_secs);
+    let asked = number("SEKISHO_PARITY_SECONDS", 10).map(Duration::from_secs);
+    let time = asked.unwrap_or(otherwise);
+    let most = if asked.is_some() { u64::MAX } else { MOST_SEQUENCES };
     // Always the same ones in the same order, unless it is said from where to go on.
     let first = number("SEKISHO_PARITY_FROM", 10).unwrap_or(0);
     let strategy = sequences();
     let (mut tally, start) = (Tally::default(), Instant::now());
-    while start.elapsed() < time && tally.findings.len() < MOST_FINDINGS {
+    while start.elapsed() < time && tally.sequences < most && tally.findings.len() < MOST_FINDINGS {
         let seed =
             only.unwrap_or((first.wrapping_add(tally.sequences)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 16);
+        if only.is_none() && KNOWN.iter().any(|(known, _)| *known == seed) {
+            tally.sequences += 1;
+            continue;
+        }
         let mut tree = strategy.new_tree(&mut runner(seed)).expect("no value is rejected");
         let sequence = tree.current();
         tally.sequences += 1;
@@ -96,6 +102,19 @@ fn run(sides: [&mut dyn Side; 2], otherwise: Duration) -> Tally {
     println!("{} in {:.1?}", tally.text(), start.elapsed());
     tally
 }
+
+/// Sequences that meet a difference which is there on purpose, by their rows in docs/limits.md, in a way that the
+/// comparison can't tell: here it stands in a quote within a quote.
+const KNOWN: [(u64, &str); 1] = [(0x5dc3_8859_5a06, "TCP reset over IPv4")];
+
+#[test]
+fn every_known_sequence_has_its_row() {
+    let limits = include_str!("../../../docs/limits.md");
+    assert!(KNOWN.iter().all(|(_, row)| limits.contains(&format!("| {row} |"))));
+}
+
+/// What is run unless a time is asked for: the same on every machine that is not too slow.
+const MOST_SEQUENCES: u64 = 4_000;
 
 /// A test that finds this much has said enough.
 const MOST_FINDINGS: usize = 8;

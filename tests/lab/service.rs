@@ -110,9 +110,10 @@ fn tcp_backend(from: &Netns) -> u8 {
     first
 }
 
-/// Which backend answers to a new socket.
-fn udp_backend(from: &Netns) -> u8 {
-    let socket = udp(from, "0.0.0.0", 0);
+/// Which backend answers to a new socket at this port: one that the kernel chose could be one of before, whose flow goes
+/// on with the backend it has.
+fn udp_backend(from: &Netns, port: u16) -> u8 {
+    let socket = udp(from, "0.0.0.0", port);
     let ask = || {
         socket.send_to(b"who?", (ip(SERVICE), 80)).unwrap();
         let (answer, from) = heard(&socket, PATIENCE).unwrap();
@@ -125,10 +126,10 @@ fn udp_backend(from: &Netns) -> u8 {
 }
 
 /// How often each of the three is chosen.
-fn shares(n: usize, mut choose: impl FnMut() -> u8) -> Vec<usize> {
+fn shares(n: u16, mut choose: impl FnMut(u16) -> u8) -> Vec<usize> {
     let mut all = BTreeMap::new();
-    for _ in 0..n {
-        *all.entry(choose()).or_insert(0) += 1;
+    for i in 0..n {
+        *all.entry(choose(20_000 + i)).or_insert(0) += 1;
     }
     assert!(all.keys().all(|k| (b'0'..b'3').contains(k)));
     all.into_values().collect()
@@ -156,7 +157,7 @@ fn at_random_each_backend_gets_its_share() {
         with_backends(&rules(&random("0.33333333349"), &random("0.50000000000")), |home| {
             // A share of 300 strays by 8 (σ = √(300·⅓·⅔)); 48 is six times that.
             for shares in
-                [shares(300, || tcp_backend(home.client())), shares(300, || udp_backend(home.client()))]
+                [shares(300, |_| tcp_backend(home.client())), shares(300, |p| udp_backend(home.client(), p))]
             {
                 println!("{shares:?}");
                 assert!(shares.len() == 3 && shares.iter().all(|n| (52..=148).contains(n)), "{shares:?}");
@@ -170,8 +171,8 @@ fn in_turn_each_backend_gets_exactly_its_share() {
     isolate::test(|| {
         let nth = |n| format!("-m statistic --mode nth --every {n} --packet 0");
         with_backends(&rules(&nth(3), &nth(2)), |home| {
-            assert_eq!(shares(60, || tcp_backend(home.client())), [20, 20, 20]);
-            assert_eq!(shares(60, || udp_backend(home.client())), [20, 20, 20]);
+            assert_eq!(shares(60, |_| tcp_backend(home.client())), [20, 20, 20]);
+            assert_eq!(shares(60, |port| udp_backend(home.client(), port)), [20, 20, 20]);
         });
     });
 }
@@ -201,7 +202,7 @@ fn a_stranger_to_the_cluster_is_masqueraded() {
         let nth = |n| format!("-m statistic --mode nth --every {n} --packet 0");
         with_backends(&rules(&nth(3), &nth(2)), |home| {
             // Not from 10/8, so marked; the isp has a route to the service's address.
-            assert_eq!(shares(30, || tcp_backend(home.isp())), [10, 10, 10]);
+            assert_eq!(shares(30, |_| tcp_backend(home.isp())), [10, 10, 10]);
             let flows = home.flows_with(&["tcp", "src=192.0.2.1 dst=10.96.0.10"]);
             assert!(flows.len() >= 30 && flows.iter().all(|l| l.contains("dst=10.3.0.1 ")), "{flows:#?}");
         });

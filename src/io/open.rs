@@ -25,7 +25,7 @@ pub struct DeviceSpec {
     pub mac: Option<Mac>,
     /// The longest L3 packet, in bytes. Created devices get it; an existing interface must have no less.
     pub mtu: u32,
-    /// Receive queues wanted; no more than there are workers are made, and one on tun and tap.
+    /// Receive queues wanted; no more than there are workers are made.
     pub queues: usize,
     /// Whether super-frames and partial checksums are left to the device. What it gives us unfinished is
     /// understood either way.
@@ -94,7 +94,7 @@ pub enum OpenError {
     Busy(String),
     /// An interface of the name is there and of another kind.
     #[error(
-        "there is an interface '{device}' already, and it is no {kind} device with one queue: delete it, or choose another device = …"
+        "there is an interface '{device}' already, and it is no {kind} device: delete it, or choose another device = …"
     )]
     OtherKind {
         /// The interface.

@@ -13,6 +13,7 @@ mod open;
 pub mod pcap;
 pub mod port;
 mod slot;
+pub mod steer;
 pub mod sys;
 mod tun_tap;
 

@@ -144,8 +144,8 @@ fn open_now(spec: &DeviceSpec, workers: usize) -> Result<Vec<Box<dyn Port>>, Ope
     match spec.kind {
         LinkKind::Packet => {
             let missing = match spec.driver {
-                Driver::Auto | Driver::Socket => None,
-                other => Some(format!("this version has no {} driver", other.name()).into()),
+                Driver::Auto | Driver::Socket | Driver::Ring => None,
+                Driver::Xdp => Some("this version has no AF_XDP".into()),
             };
             af_packet::open(spec, workers, missing).map(boxed)
         }

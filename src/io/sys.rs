@@ -11,6 +11,7 @@ mod iface;
 mod mmsg;
 mod packet;
 mod peer;
+mod ring;
 mod tun;
 
 pub use iface::{Flags, enter_network, interface_flags, interface_index, unshare_network};
@@ -18,8 +19,10 @@ pub use mmsg::{Batch, Message, VlanTag};
 pub use packet::{
     Membership, PacketOption, accept_all, add_membership, bind_packet, bound_interface, fanout_create,
     fanout_join, overruns, packet_socket, refuse_all, set_buffers, set_packet_option, set_udp_segment,
+    take_error,
 };
 pub use peer::{Peer, effective_user, peer_of};
+pub use ring::{Held, RxRing, TxRing};
 pub use tun::{
     TunFlags, offload, own_tun, tun_attach, tun_group, tun_name, tun_offload, tun_owner, tun_persist,
     tun_vnet_header,

@@ -242,15 +242,20 @@ fn a_capture_around_it_holds_the_contract() {
 
 #[test]
 fn packet_holds_the_contract() {
-    packet(true);
+    packet(true, Driver::Auto);
 }
 
 #[test]
 fn packet_without_offloads_holds_the_contract() {
-    packet(false);
+    packet(false, Driver::Auto);
 }
 
-fn packet(offload: bool) {
+#[test]
+fn packet_without_rings_holds_the_contract() {
+    packet(true, Driver::Socket);
+}
+
+fn packet(offload: bool, driver: Driver) {
     let Some(here) = Netns::new() else { return };
     here.run(|| {
         let mut admin = Netlink::open().unwrap();
@@ -262,8 +267,11 @@ fn packet(offload: bool) {
             }
         };
         make();
-        let near = open_one(&DeviceSpec { offload, ..spec(LinkKind::Packet, "near") });
-        let far = open_one(&spec(LinkKind::Packet, "far"));
+        let near = open_one(&DeviceSpec { offload, driver, ..spec(LinkKind::Packet, "near") });
+        let far = open_one(&DeviceSpec { driver, ..spec(LinkKind::Packet, "far") });
+        let used = near.driver().expect("a packet link has a driver");
+        let expected = if driver == Driver::Auto { Driver::Ring } else { driver };
+        assert_eq!((used.asked, used.driver, used.fallback), (driver, expected, None));
         let mut asked = Netlink::open().unwrap();
         let set = Box::new(move |status| {
             let near = asked.link("near").ok().map(|l| l.index);

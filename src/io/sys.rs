@@ -11,6 +11,7 @@ mod mmsg;
 mod packet;
 mod peer;
 mod tun;
+mod xdp;
 
 pub use iface::{Flags, enter_network, interface_flags, interface_index, unshare_network};
 pub use mmsg::{Batch, Message, VlanTag};
@@ -23,6 +24,7 @@ pub use tun::{
     TunFlags, offload, own_tun, tun_attach, tun_group, tun_name, tun_offload, tun_owner, tun_persist,
     tun_vnet_header,
 };
+pub use xdp::{Pushed, XdpLayout, XdpSocket};
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};

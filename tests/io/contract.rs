@@ -241,15 +241,34 @@ fn a_capture_around_it_holds_the_contract() {
 
 #[test]
 fn packet_holds_the_contract() {
-    packet(true);
+    packet(Driver::Socket, true);
 }
 
 #[test]
 fn packet_without_offloads_holds_the_contract() {
-    packet(false);
+    packet(Driver::Socket, false);
 }
 
-fn packet(offload: bool) {
+#[test]
+fn xdp_holds_the_contract() {
+    packet(Driver::Xdp, true);
+}
+
+#[test]
+fn xdp_without_offloads_holds_the_contract() {
+    packet(Driver::Xdp, false);
+}
+
+/// The link's driver is the one asked for; or a line says that it can't be had here.
+pub(crate) fn has(driver: Driver, port: &dyn Port) -> bool {
+    let in_use = port.driver().expect("a packet link has a driver");
+    if in_use.driver != driver {
+        println!("skipped: {}", in_use.fallback.expect("a reason"));
+    }
+    in_use.driver == driver
+}
+
+fn packet(driver: Driver, offload: bool) {
     let Some(here) = Netns::new() else { return };
     here.run(|| {
         let mut admin = Netlink::open().unwrap();
@@ -261,7 +280,10 @@ fn packet(offload: bool) {
             }
         };
         make();
-        let near = open_one(&DeviceSpec { offload, ..spec(LinkKind::Packet, "near") });
+        let near = open_one(&DeviceSpec { offload, driver, ..spec(LinkKind::Packet, "near") });
+        if !has(driver, near.as_ref()) {
+            return;
+        }
         let far = open_one(&spec(LinkKind::Packet, "far"));
         let mut asked = Netlink::open().unwrap();
         let set = Box::new(move |status| {

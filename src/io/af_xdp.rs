@@ -62,10 +62,14 @@ pub enum XdpError {
     #[error("the MTU at the other end of '{0}' is too large for XDP: make it smaller")]
     PeerMtu(String),
     /// A veth whose peer has more transmit queues than this end receive queues.
-    #[error("the other end of '{0}' has more transmit queues than '{0}' receive queues: make them as many (ethtool -L {0} rx …)")]
+    #[error(
+        "the other end of '{0}' has more transmit queues than '{0}' receive queues: make them as many (ethtool -L {0} rx …)"
+    )]
     PeerQueues(String),
     /// The memory limit.
-    #[error("frames for '{device}' take {kilobytes} KiB of locked memory: raise the limit (ulimit -l), or give the process CAP_IPC_LOCK")]
+    #[error(
+        "frames for '{device}' take {kilobytes} KiB of locked memory: raise the limit (ulimit -l), or give the process CAP_IPC_LOCK"
+    )]
     Memory {
         /// The interface.
         device: String,

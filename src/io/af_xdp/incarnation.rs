@@ -85,7 +85,8 @@ impl Shared {
             let failed = |source| OpenError::Device { device: self.name.clone(), source };
             let other = self.mac.filter(|mac| worker == 0 && device.mac != Some(*mac));
             let anchor = anchor(index, worker == 0, other).map_err(failed)?;
-            let waiter = if sockets.len() > 1 { Some(sys::wait_for_any(&sockets).map_err(failed)?) } else { None };
+            let waiter =
+                if sockets.len() > 1 { Some(sys::wait_for_any(&sockets).map_err(failed)?) } else { None };
             // Hardware hands over what was on a wire.
             let unfinished = device.kind.is_some();
             shares.push(Some(Share { anchor, sockets, waiter, caps, unfinished }));
@@ -127,7 +128,8 @@ impl Shared {
                 }
                 Err(source) => {
                     let device = self.name.clone();
-                    let kilobytes = layout.frame as usize * (layout.receive + layout.transmit) as usize / 1_024;
+                    let kilobytes =
+                        layout.frame as usize * (layout.receive + layout.transmit) as usize / 1_024;
                     return Err(match source.raw_os_error() {
                         Some(libc::EAFNOSUPPORT) => XdpError::NoSockets,
                         Some(libc::ENOBUFS) => XdpError::Memory { device, kilobytes },

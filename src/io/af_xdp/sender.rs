@@ -55,7 +55,12 @@ impl Sender {
                     Some(libc::ENETDOWN) if stale_errors > 0 => stale_errors -= 1,
                     // Full, down, or gone: the last two `check` will see.
                     Some(
-                        libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM | libc::ENETDOWN | libc::ENXIO | libc::ENODEV,
+                        libc::EAGAIN
+                        | libc::ENOBUFS
+                        | libc::ENOMEM
+                        | libc::ENETDOWN
+                        | libc::ENXIO
+                        | libc::ENODEV,
                     ) => return,
                     _ => {
                         sent.refuse(front);

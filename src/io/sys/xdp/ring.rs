@@ -59,7 +59,8 @@ pub(super) fn map<T: Entry>(
     entries: u32,
 ) -> io::Result<Ring<T>> {
     let length = at.desc as usize + entries as usize * size_of::<T>();
-    let mapping = Mapping::new(length, libc::MAP_SHARED | libc::MAP_POPULATE, socket.as_raw_fd(), page_offset)?;
+    let mapping =
+        Mapping::new(length, libc::MAP_SHARED | libc::MAP_POPULATE, socket.as_raw_fd(), page_offset)?;
     let inside = |offset: u64, size: usize, align: usize| {
         let offset = offset as usize;
         (offset.is_multiple_of(align) && offset + size <= length).then_some(offset)
@@ -202,9 +203,8 @@ impl Mapping {
     pub(super) fn new(length: usize, flags: i32, fd: i32, offset: u64) -> io::Result<Self> {
         let protection = libc::PROT_READ | libc::PROT_WRITE;
         // SAFETY: a new mapping, where the kernel likes: it touches no memory that is in use.
-        let base = unsafe {
-            libc::mmap(std::ptr::null_mut(), length, protection, flags, fd, offset.cast_signed())
-        };
+        let base =
+            unsafe { libc::mmap(std::ptr::null_mut(), length, protection, flags, fd, offset.cast_signed()) };
         if base == libc::MAP_FAILED {
             checked(-1)?;
         }

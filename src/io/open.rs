@@ -4,6 +4,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::af_packet;
+use super::af_xdp::{self, XdpError};
 use super::guard::GuardError;
 use super::netlink::NetlinkError;
 use super::port::Port;
@@ -102,6 +103,9 @@ pub enum OpenError {
         /// The kind wanted.
         kind: &'static str,
     },
+    /// AF_XDP can't be had there.
+    #[error(transparent)]
+    Xdp(#[from] XdpError),
     /// The kernel's stack can't be kept off.
     #[error(transparent)]
     Guard(#[from] GuardError),
@@ -145,7 +149,10 @@ fn open_now(spec: &DeviceSpec, workers: usize) -> Result<Vec<Box<dyn Port>>, Ope
         LinkKind::Packet => {
             let missing = match spec.driver {
                 Driver::Auto | Driver::Socket | Driver::Ring => None,
-                Driver::Xdp => Some("this version has no AF_XDP".into()),
+                Driver::Xdp => match af_xdp::open(spec, workers) {
+                    Ok(ports) => return Ok(boxed(ports)),
+                    Err(e) => Some(e.to_string().into()),
+                },
             };
             af_packet::open(spec, workers, missing).map(boxed)
         }

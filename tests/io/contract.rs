@@ -12,7 +12,7 @@ use sekisho::io::netlink::Netlink;
 use sekisho::io::pcap::Capture;
 use sekisho::io::{DeviceSpec, Port, Sent, Status, open};
 use sekisho::link::{Driver, LinkKind};
-use sekisho::packet::{Caps, HEADROOM, Packet, Pool};
+use sekisho::packet::{Caps, HEADROOM, Packet, Pool, Steering};
 
 use crate::netns::Netns;
 use crate::tun_tap::with_tun;
@@ -32,6 +32,7 @@ pub(crate) fn spec(kind: LinkKind, device: &str) -> DeviceSpec {
         mac: None,
         mtu: 1500,
         queues: 1,
+        steering: Steering::default(),
         offload: true,
         driver: Driver::Auto,
         persist: false,
@@ -291,7 +292,12 @@ fn packet(driver: Driver, offload: bool) {
         if !has(driver, near.as_ref()) {
             return;
         }
-        let far = open_one(&DeviceSpec { driver, ..spec(LinkKind::Packet, "far") });
+        let far = match driver {
+            // What one end gets wrong in a way of its own, the same at the other end might hide.
+            Driver::Xdp => Driver::Auto,
+            other => other,
+        };
+        let far = open_one(&DeviceSpec { driver: far, ..spec(LinkKind::Packet, "far") });
         let mut asked = Netlink::open().unwrap();
         let set = Box::new(move |status| {
             let near = asked.link("near").ok().map(|l| l.index);

@@ -71,6 +71,20 @@ const CHAIN: usize = 256;
 
 /// A frame from a link: walks it to its end, and whatever it sets off.
 pub fn receive(cx: &mut Cx<'_>, link: LinkId, mut packet: Packet) {
+    enter(cx, link, &mut packet);
+    walk(cx, packet, None);
+    settle(cx);
+}
+
+/// A frame from a link that nobody can walk: it is in the ledger, with its end.
+pub fn refuse(cx: &mut Cx<'_>, link: LinkId, mut packet: Packet, reason: DropReason) {
+    enter(cx, link, &mut packet);
+    cx.drop(packet, reason);
+}
+
+/// A frame begins.
+#[inline]
+fn enter(cx: &mut Cx<'_>, link: LinkId, packet: &mut Packet) {
     packet.meta.ingress = link;
     packet.meta.column = Column::Received;
     // One that a function stole and gives in again was of a flow.
@@ -80,8 +94,6 @@ pub fn receive(cx: &mut Cx<'_>, link: LinkId, mut packet: Packet) {
         c.rx_packets.add(1);
         c.rx_bytes.add(packet.len() as u64);
     }
-    walk(cx, packet, None);
-    settle(cx);
 }
 
 /// A packet of the local stack, from its IP header on: walks outward.

@@ -99,6 +99,7 @@ tallies! {
     CtUntracked "conntrack_untracked" "packets that a rule kept from conntrack";
     Queued "hook_queued" "packets that a hook queued for a program";
     Logged "log_lines" "lines that LOG rules wrote";
+    HandedOver "packets_handed_over" "packets that came to another worker's port, and were handed to it";
     LogLost "log_lines_lost" "lines of LOG rules that came too fast to be written";
     NextHopMemo "next_hop_memo_hits" "next hops found without looking into the table";
     FlowCacheHits "flow_cache_hits" "packets that went the way of others of their flow, without walking";

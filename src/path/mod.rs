@@ -87,6 +87,26 @@ pub fn receive(cx: &mut Cx<'_>, link: LinkId, packet: Packet) {
 
 #[inline]
 fn receive_one(cx: &mut Cx<'_>, link: LinkId, mut packet: Packet, ahead: Option<&flow_cache::Probe>) {
+    enter(cx, link, &mut packet);
+    match flow_cache::replay(cx, link, &mut packet, ahead) {
+        Some((out, mac)) => egress::frame(cx, packet, out, mac),
+        None => {
+            walk(cx, packet, None);
+            cx.me.cache.walked();
+            settle(cx);
+        }
+    }
+}
+
+/// A frame from a link that nobody can walk: it is in the ledger, with its end.
+pub fn refuse(cx: &mut Cx<'_>, link: LinkId, mut packet: Packet, reason: DropReason) {
+    enter(cx, link, &mut packet);
+    cx.drop(packet, reason);
+}
+
+/// A frame begins.
+#[inline]
+fn enter(cx: &mut Cx<'_>, link: LinkId, packet: &mut Packet) {
     packet.meta.ingress = link;
     packet.meta.column = Column::Received;
     // One that a function stole and gives in again was of a flow.
@@ -95,14 +115,6 @@ fn receive_one(cx: &mut Cx<'_>, link: LinkId, mut packet: Packet, ahead: Option<
     if let Some(c) = cx.me.counters.link(link) {
         c.rx_packets.add(1);
         c.rx_bytes.add(packet.len() as u64);
-    }
-    match flow_cache::replay(cx, link, &mut packet, ahead) {
-        Some((out, mac)) => egress::frame(cx, packet, out, mac),
-        None => {
-            walk(cx, packet, None);
-            cx.me.cache.walked();
-            settle(cx);
-        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Packet links: AF_PACKET sockets on an interface of the kernel.
 //!
-//! Each worker has a socket; the kernel spreads flows over them by a hash that is the same in both
-//! directions, and a flow keeps its socket, so its packets stay in order. Every frame comes with a
+//! Each worker has a socket; the kernel spreads flows over them by the steering program ([`steer`]), which brings
+//! both directions to the same worker, and a flow keeps its socket, so its packets stay in order. Every frame comes with a
 //! virtio_net_hdr, that is with the state of its checksum and as the super-frame it was sent as. The kernel's own
 //! stack is kept off the interface by a [`Guard`]. Knows nothing of what is in a frame behind the tag.
 //!
@@ -27,10 +27,11 @@ use super::guard::Guard;
 use super::netlink::Netlink;
 use super::open::{DeviceSpec, OpenError};
 use super::port::Status;
+use super::steer;
 use super::sys;
 use crate::base::Mac;
 use crate::link::{Driver, InUse};
-use crate::packet::Caps;
+use crate::packet::{Caps, Steering};
 use line::{Line, LineError};
 pub(super) use port::PacketPort;
 
@@ -47,6 +48,7 @@ struct Shared {
     better: Option<Arc<str>>,
     /// Why there are no rings, once there was a reason.
     no_rings: Mutex<Option<Arc<str>>>,
+    steering: Steering,
     /// For questions about interfaces: a socket stays in its network namespace, whoever asks.
     questions: UnixDatagram,
     incarnation: Mutex<Incarnation>,
@@ -104,6 +106,7 @@ pub(super) fn open(
         asked: spec.driver,
         better,
         no_rings: Mutex::default(),
+        steering: spec.steering,
         questions,
         incarnation: Mutex::default(),
     });
@@ -147,12 +150,12 @@ impl Shared {
         rings: bool,
     ) -> Result<Option<Vec<Option<Line>>>, LineError> {
         let mut lines = Vec::with_capacity(self.workers);
-        let mut group = None;
+        let (mut group, program) = (None, steer::classic(&self.steering, 0));
         for worker in 0..self.workers {
             let receives = worker < self.receivers;
             let line = Line::new(index, receives, mac, rings)?;
             if receives && self.receivers > 1 {
-                match join(line.socket(), &mut group) {
+                match join(line.socket(), &mut group, &program) {
                     // Before Linux 6.13 only sockets that receive can form a group.
                     Err(e) if e.raw_os_error() == Some(libc::EINVAL) && self.status() != Status::Up => {
                         return Ok(None);
@@ -204,11 +207,11 @@ impl Shared {
 }
 
 /// Puts a socket into the fanout group, which the first one makes.
-fn join(socket: BorrowedFd<'_>, group: &mut Option<u16>) -> io::Result<()> {
+fn join(socket: BorrowedFd<'_>, group: &mut Option<u16>, program: &[libc::sock_filter]) -> io::Result<()> {
     match *group {
         Some(id) => sys::fanout_join(socket, id),
         None => {
-            *group = Some(sys::fanout_create(socket)?);
+            *group = Some(sys::fanout_create(socket, program)?);
             Ok(())
         }
     }

@@ -59,9 +59,20 @@ pub trait Port: Send {
     /// Grows each time the descriptor becomes another one, or none.
     fn epoch(&self) -> u32;
 
+    /// Whether frames are waiting, where that can be told without a system call.
+    fn waiting(&self) -> Option<bool> {
+        None
+    }
+
     /// What moves the link's frames, where there is a choice. May change when [`Port::epoch`] does.
     fn driver(&self) -> Option<InUse> {
         None
+    }
+
+    /// Whether the kernel brings each packet to the worker that the steering function ([`packet::steer`](crate::packet::steer)) says. Where it
+    /// doesn't, workers hand over what is another's while there is much of it.
+    fn steered(&self) -> bool {
+        false
     }
 
     /// Frames that were lost before we could read them (ring or socket buffer overrun, a form that can't be

@@ -69,7 +69,7 @@ impl Shared {
         let device = Netlink::open()?.link_at(index)?;
         let guard = Guard::raise(index, &self.name)?;
         let queues = queues(&self.questions, &self.name);
-        let redirect = Redirect::new(queues).map_err(|e| self.program(e))?;
+        let redirect = Redirect::new(index, queues).map_err(|e| self.program(e))?;
         let mut shares = Vec::with_capacity(self.workers);
         for worker in 0..self.workers {
             let mut sockets = Vec::new();

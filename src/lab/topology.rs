@@ -397,7 +397,7 @@ const READY_DEADLINE: Duration = Duration::from_secs(5);
 
 /// The switches of `ethtool -K`, with their numbers in linux/ethtool.h. The order matters: the
 /// kernel takes segmentation off by itself when checksums go.
-const OFFLOADS: [(&str, u32); 5] =
+pub(super) const OFFLOADS: [(&str, u32); 5] =
     [("gro", 0x2c), ("gso", 0x24), ("tso", 0x1f), ("scatter-gather", 0x19), ("tx checksums", 0x17)];
 
 /// IPv6 addresses without the wait for duplicates. Only where /proc may be written; elsewhere the wait is waited.

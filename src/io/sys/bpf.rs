@@ -222,6 +222,24 @@ pub fn link_create(program: BorrowedFd<'_>, device: u32, attach: u32, flags: u32
     unsafe { bpf(BPF_LINK_CREATE, &mut attr) }.map(own)
 }
 
+/// Gives a socket a filter of classic BPF (`SO_ATTACH_FILTER`): a frame is kept to the length that the program returns.
+///
+/// # Errors
+///
+/// EINVAL for a program the kernel finds wrong.
+pub fn attach_filter(socket: BorrowedFd<'_>, program: &[libc::sock_filter]) -> io::Result<()> {
+    let len = u16::try_from(program.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+    let filter = libc::sock_fprog { len, filter: program.as_ptr().cast_mut() };
+    let size = size_of_val(&filter) as libc::socklen_t;
+    let fd = socket.as_raw_fd();
+    // SAFETY: the kernel only reads through the pointers: the structure on this stack, and as many instructions as it says,
+    // which outlive the call.
+    let result = unsafe {
+        libc::setsockopt(fd, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, (&raw const filter).cast(), size)
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
 /// bpf(2).
 ///
 /// # Safety

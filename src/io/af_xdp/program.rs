@@ -33,7 +33,7 @@ impl Redirect {
         let with_tags = function(GET_TAG).map(|number| load(interface, Some(number)));
         let (program, tags) = match with_tags {
             Some(Ok(program)) => (program, true),
-            // A driver that can't be asked, or a kernel that has no such function.
+            // A driver that can't be asked, or a kernel that has no such function. The load without says what else is wrong.
             _ => (load(0, None)?, false),
         };
         Ok(Redirect { map, program, tags })

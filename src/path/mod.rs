@@ -27,6 +27,7 @@
 
 mod arp;
 mod claims;
+mod coalesce;
 mod cx;
 mod defrag;
 mod deliver;
@@ -82,6 +83,16 @@ pub fn receive(cx: &mut Cx<'_>, link: LinkId, mut packet: Packet) {
     }
     walk(cx, packet, None);
     settle(cx);
+}
+
+/// Frames that came in by a link together, in their order; the vector is emptied.
+pub fn receive_batch(cx: &mut Cx<'_>, link: LinkId, frames: &mut Vec<Packet>) {
+    if frames.len() > 1 {
+        coalesce::batch(cx, link, frames);
+    }
+    for frame in frames.drain(..) {
+        receive(cx, link, frame);
+    }
 }
 
 /// A packet of the local stack, from its IP header on: walks outward.

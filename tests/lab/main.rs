@@ -13,5 +13,6 @@ mod ping;
 mod quiet;
 mod service;
 mod services;
+mod super_frames;
 mod transfers;
 mod tun_tap;

@@ -6,6 +6,7 @@
 
 mod basics;
 mod check;
+mod coalescing;
 mod defrag;
 mod errors;
 mod flows;

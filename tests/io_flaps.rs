@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use sekisho::io::netlink::{Hook, Netlink};
 use sekisho::io::{DeviceSpec, Port, Sent, Status, open};
-use sekisho::link::LinkKind;
+use sekisho::link::{Driver, LinkKind};
 use sekisho::packet::{Packet, Pool};
 
 /// How often; the long run has 1,000.
@@ -83,6 +83,7 @@ fn flaps_and_deletions_leave_nothing_behind() {
             mtu: 1500,
             queues: 2,
             offload: true,
+            driver: Driver::Auto,
             persist: false,
             owner: None,
             group: None,

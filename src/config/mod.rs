@@ -28,7 +28,7 @@ use crate::base::Mac;
 use crate::conntrack;
 use crate::fib::{Fib, Rib};
 use crate::filter::Ruleset;
-use crate::link::{Address, Link, LinkKind, Links, RpFilter};
+use crate::link::{Address, Driver, Link, LinkKind, Links, RpFilter};
 
 pub use problem::{Problem, Problems};
 
@@ -92,6 +92,8 @@ pub struct LinkConfig {
     pub queues: Option<usize>,
     /// Whether GSO and checksum offload are used where the device has them.
     pub offload: bool,
+    /// What moves a packet link's frames.
+    pub driver: Driver,
     /// Whether a device made by us stays when we go.
     pub persist: bool,
     /// The user who may open a device made by us.

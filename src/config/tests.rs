@@ -27,7 +27,7 @@ rp_filter = "strict"
 redirects = false
 queues = 2
 offload = "off"
-
+driver = "ring"
 [link.wan]
 kind = "tap"
 addresses = ["10.2.0.1/24", "fe80::1/64"]
@@ -105,6 +105,7 @@ fn a_good_file_says_what_it_means() {
         (lan.rp_filter, lan.redirects, lan.queues, lan.offload),
         (RpFilter::Strict, false, Some(2), false)
     );
+    assert_eq!(lan.driver, Driver::Ring);
     let addresses: Vec<_> = lan.addresses.iter().map(|a| format!("{}/{}", a.addr, a.prefix_len)).collect();
     assert_eq!(addresses, ["10.1.0.1/24", "fd01::1/64", "fe80::ff:fe00:101/64"]);
 

@@ -24,6 +24,7 @@ use super::port::{Port, Sent, Status};
 use super::slot::Slot;
 use super::sys::{self, Batch, Membership, PacketOption};
 use crate::base::Mac;
+use crate::link::{Driver, InUse};
 use crate::packet::offload::{INVALID, VnetHdr, restore_tag};
 use crate::packet::{Caps, Packet, Pool};
 
@@ -50,6 +51,7 @@ struct Shared {
     caps: Caps,
     receivers: usize,
     workers: usize,
+    driver: InUse,
     /// For questions about interfaces: a socket stays in its network namespace, whoever asks.
     questions: UnixDatagram,
     incarnation: Mutex<Incarnation>,
@@ -67,8 +69,12 @@ struct Incarnation {
     complaint: Option<String>,
 }
 
-/// Opens the ports of a packet link, one for each worker.
-pub(super) fn open(spec: &DeviceSpec, workers: usize) -> Result<Vec<PacketPort>, OpenError> {
+/// Opens the ports of a packet link, one for each worker. `fallback` says why another driver was not taken.
+pub(super) fn open(
+    spec: &DeviceSpec,
+    workers: usize,
+    fallback: Option<Arc<str>>,
+) -> Result<Vec<PacketPort>, OpenError> {
     let name = &spec.device;
     let device = Netlink::open()?.link(name).map_err(|e| match e.is_missing() {
         true => OpenError::NoDevice(name.clone()),
@@ -99,6 +105,7 @@ pub(super) fn open(spec: &DeviceSpec, workers: usize) -> Result<Vec<PacketPort>,
         },
         receivers: spec.queues.clamp(1, workers.max(1)),
         workers,
+        driver: InUse { asked: spec.driver, driver: Driver::Socket, fallback },
         questions,
         incarnation: Mutex::default(),
     });
@@ -395,6 +402,10 @@ impl Port for PacketPort {
 
     fn epoch(&self) -> u32 {
         self.epoch
+    }
+
+    fn driver(&self) -> Option<InUse> {
+        Some(self.shared.driver.clone())
     }
 
     fn overruns(&mut self) -> u64 {

@@ -9,7 +9,7 @@ use super::netlink::NetlinkError;
 use super::port::Port;
 use super::tun_tap;
 use crate::base::Mac;
-use crate::link::LinkKind;
+use crate::link::{Driver, LinkKind};
 
 /// The device side of a link, as configured.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +30,8 @@ pub struct DeviceSpec {
     /// Whether super-frames and partial checksums are left to the device. What it gives us unfinished is
     /// understood either way.
     pub offload: bool,
+    /// What moves a packet link's frames. What can't be had is replaced by the next best: [`Port::driver`] says so.
+    pub driver: Driver,
     /// Whether a created device stays when the router ends; from the first `Port::check` on.
     pub persist: bool,
     /// The user a created device belongs to.
@@ -140,7 +142,13 @@ fn open_now(spec: &DeviceSpec, workers: usize) -> Result<Vec<Box<dyn Port>>, Ope
         ports.into_iter().map(|port| Box::new(port) as Box<dyn Port>).collect()
     }
     match spec.kind {
-        LinkKind::Packet => af_packet::open(spec, workers).map(boxed),
+        LinkKind::Packet => {
+            let missing = match spec.driver {
+                Driver::Auto | Driver::Socket => None,
+                other => Some(format!("this version has no {} driver", other.name()).into()),
+            };
+            af_packet::open(spec, workers, missing).map(boxed)
+        }
         LinkKind::Tap | LinkKind::Tun => tun_tap::open(spec, workers).map(boxed),
         LinkKind::Loopback | LinkKind::Memory => Err(OpenError::NoDeviceKind(spec.kind.name())),
     }

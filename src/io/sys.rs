@@ -6,6 +6,7 @@
 // The room of the unsafe blocks: what is here exists to wrap them.
 #![allow(unsafe_code)]
 
+pub mod bpf;
 mod iface;
 mod mmsg;
 mod packet;

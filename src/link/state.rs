@@ -1,27 +1,50 @@
-//! Whether links are up: the one thing about a link that changes under the router's feet.
+//! What changes about links under the router's feet: whether they are up, and what moves their frames.
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
 
+use super::InUse;
 use crate::base::LinkId;
 
-/// A flag for each link, read by every worker and written where its port is watched.
+/// A flag for each link, read by every worker and written where its port is watched; beside it what is told to people only.
 #[derive(Debug)]
-pub struct LinkStates(Vec<AtomicBool>);
+pub struct LinkStates {
+    up: Vec<AtomicBool>,
+    drivers: Mutex<Vec<Option<InUse>>>,
+}
 
 impl LinkStates {
     /// Flags for `links` links, all down but the loopback.
     pub fn new(links: usize) -> Self {
-        LinkStates((0..links).map(|i| AtomicBool::new(i == LinkId::LO.index())).collect())
+        let up = (0..links).map(|i| AtomicBool::new(i == LinkId::LO.index())).collect();
+        LinkStates { up, drivers: Mutex::new(vec![None; links]) }
     }
 
     /// Whether the link can carry frames now. Unknown links can't.
     #[inline]
     pub fn is_up(&self, link: LinkId) -> bool {
-        self.0.get(link.index()).is_some_and(|up| up.load(Relaxed))
+        self.up.get(link.index()).is_some_and(|up| up.load(Relaxed))
     }
 
     /// Says that a link went up or down; `true` if that is news.
     pub fn set(&self, link: LinkId, up: bool) -> bool {
-        self.0.get(link.index()).is_some_and(|flag| flag.swap(up, Relaxed) != up)
+        self.up.get(link.index()).is_some_and(|flag| flag.swap(up, Relaxed) != up)
+    }
+
+    /// What moves the link's frames, where there is a choice.
+    pub fn driver(&self, link: LinkId) -> Option<InUse> {
+        self.drivers.lock().unwrap_or_else(PoisonError::into_inner).get(link.index())?.clone()
+    }
+
+    /// Says what moves the link's frames; `true` if that is news.
+    pub fn set_driver(&self, link: LinkId, driver: Option<InUse>) -> bool {
+        let mut drivers = self.drivers.lock().unwrap_or_else(PoisonError::into_inner);
+        match drivers.get_mut(link.index()) {
+            Some(old) if *old != driver => {
+                *old = driver;
+                true
+            }
+            _ => false,
+        }
     }
 }

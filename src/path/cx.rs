@@ -19,7 +19,7 @@ use crate::wire::proto;
 
 use super::hook::Hooks;
 use super::limit::Limits;
-use super::queue::{Queued, Queues};
+use super::queue::{Queue, Queues};
 use super::resolve::Memo;
 use super::trace::Tracer;
 use super::{Bound, Work};
@@ -124,7 +124,7 @@ impl Live {
 
 impl Live {
     /// Opens a queue for packets that hooks queue; see [`Router::queue`](crate::router::Router::queue).
-    pub(crate) fn open_queue(&self, number: u16, capacity: usize) -> crossbeam_channel::Receiver<Queued> {
+    pub(crate) fn open_queue(&self, number: u16, capacity: usize) -> Queue {
         self.queues.open(number, capacity)
     }
 }

@@ -203,6 +203,7 @@ fn open(config: &Config, snapshot: &Snapshot, workers: usize) -> Result<LinkPort
             mtu: l.mtu,
             queues: l.queues.unwrap_or(workers).min(workers),
             offload: l.offload,
+            driver: l.driver,
             persist: l.persist,
             owner: l.owner,
             group: l.group,

@@ -11,7 +11,7 @@ use sekisho::io::memory::{self, Config};
 use sekisho::io::netlink::Netlink;
 use sekisho::io::pcap::Capture;
 use sekisho::io::{DeviceSpec, Port, Sent, Status, open};
-use sekisho::link::LinkKind;
+use sekisho::link::{Driver, LinkKind};
 use sekisho::packet::{Caps, HEADROOM, Packet, Pool};
 
 use crate::netns::Netns;
@@ -33,6 +33,7 @@ pub(crate) fn spec(kind: LinkKind, device: &str) -> DeviceSpec {
         mtu: 1500,
         queues: 1,
         offload: true,
+        driver: Driver::Auto,
         persist: false,
         owner: None,
         group: None,

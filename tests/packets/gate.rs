@@ -9,7 +9,7 @@ use sekisho::filter::matches::AddrTypes;
 use sekisho::filter::{Env, RuleRef};
 use sekisho::io::netlink::Netlink;
 use sekisho::io::{DeviceSpec, Port, Sent, open};
-use sekisho::link::{Link, LinkKind, Links, RpFilter};
+use sekisho::link::{Driver, Link, LinkKind, Links, RpFilter};
 use sekisho::packet::{FlowView, Packet, Pool};
 
 /// A tap of which this process is the far end.
@@ -36,6 +36,7 @@ impl Gate {
             mtu: 1500,
             queues: 1,
             offload: false,
+            driver: Driver::Auto,
             persist: false,
             owner: None,
             group: None,

@@ -36,6 +36,7 @@ pub(super) const LINK: Section = Section {
         "redirects",
         "queues",
         "offload",
+        "driver",
         "persist",
         "owner",
         "group",

@@ -1,7 +1,7 @@
 //! Packet links: AF_PACKET sockets on an interface of the kernel.
 //!
-//! Each worker has a socket; the kernel spreads flows over them by a hash that is the same in both
-//! directions, and a flow keeps its socket, so its packets stay in order. Every frame comes with a
+//! Each worker has a socket; the kernel spreads flows over them by the steering program ([`steer`]), which brings
+//! both directions to the same worker, and a flow keeps its socket, so its packets stay in order. Every frame comes with a
 //! virtio_net_hdr, that is with the state of its checksum and as the super-frame it was sent as. The kernel's own
 //! stack is kept off the interface by a [`Guard`]. Knows nothing of what is in a frame behind the tag.
 //!
@@ -22,11 +22,12 @@ use super::netlink::Netlink;
 use super::open::{DeviceSpec, OpenError};
 use super::port::{Port, Sent, Status};
 use super::slot::Slot;
+use super::steer;
 use super::sys::{self, Batch, Membership, PacketOption};
 use crate::base::Mac;
 use crate::link::{Driver, InUse};
 use crate::packet::offload::{INVALID, VnetHdr, restore_tag};
-use crate::packet::{Caps, Packet, Pool};
+use crate::packet::{Caps, Packet, Pool, Steering};
 
 /// One worker's socket on an interface.
 pub(super) struct PacketPort {
@@ -51,6 +52,7 @@ struct Shared {
     caps: Caps,
     receivers: usize,
     workers: usize,
+    steering: Steering,
     driver: InUse,
     /// For questions about interfaces: a socket stays in its network namespace, whoever asks.
     questions: UnixDatagram,
@@ -105,6 +107,7 @@ pub(super) fn open(
         },
         receivers: spec.queues.clamp(1, workers.max(1)),
         workers,
+        steering: spec.steering,
         driver: InUse { asked: spec.driver, driver: Driver::Socket, fallback },
         questions,
         incarnation: Mutex::default(),
@@ -134,12 +137,12 @@ impl Shared {
         let own = Netlink::open()?.link_at(index)?.mac;
         let other = self.mac.filter(|mac| own != Some(*mac));
         let mut sockets = Vec::with_capacity(self.workers);
-        let mut group = None;
+        let (mut group, program) = (None, steer::classic(&self.steering, 0));
         for worker in 0..self.workers {
             let receives = worker < self.receivers;
             let socket = socket(index, receives, other).map_err(failed)?;
             if receives && self.receivers > 1 {
-                match join(socket.as_fd(), &mut group) {
+                match join(socket.as_fd(), &mut group, &program) {
                     // Before Linux 6.13 only sockets that receive can form a group.
                     Err(e) if e.raw_os_error() == Some(libc::EINVAL) && self.status() != Status::Up => {
                         return Ok(());
@@ -195,11 +198,11 @@ fn socket(index: u32, receives: bool, mac: Option<Mac>) -> io::Result<OwnedFd> {
 }
 
 /// Puts a socket into the fanout group, which the first one makes.
-fn join(socket: BorrowedFd<'_>, group: &mut Option<u16>) -> io::Result<()> {
+fn join(socket: BorrowedFd<'_>, group: &mut Option<u16>, program: &[libc::sock_filter]) -> io::Result<()> {
     match *group {
         Some(id) => sys::fanout_join(socket, id),
         None => {
-            *group = Some(sys::fanout_create(socket)?);
+            *group = Some(sys::fanout_create(socket, program)?);
             Ok(())
         }
     }
@@ -394,6 +397,10 @@ impl Port for PacketPort {
             }
         }
         shared.status()
+    }
+
+    fn steered(&self) -> bool {
+        self.shared.receivers >= self.shared.workers
     }
 
     fn fd(&self) -> Option<RawFd> {

@@ -138,6 +138,10 @@ impl<P: Port> Port for FaultPort<P> {
         self.inner.driver()
     }
 
+    fn steered(&self) -> bool {
+        self.inner.steered()
+    }
+
     fn epoch(&self) -> u32 {
         self.inner.epoch()
     }

@@ -10,6 +10,7 @@ use super::port::Port;
 use super::tun_tap;
 use crate::base::Mac;
 use crate::link::{Driver, LinkKind};
+use crate::packet::Steering;
 
 /// The device side of a link, as configured.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +28,8 @@ pub struct DeviceSpec {
     pub mtu: u32,
     /// Receive queues wanted; no more than there are workers are made.
     pub queues: usize,
+    /// Which of them a packet is to come to.
+    pub steering: Steering,
     /// Whether super-frames and partial checksums are left to the device. What it gives us unfinished is
     /// understood either way.
     pub offload: bool,

@@ -215,6 +215,10 @@ impl<P: Port> Port for PcapPort<P> {
         self.inner.driver()
     }
 
+    fn steered(&self) -> bool {
+        self.inner.steered()
+    }
+
     fn epoch(&self) -> u32 {
         self.inner.epoch()
     }

@@ -64,6 +64,12 @@ pub trait Port: Send {
         None
     }
 
+    /// Whether the kernel brings each packet to the worker that the steering function ([`packet::steer`](crate::packet::steer)) says. Where it
+    /// doesn't, workers hand over what is another's while there is much of it.
+    fn steered(&self) -> bool {
+        false
+    }
+
     /// Frames that were lost before we could read them (ring or socket buffer overrun, a form that can't be
     /// told), since the port was opened. A link's ports may each count their own part.
     fn overruns(&mut self) -> u64;

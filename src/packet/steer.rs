@@ -72,8 +72,8 @@ impl Steering {
             return 0;
         }
         let addresses = || match t.v6 {
-            false => addresses4(&[[0; 12].as_slice(), &t.src[..4], &t.dst[..4]].concat()),
-            true => addresses6(&[[0; 8].as_slice(), &t.src, &t.dst].concat()),
+            false => Some(both(long(&t.src, 0)?, long(&t.dst, 0)?)),
+            true => Some(both(fold(&t.src, 0)?, fold(&t.dst, 0)?)),
         };
         let ends = match t.proto {
             proto::TCP | proto::UDP | proto::UDP_LITE | proto::SCTP => pair(t.src_port, t.dst_port),
@@ -197,11 +197,17 @@ fn addresses4(ip: &[u8]) -> Option<u32> {
 
 #[inline]
 fn addresses6(ip: &[u8]) -> Option<u32> {
-    let fold = |at: usize| {
-        (1..4)
-            .try_fold(long(ip, at)?, |n, i| Some(n.wrapping_mul(GOLDEN).wrapping_add(long(ip, at + 4 * i)?)))
-    };
-    Some(both(fold(8)?, fold(24)?))
+    Some(both(fold(ip, 8)?, fold(ip, 24)?))
+}
+
+/// An address of IPv6 in one word.
+#[inline]
+fn fold(ip: &[u8], at: usize) -> Option<u32> {
+    let mut n = long(ip, at)?;
+    for i in 1..4 {
+        n = n.wrapping_mul(GOLDEN).wrapping_add(long(ip, at + 4 * i)?);
+    }
+    Some(n)
 }
 
 #[inline]

@@ -13,7 +13,7 @@ use crate::conntrack::{self, Conntrack, Current};
 use crate::fib::Fib;
 use crate::link::{LinkStates, Links};
 use crate::neighbor::{self, Dad, NeighborTable};
-use crate::packet::{Caps, Ct, CtState, Packet, Pool};
+use crate::packet::{Caps, Ct, CtState, Packet, Pool, Steering};
 use crate::reassembly::{self, Reassembler};
 use crate::wire::proto;
 
@@ -69,6 +69,8 @@ pub struct LiveConfig {
     pub reassembly: reassembly::Config,
     /// Conntrack's.
     pub conntrack: conntrack::Config,
+    /// Which worker a packet is for.
+    pub steering: Steering,
     /// What random choices (timers, identifiers, hashes) grow from.
     pub seed: u64,
 }
@@ -85,6 +87,8 @@ pub struct Live {
     pub defrag: Reassembler,
     /// The flows.
     pub conntrack: Arc<Conntrack>,
+    /// Which worker a packet is for.
+    pub steering: Steering,
     /// How many of the flows that made way for others stand in the ledger.
     pub(super) evicted: AtomicU64,
     /// Which links are up.
@@ -104,13 +108,14 @@ pub struct Live {
 impl Live {
     /// Empty tables for a router with `links` links, the loopback included.
     pub fn new(links: usize, config: LiveConfig) -> Self {
-        let LiveConfig { neighbor, reassembly, conntrack, seed } = config;
+        let LiveConfig { neighbor, reassembly, conntrack, steering, seed } = config;
         Live {
             neighbors: NeighborTable::new(neighbor, seed),
             dad: Dad::new(neighbor::DadConfig::default(), seed.rotate_left(8)),
             reassembler: Reassembler::new(reassembly.clone()),
             defrag: Reassembler::new(reassembly),
             conntrack: Arc::new(Conntrack::new(conntrack, seed.rotate_left(41))),
+            steering,
             evicted: AtomicU64::new(0),
             states: LinkStates::new(links),
             limits: Limits::new(seed ^ 0x1c3b),

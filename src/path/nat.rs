@@ -9,7 +9,7 @@ use crate::conntrack::{Conntrack, Current, Flow, nat};
 use crate::fib::Action;
 use crate::filter::{NatAction, TableName};
 use crate::packet::flow::Address;
-use crate::packet::{CtState, Manip, NatRange, Net, Packet, Tuple};
+use crate::packet::{CtState, Manip, NatRange, Net, Packet, Steering, Tuple};
 use crate::wire::proto;
 
 use super::hook::At;
@@ -68,7 +68,8 @@ fn decide(cx: &mut Cx<'_>, at: &At, manip: Manip, p: &mut Packet) -> Result<(), 
         }
     };
     let Some(mut flow) = cx.me.flow.as_ref().map(|c| c.flow) else { return Err(DropReason::ConntrackGone) };
-    let taken = Taken { snap: cx.snap, conntrack: &cx.live.conntrack, now: cx.now };
+    let taken =
+        Taken { snap: cx.snap, conntrack: &cx.live.conntrack, steering: &cx.live.steering, now: cx.now };
     let me = &mut *cx.me;
     nat::setup(&mut flow, &range, manip, &taken, &mut || me.random())?;
     if masquerade.is_some() {
@@ -117,6 +118,7 @@ fn inner(cx: &Cx<'_>, at: &At, p: &Packet) -> Option<IpAddr> {
 struct Taken<'a> {
     snap: &'a Snapshot,
     conntrack: &'a Conntrack,
+    steering: &'a Steering,
     now: Instant,
 }
 
@@ -141,6 +143,10 @@ impl nat::Taken for Taken<'_> {
         }
         ours(addr) && self.snap.listeners.hold(original.proto, port)
             || self.snap.hooks.claims().hold(original.proto, addr, port, original.src())
+    }
+
+    fn steering(&self) -> Option<&Steering> {
+        Some(self.steering).filter(|s| s.workers > 1)
     }
 
     fn clear(&self, reply: &Tuple, new: &Flow) -> bool {

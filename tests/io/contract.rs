@@ -12,7 +12,7 @@ use sekisho::io::netlink::Netlink;
 use sekisho::io::pcap::Capture;
 use sekisho::io::{DeviceSpec, Port, Sent, Status, open};
 use sekisho::link::{Driver, LinkKind};
-use sekisho::packet::{Caps, HEADROOM, Packet, Pool};
+use sekisho::packet::{Caps, HEADROOM, Packet, Pool, Steering};
 
 use crate::netns::Netns;
 use crate::tun_tap::with_tun;
@@ -32,6 +32,7 @@ pub(crate) fn spec(kind: LinkKind, device: &str) -> DeviceSpec {
         mac: None,
         mtu: 1500,
         queues: 1,
+        steering: Steering::default(),
         offload: true,
         driver: Driver::Auto,
         persist: false,

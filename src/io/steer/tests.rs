@@ -1,3 +1,4 @@
+use libc::BPF_ABS;
 use proptest::prelude::*;
 
 use super::*;

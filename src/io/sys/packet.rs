@@ -102,17 +102,22 @@ pub fn add_membership(socket: BorrowedFd<'_>, interface: u32, what: Membership) 
     set(socket, libc::SOL_PACKET, libc::PACKET_ADD_MEMBERSHIP, &request)
 }
 
-/// Makes a fanout group of this socket, by flow hash, with an id that nobody else in the namespace has.
-pub fn fanout_create(socket: BorrowedFd<'_>) -> io::Result<u16> {
-    let kind = libc::PACKET_FANOUT_HASH | libc::PACKET_FANOUT_FLAG_UNIQUEID;
+/// Makes a fanout group of this socket, with an id that nobody else in the namespace has. The program says which of
+/// the group's sockets gets a packet, in the order in which they joined; it sees the packet from its L3 header on (Linux 4.3).
+pub fn fanout_create(socket: BorrowedFd<'_>, program: &[libc::sock_filter]) -> io::Result<u16> {
+    let kind = libc::PACKET_FANOUT_CBPF | libc::PACKET_FANOUT_FLAG_UNIQUEID;
     set(socket, libc::SOL_PACKET, libc::PACKET_FANOUT, &(kind << 16).cast_signed())?;
     let word: u32 = get(socket, libc::SOL_PACKET, libc::PACKET_FANOUT)?;
+    // The kernel only reads what it is given as a place to write.
+    let filter =
+        libc::sock_fprog { len: program.len() as libc::c_ushort, filter: program.as_ptr().cast_mut() };
+    set(socket, libc::SOL_PACKET, libc::PACKET_FANOUT_DATA, &filter)?;
     Ok((word & 0xffff) as u16)
 }
 
 /// Joins a fanout group that another socket made.
 pub fn fanout_join(socket: BorrowedFd<'_>, group: u16) -> io::Result<()> {
-    let word = libc::PACKET_FANOUT_HASH << 16 | u32::from(group);
+    let word = libc::PACKET_FANOUT_CBPF << 16 | u32::from(group);
     set(socket, libc::SOL_PACKET, libc::PACKET_FANOUT, &word.cast_signed())
 }
 

@@ -169,6 +169,18 @@ impl Conntrack {
         self.slab.tenant(id)?.flow
     }
 
+    /// What stands under a number, locked, if its tenant is still there.
+    #[inline]
+    pub(super) fn tenant(&self, id: FlowId) -> Option<MutexGuard<'_, Held>> {
+        self.slab.tenant(id)
+    }
+
+    /// Begins to fetch what stands under a number from memory; nothing else.
+    #[inline]
+    pub fn warm(&self, id: FlowId) -> u32 {
+        self.slab.slot(id.slot).map_or(0, |s| s.armed.load(Relaxed))
+    }
+
     /// Sets the mark of a flow that is still there.
     pub fn set_mark(&self, id: FlowId, mark: u32) {
         self.update(id, |flow| flow.mark = mark);

@@ -43,8 +43,12 @@ pub struct Device {
     pub mtu: u32,
     /// The driver's name for its kind (`veth`, `tun`, `bridge`); hardware has none.
     pub kind: Option<String>,
+    /// Frames sent; of a veth, those that its peer took.
+    pub tx_packets: u64,
     /// Frames the kernel meant to send through it and dropped.
     pub tx_dropped: u64,
+    /// Of a tun or tap device made for several queues (`IFF_MULTI_QUEUE`): how many of them somebody has open.
+    pub tun_queues: Option<u32>,
 }
 
 /// A pair of virtual Ethernet devices to be made.
@@ -316,17 +320,29 @@ fn parse(payload: &[u8]) -> Option<Device> {
             IFLA_PROMISCUITY => device.promiscuous = number(value) > 0,
             IFLA_ALLMULTI => device.all_multicast = number(value),
             IFLA_LINKINFO => {
-                let mut inner = NlasIterator::new(value).flatten();
-                device.kind = inner.find(|a| a.kind() == IFLA_INFO_KIND).map(|a| text(a.value()));
+                let inner = || NlasIterator::new(value).flatten();
+                device.kind = inner().find(|a| a.kind() == IFLA_INFO_KIND).map(|a| text(a.value()));
+                let data = inner().find(|a| a.kind() == IFLA_INFO_DATA);
+                device.tun_queues = data
+                    .filter(|_| device.kind.as_deref() == Some("tun"))
+                    .and_then(|data| tun_queues(data.value()));
             }
             IFLA_STATS64 => {
-                let at = value.get(TX_DROPPED_AT..).and_then(<[u8]>::first_chunk);
-                device.tx_dropped = at.map_or(0, |v| u64::from_ne_bytes(*v));
+                let at = |at: usize| value.get(at..).and_then(<[u8]>::first_chunk);
+                let count = |place: usize| at(place).map_or(0, |v| u64::from_ne_bytes(*v));
+                (device.tx_packets, device.tx_dropped) = (count(TX_PACKETS_AT), count(TX_DROPPED_AT));
             }
             _ => {}
         }
     }
     Some(device)
+}
+
+fn tun_queues(data: &[u8]) -> Option<u32> {
+    let of = |kind| NlasIterator::new(data).flatten().find(|a| a.kind() == kind);
+    let several = of(IFLA_TUN_MULTI_QUEUE).is_some_and(|a| a.value() != [0]);
+    let open = |kind| of(kind).map_or(0, |a| number(a.value()));
+    several.then(|| open(IFLA_TUN_NUM_QUEUES) + open(IFLA_TUN_NUM_DISABLED_QUEUES))
 }
 
 fn number(value: &[u8]) -> u32 {
@@ -337,6 +353,8 @@ fn text(value: &[u8]) -> String {
     String::from_utf8_lossy(value.split(|b| *b == 0).next().unwrap_or_default()).into_owned()
 }
 
+/// Where `tx_packets` stands in `struct rtnl_link_stats64`: behind `rx_packets`.
+const TX_PACKETS_AT: usize = 8;
 /// Where `tx_dropped` stands in `struct rtnl_link_stats64`: behind packets, bytes, errors of both
 /// directions and `rx_dropped`.
 const TX_DROPPED_AT: usize = 7 * 8;
@@ -347,6 +365,10 @@ const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_INFO_KIND: u16 = 1;
+const IFLA_INFO_DATA: u16 = 2;
+const IFLA_TUN_MULTI_QUEUE: u16 = 7;
+const IFLA_TUN_NUM_QUEUES: u16 = 8;
+const IFLA_TUN_NUM_DISABLED_QUEUES: u16 = 9;
 const IFLA_STATS64: u16 = 23;
 const IFLA_PROMISCUITY: u16 = 30;
 const IFLA_ALLMULTI: u16 = 61;

@@ -117,7 +117,7 @@ impl Live {
             dad: Dad::new(neighbor::DadConfig::default(), seed.rotate_left(8)),
             reassembler: Reassembler::new(reassembly.clone()),
             defrag: Reassembler::new(reassembly),
-            conntrack: Arc::new(Conntrack::new(conntrack, seed.rotate_left(41))),
+            conntrack: Arc::new(Conntrack::new(conntrack, seed.rotate_left(41)).steered(steering)),
             steering,
             evicted: AtomicU64::new(0),
             states: LinkStates::new(links),

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use sekisho::io::netlink::{Hook, Netlink};
 use sekisho::io::{DeviceSpec, Port, Sent, Status, open};
-use sekisho::link::LinkKind;
-use sekisho::packet::{Packet, Pool};
+use sekisho::link::{Driver, LinkKind};
+use sekisho::packet::{Packet, Pool, Steering};
 
 /// How often; the long run has 1,000.
 fn rounds() -> usize {
@@ -82,7 +82,9 @@ fn flaps_and_deletions_leave_nothing_behind() {
             mac: None,
             mtu: 1500,
             queues: 2,
+            steering: Steering { workers: 2, ..Steering::default() },
             offload: true,
+            driver: Driver::Auto,
             persist: false,
             owner: None,
             group: None,

@@ -53,7 +53,7 @@ Show the router's links, addresses, routes and neighbors, as ip(8) does.
 The words, their abbreviations and the output are those of iproute2, so what reads one reads the other: \
 `sekisho ip -j route`, `sekisho ip -br a`, `sekisho ip n s dev lan`.
 
-  ip [-4|-6] [-j [-p]|-o|-br] [-s] link|address|route|neighbor [show] …
+  ip [-4|-6] [-j [-p]|-o|-br] [-s] [-d] link|address|route|neighbor [show] …
 
   link     [show] [[dev] NAME] [up]
   address  [show] [[dev] NAME] [up] [scope host|link|global] [to PREFIX]
@@ -61,7 +61,8 @@ The words, their abbreviations and the output are those of iproute2, so what rea
            [dev NAME] [via ADDRESS] [proto NAME] [scope SCOPE] [type TYPE]
   neighbor [show] [[to] PREFIX] [dev NAME] [nud STATE]
 
--4, -6: one family. -j: JSON, -p: indented. -o: one line each. -br: a table. -s: with counters.
+-4, -6: one family. -j: JSON, -p: indented. -o: one line each. -br: a table. -s: with counters. -d: with the kind of link, what \
+moves its frames, and why nothing better does.
 
 Exit code 0: shown, even if nothing fits. 1: no router, or no such link. 2: words not understood.";
 
@@ -69,7 +70,7 @@ Exit code 0: shown, even if nothing fits. 1: no router, or no such link. 2: word
 const USAGE: &str = "\
 Usage: sekisho ip [ OPTIONS ] OBJECT [ show ] [ SELECTORS ]
 where  OBJECT := { link | address | route | neighbor }
-       OPTIONS := { -4 | -6 | -j[son] | -p[retty] | -o[neline] | -br[ief] | -s[tatistics] | --control PATH }
+       OPTIONS := { -4 | -6 | -j[son] | -p[retty] | -o[neline] | -br[ief] | -s[tatistics] | -d[etails] | --control PATH }
 More: sekisho ip --help";
 
 /// Asks and prints.

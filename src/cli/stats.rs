@@ -49,6 +49,7 @@ fn text(s: &view::Stats, all: bool, paint: Paint) -> String {
     let _ = writeln!(out, "{}  sekisho {}, up {}", paint.bold(&s.name), s.version, uptime(s.uptime));
     ledger(&mut out, s, paint);
     links(&mut out, s, paint);
+    drivers(&mut out, s, paint);
     flow_table(&mut out, s, paint);
     drops(&mut out, s, all, paint);
     tallies(&mut out, s, all, paint);
@@ -93,6 +94,17 @@ fn links(out: &mut String, s: &view::Stats, paint: Paint) {
         let counts: Vec<_> =
             rx.into_iter().chain([l.tx_packets, l.tx_bytes, l.tx_dropped]).map(i128::from).collect();
         table.row(&l.ifname, &counts, if l.up { "" } else { "down" });
+    }
+    table.write(out, paint);
+}
+
+/// What moves the frames of packet links, and why nothing better does.
+fn drivers(out: &mut String, s: &view::Stats, paint: Paint) {
+    let mut table = Table::new(&["driver"]);
+    for l in &s.links {
+        let Some(d) = &l.driver else { continue };
+        let why = d.fallback.as_ref().map_or_else(String::new, |why| format!(" ({why})"));
+        table.row(&l.ifname, &[], &format!("{}{why}", d.name));
     }
     table.write(out, paint);
 }
@@ -196,6 +208,11 @@ mod tests {
             tx_packets: n * 2,
             tx_bytes: n * 3_000,
             tx_dropped: 0,
+            driver: None,
+        };
+        let driver = |name: &str, fallback: Option<&str>| {
+            let (name, asked) = (name.into(), "auto".into());
+            Some(view::Driver { name, asked, fallback: fallback.map(str::to_owned) })
         };
         let drop = |name: &str, text: &str, received, originated| Drop {
             name: name.into(),
@@ -228,7 +245,11 @@ mod tests {
                 tally("forwarded", "packets forwarded from one link to another or back", 1_234_000),
                 tally("fragmented", "packets cut into fragments on the way out", 0),
             ],
-            links: vec![link("lo", true, 0), link("lan", true, 1_234_567_890_123), link("wan", false, 77)],
+            links: vec![
+                link("lo", true, 0),
+                LinkStats { driver: driver("ring", None), ..link("lan", true, 1_234_567_890_123) },
+                LinkStats { driver: driver("socket", Some("no ring")), ..link("wan", false, 77) },
+            ],
             conntrack: view::FlowTable {
                 families: vec!["ipv4".into(), "ipv6".into()],
                 flows: 1_234,
@@ -254,6 +275,10 @@ link             rx packets             bytes       dropped      missed     tx p
 lo                        0                 0             0           0              0                 0           0
 lan           1234567890123  1851851835184500  123456789012           3  2469135780246  3703703670369000           0
 wan                      77            115500             7           7            154            231000           0  down
+
+driver
+lan           ring
+wan           socket (no ring)
 
 conntrack          flows         max       bytes
 ipv4 ipv6           1234      262144     3145728

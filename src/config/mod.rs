@@ -28,7 +28,7 @@ use crate::base::Mac;
 use crate::conntrack;
 use crate::fib::{Fib, Rib};
 use crate::filter::Ruleset;
-use crate::link::{Address, Link, LinkKind, Links, RpFilter};
+use crate::link::{Address, Driver, Link, LinkKind, Links, RpFilter};
 
 pub use problem::{Problem, Problems};
 
@@ -42,6 +42,8 @@ pub struct Config {
     pub name: String,
     /// Forwarding threads asked for, 1 to [`MAX_WORKERS`]; [`Config::workers`] says how many there are.
     pub workers: Option<usize>,
+    /// How many directions of flows each worker remembers the way of; 0: none.
+    pub flow_cache: u32,
     /// The control socket asked for; [`Config::control_path`] says where it is.
     pub control: Option<PathBuf>,
     /// Addresses of the loopback beyond 127.0.0.1/8 and ::1/128; host addresses all.
@@ -92,6 +94,8 @@ pub struct LinkConfig {
     pub queues: Option<usize>,
     /// Whether GSO and checksum offload are used where the device has them.
     pub offload: bool,
+    /// What moves a packet link's frames.
+    pub driver: Driver,
     /// Whether a device made by us stays when we go.
     pub persist: bool,
     /// The user who may open a device made by us.

@@ -27,7 +27,7 @@ rp_filter = "strict"
 redirects = false
 queues = 2
 offload = "off"
-
+driver = "ring"
 [link.wan]
 kind = "tap"
 addresses = ["10.2.0.1/24", "fe80::1/64"]
@@ -105,6 +105,7 @@ fn a_good_file_says_what_it_means() {
         (lan.rp_filter, lan.redirects, lan.queues, lan.offload),
         (RpFilter::Strict, false, Some(2), false)
     );
+    assert_eq!(lan.driver, Driver::Ring);
     let addresses: Vec<_> = lan.addresses.iter().map(|a| format!("{}/{}", a.addr, a.prefix_len)).collect();
     assert_eq!(addresses, ["10.1.0.1/24", "fd01::1/64", "fe80::ff:fe00:101/64"]);
 
@@ -185,6 +186,13 @@ fn the_links_table_is_what_the_file_says() {
     let lan = links.named("lan").unwrap();
     assert_eq!((lan.mtu, lan.rp_filter, lan.redirects), (1400, RpFilter::Strict, false));
     assert_eq!(links.named("tun0").unwrap().mac, None);
+}
+
+#[test]
+fn the_flow_cache_has_a_size_or_is_off() {
+    let entries = |value: &str| good(&format!("[router]\nflow_cache = {value}")).flow_cache;
+    assert_eq!(["\"on\"", "\"off\"", "0", "4096"].map(entries), [131_072, 0, 0, 4096]);
+    assert_eq!(good("").flow_cache, 131_072);
 }
 
 #[test]

@@ -139,6 +139,7 @@ pub fn stats(s: &Sources<'_>) -> view::Stats {
             tx_packets: n.tx_packets,
             tx_bytes: n.tx_bytes,
             tx_dropped: n.tx_dropped,
+            driver: driver(s, l.id),
         }
     });
     view::Stats {
@@ -231,6 +232,8 @@ fn link(s: &Sources<'_>, l: &link::Link) -> view::Link {
         link_type: Some(link_type.to_owned()),
         address: address.map(|m| m.to_string()),
         broadcast: broadcast.map(|m| m.to_string()),
+        linkinfo: (l.kind != LinkKind::Loopback)
+            .then(|| view::LinkInfo { info_kind: l.kind.name().to_owned(), info_data: driver(s, l.id) }),
         addr_info: None,
         stats64: Some(view::Stats64 {
             rx: view::RxStats {
@@ -248,6 +251,15 @@ fn link(s: &Sources<'_>, l: &link::Link) -> view::Link {
             },
         }),
     }
+}
+
+fn driver(s: &Sources<'_>, link: LinkId) -> Option<view::Driver> {
+    let used = s.states.driver(link)?;
+    Some(view::Driver {
+        name: used.driver.name().to_owned(),
+        asked: used.asked.name().to_owned(),
+        fallback: used.fallback.map(|why| why.to_string()),
+    })
 }
 
 fn address(s: &Sources<'_>, l: &link::Link, i: usize, a: &link::Address) -> view::Address {

@@ -118,6 +118,30 @@ pub struct LinkStats {
     pub tx_packets: u64,
     pub tx_bytes: u64,
     pub tx_dropped: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub driver: Option<Driver>,
+}
+
+/// What moves a packet link's frames.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Driver {
+    /// `socket`, `ring` or `xdp`.
+    #[serde(rename = "driver")]
+    pub name: String,
+    /// What the configuration says: one of these, or `auto`.
+    pub asked: String,
+    /// Why it is not a better one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<String>,
+}
+
+/// What `ip -d -j link` says about the kind of a link.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)] // the names are iproute2's
+pub struct LinkInfo {
+    pub info_kind: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub info_data: Option<Driver>,
 }
 
 /// A link, as `ip -j link` and `ip -j addr` show it.
@@ -139,6 +163,8 @@ pub struct Link {
     pub address: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub broadcast: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub linkinfo: Option<LinkInfo>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub addr_info: Option<Vec<Address>>,
     #[serde(skip_serializing_if = "Option::is_none")]

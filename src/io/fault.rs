@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::os::fd::RawFd;
 
 use super::port::{Port, Sent, Status};
+use crate::link::InUse;
 use crate::packet::{Caps, Packet, Pool};
 
 /// How often what goes wrong. Probabilities are parts of 1.
@@ -131,6 +132,14 @@ impl<P: Port> Port for FaultPort<P> {
 
     fn fd(&self) -> Option<RawFd> {
         self.inner.fd()
+    }
+
+    fn driver(&self) -> Option<InUse> {
+        self.inner.driver()
+    }
+
+    fn steered(&self) -> bool {
+        self.inner.steered()
     }
 
     fn epoch(&self) -> u32 {

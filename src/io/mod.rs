@@ -4,6 +4,8 @@
 //! port; [`memory`] needs no kernel. Knows nothing of routes, neighbors or rules.
 
 mod af_packet;
+mod af_xdp;
+pub mod bpf;
 pub mod fault;
 pub mod guard;
 pub mod memory;
@@ -12,6 +14,7 @@ mod open;
 pub mod pcap;
 pub mod port;
 mod slot;
+pub mod steer;
 pub mod sys;
 mod tun_tap;
 

@@ -4,12 +4,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::af_packet;
+use super::af_xdp::{self, XdpError};
 use super::guard::GuardError;
 use super::netlink::NetlinkError;
 use super::port::Port;
 use super::tun_tap;
 use crate::base::Mac;
-use crate::link::LinkKind;
+use crate::link::{Driver, LinkKind};
+use crate::packet::Steering;
 
 /// The device side of a link, as configured.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,11 +27,15 @@ pub struct DeviceSpec {
     pub mac: Option<Mac>,
     /// The longest L3 packet, in bytes. Created devices get it; an existing interface must have no less.
     pub mtu: u32,
-    /// Receive queues wanted; no more than there are workers are made, and one on tun and tap.
+    /// Receive queues wanted; no more than there are workers are made.
     pub queues: usize,
+    /// Which of them a packet is to come to.
+    pub steering: Steering,
     /// Whether super-frames and partial checksums are left to the device. What it gives us unfinished is
     /// understood either way.
     pub offload: bool,
+    /// What moves a packet link's frames. What can't be had is replaced by the next best: [`Port::driver`] says so.
+    pub driver: Driver,
     /// Whether a created device stays when the router ends; from the first `Port::check` on.
     pub persist: bool,
     /// The user a created device belongs to.
@@ -92,7 +98,7 @@ pub enum OpenError {
     Busy(String),
     /// An interface of the name is there and of another kind.
     #[error(
-        "there is an interface '{device}' already, and it is no {kind} device with one queue: delete it, or choose another device = …"
+        "there is an interface '{device}' already, and it is no {kind} device: delete it, or choose another device = …"
     )]
     OtherKind {
         /// The interface.
@@ -100,6 +106,9 @@ pub enum OpenError {
         /// The kind wanted.
         kind: &'static str,
     },
+    /// AF_XDP can't be had there.
+    #[error(transparent)]
+    Xdp(#[from] XdpError),
     /// The kernel's stack can't be kept off.
     #[error(transparent)]
     Guard(#[from] GuardError),
@@ -140,7 +149,16 @@ fn open_now(spec: &DeviceSpec, workers: usize) -> Result<Vec<Box<dyn Port>>, Ope
         ports.into_iter().map(|port| Box::new(port) as Box<dyn Port>).collect()
     }
     match spec.kind {
-        LinkKind::Packet => af_packet::open(spec, workers).map(boxed),
+        LinkKind::Packet => {
+            let missing = match spec.driver {
+                Driver::Auto | Driver::Socket | Driver::Ring => None,
+                Driver::Xdp => match af_xdp::open(spec, workers) {
+                    Ok(ports) => return Ok(boxed(ports)),
+                    Err(e) => Some(e.to_string().into()),
+                },
+            };
+            af_packet::open(spec, workers, missing).map(boxed)
+        }
         LinkKind::Tap | LinkKind::Tun => tun_tap::open(spec, workers).map(boxed),
         LinkKind::Loopback | LinkKind::Memory => Err(OpenError::NoDeviceKind(spec.kind.name())),
     }

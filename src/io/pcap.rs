@@ -27,6 +27,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 use super::port::{Port, Sent, Status};
+use crate::link::InUse;
 use crate::packet::{Caps, Packet, Pool};
 
 /// A capture file that ports write to. Dropping it, and every port that has it, closes the file.
@@ -208,6 +209,14 @@ impl<P: Port> Port for PcapPort<P> {
 
     fn fd(&self) -> Option<RawFd> {
         self.inner.fd()
+    }
+
+    fn driver(&self) -> Option<InUse> {
+        self.inner.driver()
+    }
+
+    fn steered(&self) -> bool {
+        self.inner.steered()
     }
 
     fn epoch(&self) -> u32 {

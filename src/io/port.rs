@@ -34,6 +34,7 @@ use std::collections::VecDeque;
 use std::os::fd::RawFd;
 
 use crate::base::Column;
+use crate::link::InUse;
 use crate::packet::{Packet, Pool};
 
 pub use crate::packet::Caps;
@@ -57,6 +58,17 @@ pub trait Port: Send {
 
     /// Grows each time the descriptor becomes another one, or none.
     fn epoch(&self) -> u32;
+
+    /// What moves the link's frames, where there is a choice. May change when [`Port::epoch`] does.
+    fn driver(&self) -> Option<InUse> {
+        None
+    }
+
+    /// Whether the kernel brings each packet to the worker that the steering function ([`packet::steer`](crate::packet::steer)) says. Where it
+    /// doesn't, workers hand over what is another's while there is much of it.
+    fn steered(&self) -> bool {
+        false
+    }
 
     /// Frames that were lost before we could read them (ring or socket buffer overrun, a form that can't be
     /// told), since the port was opened. A link's ports may each count their own part.

@@ -2,8 +2,11 @@
 //!
 //! With offloads each frame has a virtio_net_hdr, both ways, so that super-frames and partial checksums
 //! cross; without them the device is opened plainly by the tun-tap crate, and the kernel finishes every frame before we
-//! see it. One queue feeds one worker, which keeps flows in order; all workers write to it. What the kernel
-//! does with its end (addresses, bridges, forwarding) is the user's affair, so nothing there is cut off.
+//! see it. Each queue feeds one worker, and the kernel keeps a flow on its queue; a worker without one of its own writes to
+//! another's. What the kernel does with its end (addresses, bridges, forwarding) is the user's affair, so nothing there is
+//! cut off.
+//!
+//! A persistent device is taken as it was made: one that has room for one queue gets one, whatever is asked for.
 //!
 //! A device that somebody deletes is made again at the second check after: the configuration says that it
 //! is there. One that is renamed or sent to another namespace stays ours: the descriptor goes with it. Knows
@@ -31,8 +34,7 @@ use crate::packet::{Caps, Packet, Pool};
 /// One worker's handle on a tun or tap device.
 pub(super) struct TunPort {
     shared: Arc<Shared>,
-    /// Whether this one receives.
-    receiver: bool,
+    worker: usize,
     device: Option<Arc<Device>>,
     generation: u64,
     epoch: u32,
@@ -45,6 +47,8 @@ pub(super) struct TunPort {
 /// What the handles have in common.
 struct Shared {
     spec: DeviceSpec,
+    /// Queues wanted.
+    queues: usize,
     /// For questions about interfaces: a socket stays in its network namespace, whoever asks.
     questions: UnixDatagram,
     now: Mutex<Now>,
@@ -59,7 +63,8 @@ struct Now {
 
 /// The device while it is open. It goes when the last handle does, unless it is to persist.
 struct Device {
-    file: File,
+    /// Its queues, by the number the kernel knows them by; never none.
+    queues: Vec<File>,
     index: u32,
     caps: Caps,
     /// Frames it had dropped before we opened it: it may have been there.
@@ -68,17 +73,18 @@ struct Device {
     kept: AtomicBool,
 }
 
-/// Opens the ports of a tun or tap link, one for each worker; the first receives. A device that is to persist
-/// does from the first `check` on.
+/// Opens the ports of a tun or tap link, one for each worker; the first so many receive as there are queues. A device that
+/// is to persist does from the first `check` on.
 pub(super) fn open(spec: &DeviceSpec, workers: usize) -> Result<Vec<TunPort>, OpenError> {
     let questions = UnixDatagram::unbound()
         .map_err(|source| OpenError::Device { device: spec.device.clone(), source })?;
-    let device = Arc::new(Device::open(spec)?);
+    let queues = spec.queues.clamp(1, workers.clamp(1, MAX_QUEUES));
+    let device = Arc::new(Device::open(spec, queues)?);
     let now = Now { generation: 1, device: Some(device.clone()), complaint: None };
-    let shared = Arc::new(Shared { spec: spec.clone(), questions, now: Mutex::new(now) });
+    let shared = Arc::new(Shared { spec: spec.clone(), queues, questions, now: Mutex::new(now) });
     let port = |worker| TunPort {
         shared: shared.clone(),
-        receiver: worker == 0,
+        worker,
         device: Some(device.clone()),
         generation: 1,
         epoch: 0,
@@ -90,16 +96,23 @@ pub(super) fn open(spec: &DeviceSpec, workers: usize) -> Result<Vec<TunPort>, Op
 }
 
 impl Device {
-    fn open(spec: &DeviceSpec) -> Result<Device, OpenError> {
+    fn open(spec: &DeviceSpec, queues: usize) -> Result<Device, OpenError> {
         let name = &spec.device;
         let failed = |source| OpenError::Device { device: name.clone(), source };
         let ethernet = spec.kind == LinkKind::Tap;
         let mut caps = Caps { ethernet, ..Caps::PLAIN };
-        let file = match spec.offload {
-            true => attach(spec, ethernet)?,
-            false => plain(spec, ethernet)?,
-        };
-        let tun = file.as_fd();
+        let mut netlink = Netlink::open()?;
+        let several = several(&mut netlink, spec, queues)?;
+        let flags = TunFlags { ethernet, vnet_header: spec.offload, queues: several };
+        let mut files = Vec::with_capacity(queues);
+        for _ in 0..if several { queues } else { 1 } {
+            files.push(match spec.offload || several {
+                true => attach(spec, flags)?,
+                false => plain(spec, ethernet)?,
+            });
+        }
+        let Some(first) = files.first() else { return Err(OpenError::Busy(name.clone())) };
+        let tun = first.as_fd();
         if spec.offload {
             sys::tun_vnet_header(tun, VnetHdr::LEN as i32).map_err(failed)?;
             // What the reader takes: this is about the way in. For the way out the driver takes all.
@@ -109,6 +122,10 @@ impl Device {
                 sys::tun_offload(tun, usual).map_err(failed)?;
             }
             caps = Caps { ethernet, uso, ..Caps::FULL };
+        } else {
+            // A persistent device keeps the mask of whoever had it before, and we would be given frames that
+            // we have no header to learn about.
+            sys::tun_offload(tun, 0).map_err(failed)?;
         }
         if let Some(user) = spec.owner {
             sys::tun_owner(tun, user).map_err(failed)?;
@@ -116,8 +133,11 @@ impl Device {
         if let Some(group) = spec.group {
             sys::tun_group(tun, group).map_err(failed)?;
         }
-        let mut netlink = Netlink::open()?;
         let link = netlink.link(name)?;
+        // Another process that came in between us would get a share of the frames.
+        if several && link.tun_queues.is_some_and(|open| open as usize != files.len()) {
+            return Err(OpenError::Busy(name.clone()));
+        }
         if link.mtu != spec.mtu {
             netlink.set_mtu(link.index, spec.mtu)?;
         }
@@ -126,7 +146,7 @@ impl Device {
             netlink.set_up(link.index)?;
         }
         Ok(Device {
-            file,
+            queues: files,
             index: link.index,
             caps,
             dropped_before: link.tx_dropped,
@@ -134,12 +154,22 @@ impl Device {
         })
     }
 
+    /// The queue through which a worker sends: its own, if it has one.
+    fn queue(&self, worker: usize) -> &File {
+        &self.queues[worker % self.queues.len()]
+    }
+
+    /// The queue from which a worker receives.
+    fn own(&self, worker: usize) -> Option<&File> {
+        self.queues.get(worker)
+    }
+
     /// Lets it stay when the last handle goes, if it is to. Not done at once: a router that can't be started
     /// for another reason leaves nothing behind.
     fn keep(&self, spec: &DeviceSpec) {
         if spec.persist
             && !self.kept.swap(true, Relaxed)
-            && let Err(e) = sys::tun_persist(self.file.as_fd(), true)
+            && let Err(e) = sys::tun_persist(self.queue(0).as_fd(), true)
         {
             tracing::warn!("'{}' will not stay when the router goes: {e}", spec.device);
         }
@@ -147,7 +177,7 @@ impl Device {
 
     /// Frames the kernel had for us and dropped, since the device was opened.
     fn lost(&self) -> u64 {
-        let Ok(name) = sys::tun_name(self.file.as_fd()) else { return 0 };
+        let Ok(name) = sys::tun_name(self.queue(0).as_fd()) else { return 0 };
         match Netlink::open().and_then(|mut n| n.link(&name)) {
             Ok(link) if link.index == self.index => link.tx_dropped.saturating_sub(self.dropped_before),
             _ => 0,
@@ -155,30 +185,36 @@ impl Device {
     }
 }
 
-/// Makes the device with offload headers, or takes over a persistent one.
-fn attach(spec: &DeviceSpec, ethernet: bool) -> Result<File, OpenError> {
+/// Whether the device has, or is to have, several queues. One that is there stays as it is, and must be nobody's: a device
+/// with several queues would take us in beside another process.
+fn several(netlink: &mut Netlink, spec: &DeviceSpec, wanted: usize) -> Result<bool, OpenError> {
+    match netlink.link(&spec.device) {
+        Ok(link) if link.tun_queues.is_some_and(|open| open > 0) => Err(OpenError::Busy(spec.device.clone())),
+        Ok(link) => Ok(link.tun_queues.is_some()),
+        Err(e) if e.is_missing() => Ok(wanted > 1),
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// Makes the device, takes over a persistent one, or takes one more of its queues.
+fn attach(spec: &DeviceSpec, flags: TunFlags) -> Result<File, OpenError> {
     let file = OpenOptions::new()
         .read(true)
         .write(true)
         .custom_flags(libc::O_NONBLOCK)
         .open(TUN)
         .map_err(|e| refused(spec, e, true))?;
-    sys::tun_attach(file.as_fd(), &spec.device, TunFlags { ethernet, vnet_header: true })
-        .map_err(|e| refused(spec, e, false))?;
+    sys::tun_attach(file.as_fd(), &spec.device, flags).map_err(|e| refused(spec, e, false))?;
     Ok(file)
 }
 
-/// Makes the device with frames and nothing else.
+/// Makes the device with frames, one queue and nothing else.
 fn plain(spec: &DeviceSpec, ethernet: bool) -> Result<File, OpenError> {
     let mode = if ethernet { tun_tap::Mode::Tap } else { tun_tap::Mode::Tun };
     let device = tun_tap::Iface::without_packet_info(&spec.device, mode)
         .map_err(|e| refused(spec, e, !Path::new(TUN).exists()))?;
     device.set_non_blocking().map_err(|e| refused(spec, e, false))?;
-    let file = File::from(sys::own_tun(device));
-    // A persistent device keeps the mask of whoever had it before, and we would be given frames that
-    // we have no header to learn about.
-    sys::tun_offload(file.as_fd(), 0).map_err(|e| refused(spec, e, false))?;
-    Ok(file)
+    Ok(File::from(sys::own_tun(device)))
 }
 
 /// Why there is no device: `opening` tells the character device's errors from those of the interface.
@@ -214,7 +250,7 @@ impl Shared {
 impl TunPort {
     fn release(&mut self) {
         if let Some(device) = self.device.take() {
-            self.lost_before += if self.receiver { device.lost() } else { 0 };
+            self.lost_before += if self.worker == 0 { device.lost() } else { 0 };
             self.epoch += 1;
         }
     }
@@ -233,7 +269,8 @@ impl Port for TunPort {
     }
 
     fn receive(&mut self, pool: &mut Pool, out: &mut Vec<Packet>, max: usize) -> usize {
-        let Some(device) = self.device.as_ref().filter(|_| self.receiver) else { return 0 };
+        let Some(device) = &self.device else { return 0 };
+        let Some(mut queue) = device.own(self.worker) else { return 0 };
         let slot = self.slot.get_or_insert_with(|| Slot::new(pool));
         let header = if self.shared.spec.offload { VnetHdr::LEN } else { 0 };
         let mut count = 0;
@@ -242,7 +279,7 @@ impl Port for TunPort {
             let [h, small, rest] = slot.parts();
             let mut parts =
                 [IoSliceMut::new(&mut h[..header]), IoSliceMut::new(small), IoSliceMut::new(rest)];
-            match (&device.file).read_vectored(&mut parts) {
+            match queue.read_vectored(&mut parts) {
                 // The driver cuts what does not fit and says the whole length.
                 Ok(len) if len > room || len <= header => self.truncated += 1,
                 Ok(len) => {
@@ -265,13 +302,14 @@ impl Port for TunPort {
 
     fn transmit(&mut self, pool: &mut Pool, queue: &mut VecDeque<Packet>, sent: &mut Sent) {
         let Some(device) = &self.device else { return };
+        let mut file = device.queue(self.worker);
         while let Some(packet) = queue.front() {
             if !takes(packet, device.caps, self.shared.spec.mtu as usize) {
                 sent.refuse(packet);
             } else {
                 let header = VnetHdr::of(packet);
                 let header = if self.shared.spec.offload { &header[..] } else { &[] };
-                match (&device.file).write_vectored(&[IoSlice::new(header), IoSlice::new(packet.data())]) {
+                match file.write_vectored(&[IoSlice::new(header), IoSlice::new(packet.data())]) {
                     Ok(taken) if taken == header.len() + packet.len() => sent.count(packet),
                     Ok(_) => sent.refuse(packet),
                     Err(e) => match e.raw_os_error() {
@@ -301,7 +339,7 @@ impl Port for TunPort {
             self.adopt(&now);
         }
         if let Some(device) = &self.device {
-            if let Ok(name) = sys::tun_name(device.file.as_fd()) {
+            if let Ok(name) = sys::tun_name(device.queue(self.worker).as_fd()) {
                 device.keep(&shared.spec);
                 return shared.status(&name);
             }
@@ -310,7 +348,7 @@ impl Port for TunPort {
             return Status::Gone;
         }
         if now.device.is_none() {
-            match Device::open(&shared.spec) {
+            match Device::open(&shared.spec, shared.queues) {
                 Ok(device) => {
                     let generation = now.generation + 1;
                     *now = Now { generation, device: Some(Arc::new(device)), complaint: None };
@@ -330,7 +368,7 @@ impl Port for TunPort {
     }
 
     fn fd(&self) -> Option<RawFd> {
-        self.device.as_ref().filter(|_| self.receiver).map(|d| d.file.as_raw_fd())
+        self.device.as_ref().and_then(|d| d.own(self.worker)).map(AsRawFd::as_raw_fd)
     }
 
     fn epoch(&self) -> u32 {
@@ -338,9 +376,12 @@ impl Port for TunPort {
     }
 
     fn overruns(&mut self) -> u64 {
-        let now = self.device.as_ref().filter(|_| self.receiver).map_or(0, |d| d.lost());
+        // The kernel counts them for the device as a whole.
+        let now = self.device.as_ref().filter(|_| self.worker == 0).map_or(0, |d| d.lost());
         self.lost_before + now + self.truncated
     }
 }
 
 const TUN: &str = "/dev/net/tun";
+/// The most queues of a device (`MAX_TAP_QUEUES`).
+const MAX_QUEUES: usize = 256;

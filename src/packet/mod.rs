@@ -9,16 +9,20 @@
 //! away or exchanging the link-layer header moves nothing else. Knows of header formats only what
 //! segmentation and checksums need; knows nothing of links, tables or the path.
 
+mod coalesce;
 pub mod flow;
 mod meta;
 pub mod offload;
 mod pool;
 mod segment;
+pub mod steer;
 
+pub use coalesce::{Coalesced, coalesce};
 pub use flow::{Ct, CtState, Direction, FlowId, FlowView, Manip, NatRange, Status, Tuple};
 pub use meta::{Caps, Csum, Frag, Gso, GsoKind, L2Kind, Meta, Net, Offload};
 pub use pool::Pool;
 pub use segment::segment;
+pub use steer::Steering;
 
 /// Bytes kept free in front of a received frame: an Ethernet header with two tags, or a tunnel's
 /// outer headers.

@@ -13,14 +13,14 @@ use crate::conntrack::{self, Conntrack, Current};
 use crate::fib::Fib;
 use crate::link::{LinkStates, Links};
 use crate::neighbor::{self, Dad, NeighborTable};
-use crate::packet::{Caps, Ct, CtState, Packet, Pool};
+use crate::packet::{Caps, Ct, CtState, Packet, Pool, Steering};
 use crate::reassembly::{self, Reassembler};
 use crate::wire::proto;
 
 use super::flow_cache::{FlowCache, FlowCacheConfig};
 use super::hook::Hooks;
 use super::limit::Limits;
-use super::queue::{Queued, Queues};
+use super::queue::{Queue, Queues};
 use super::resolve::Memo;
 use super::trace::Tracer;
 use super::{Bound, Work};
@@ -71,6 +71,8 @@ pub struct LiveConfig {
     pub conntrack: conntrack::Config,
     /// The flow cache's of each worker.
     pub flow_cache: FlowCacheConfig,
+    /// Which worker a packet is for.
+    pub steering: Steering,
     /// What random choices (timers, identifiers, hashes) grow from.
     pub seed: u64,
 }
@@ -87,6 +89,8 @@ pub struct Live {
     pub defrag: Reassembler,
     /// The flows.
     pub conntrack: Arc<Conntrack>,
+    /// Which worker a packet is for.
+    pub steering: Steering,
     /// How many of the flows that made way for others stand in the ledger.
     pub(super) evicted: AtomicU64,
     /// Which links are up.
@@ -106,13 +110,14 @@ pub struct Live {
 impl Live {
     /// Empty tables for a router with `links` links, the loopback included.
     pub fn new(links: usize, config: LiveConfig) -> Self {
-        let LiveConfig { neighbor, reassembly, conntrack, seed, flow_cache: _ } = config;
+        let LiveConfig { neighbor, reassembly, conntrack, steering, seed, flow_cache: _ } = config;
         Live {
             neighbors: NeighborTable::new(neighbor, seed),
             dad: Dad::new(neighbor::DadConfig::default(), seed.rotate_left(8)),
             reassembler: Reassembler::new(reassembly.clone()),
             defrag: Reassembler::new(reassembly),
             conntrack: Arc::new(Conntrack::new(conntrack, seed.rotate_left(41))),
+            steering,
             evicted: AtomicU64::new(0),
             states: LinkStates::new(links),
             limits: Limits::new(seed ^ 0x1c3b),
@@ -126,7 +131,7 @@ impl Live {
 
 impl Live {
     /// Opens a queue for packets that hooks queue; see [`Router::queue`](crate::router::Router::queue).
-    pub(crate) fn open_queue(&self, number: u16, capacity: usize) -> crossbeam_channel::Receiver<Queued> {
+    pub(crate) fn open_queue(&self, number: u16, capacity: usize) -> Queue {
         self.queues.open(number, capacity)
     }
 }

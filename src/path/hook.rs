@@ -34,6 +34,8 @@ pub mod priority {
     pub const FILTER: i32 = 0;
     /// The source is translated.
     pub const SNAT: i32 = 100;
+    /// Behind the translation, where helpers of protocols look into payloads (`NF_IP_PRI_CONNTRACK_HELPER`).
+    pub const HELPER: i32 = 300;
     /// A flow that begins is entered into the table.
     pub const CONFIRM: i32 = i32::MAX;
 }
@@ -286,7 +288,8 @@ pub(super) fn resume(cx: &mut Cx<'_>, at: &At, p: &mut Packet, place: queue::Pla
     let same = list.get(place.index).is_some_and(|s| s.priority() == place.priority);
     let from = match same {
         true => place.index + usize::from(!place.again),
-        false => list.partition_point(|s| s.priority() < place.priority + i32::from(!place.again)),
+        false if place.again => list.partition_point(|s| s.priority() < place.priority),
+        false => list.partition_point(|s| s.priority() <= place.priority),
     };
     stages(cx, at, p, from)
 }

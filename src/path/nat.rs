@@ -5,11 +5,11 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::base::{DropReason, Hook, Instant, LinkId};
-use crate::conntrack::{Conntrack, Flow, nat};
+use crate::conntrack::{Conntrack, Current, Flow, nat};
 use crate::fib::Action;
 use crate::filter::{NatAction, TableName};
 use crate::packet::flow::Address;
-use crate::packet::{CtState, Manip, NatRange, Net, Packet, Tuple};
+use crate::packet::{CtState, Manip, NatRange, Net, Packet, Steering, Tuple};
 use crate::wire::proto;
 
 use super::hook::At;
@@ -21,31 +21,30 @@ pub(super) fn translate(cx: &mut Cx<'_>, at: &At, manip: Manip, p: &mut Packet) 
         return Ok(());
     }
     // Its flow was there when it came: without it nobody knows what it is to become.
-    let Some(current) = &cx.me.flow else { return Err(DropReason::ConntrackGone) };
-    let flow = current.flow;
+    let Some(Current { id, flow }) = &cx.me.flow else { return Err(DropReason::ConntrackGone) };
     let dir = p.meta.ct.dir;
     let icmp = matches!(p.meta.proto, proto::ICMP | proto::ICMPV6);
     if p.meta.ct.state == CtState::Related && icmp {
-        if nat::translate_error(p, &flow, dir, manip)? {
+        if nat::translate_error(p, flow, dir, manip)? {
             cx.note(p, || format!("nat: {}", crate::wire::describe::describe(p.l3(), false)));
         }
         return Ok(());
     }
     if p.meta.ct.state != CtState::Established && !nat::is_done(flow.status, manip) {
         // A flow that was there before the rules were is left alone.
-        if current.id.is_some() {
+        if id.is_some() {
             return Ok(());
         }
         decide(cx, at, manip, p)?;
-    } else if at.hook == Hook::Postrouting && at.output.is_some_and(|out| nat::moved(&flow, dir, out)) {
+    } else if at.hook == Hook::Postrouting && at.output.is_some_and(|out| nat::moved(flow, dir, out)) {
         // MASQUERADE gave it the address of another link than it leaves by now.
-        if let Some(id) = current.id {
-            cx.live.conntrack.remove(id);
+        if let Some(id) = id {
+            cx.live.conntrack.remove(*id);
         }
         return Err(DropReason::NatFailed);
     }
-    let Some(flow) = cx.me.flow.as_ref().map(|c| c.flow) else { return Err(DropReason::ConntrackGone) };
-    if nat::translate(p, &flow, dir, manip)? {
+    let Some(Current { flow, .. }) = &cx.me.flow else { return Err(DropReason::ConntrackGone) };
+    if nat::translate(p, flow, dir, manip)? {
         cx.me.cache.rewrote(manip);
         cx.note(p, || format!("nat: {}", crate::wire::describe::describe(p.l3(), false)));
     }
@@ -70,7 +69,8 @@ fn decide(cx: &mut Cx<'_>, at: &At, manip: Manip, p: &mut Packet) -> Result<(), 
         }
     };
     let Some(mut flow) = cx.me.flow.as_ref().map(|c| c.flow) else { return Err(DropReason::ConntrackGone) };
-    let taken = Taken { snap: cx.snap, conntrack: &cx.live.conntrack, now: cx.now };
+    let taken =
+        Taken { snap: cx.snap, conntrack: &cx.live.conntrack, steering: &cx.live.steering, now: cx.now };
     let me = &mut *cx.me;
     nat::setup(&mut flow, &range, manip, &taken, &mut || me.random())?;
     if masquerade.is_some() {
@@ -119,6 +119,7 @@ fn inner(cx: &Cx<'_>, at: &At, p: &Packet) -> Option<IpAddr> {
 struct Taken<'a> {
     snap: &'a Snapshot,
     conntrack: &'a Conntrack,
+    steering: &'a Steering,
     now: Instant,
 }
 
@@ -143,6 +144,10 @@ impl nat::Taken for Taken<'_> {
         }
         ours(addr) && self.snap.listeners.hold(original.proto, port)
             || self.snap.hooks.claims().hold(original.proto, addr, port, original.src())
+    }
+
+    fn steering(&self) -> Option<&Steering> {
+        Some(self.steering).filter(|s| s.workers > 1)
     }
 
     fn clear(&self, reply: &Tuple, new: &Flow) -> bool {

@@ -1,12 +1,12 @@
 //! Packets that a hook has queued for a program: they wait outside the walk, and go on where they stopped.
 //!
-//! A queue is there while somebody holds its receiver. What is queued without one is dropped, as the kernel
-//! does; so is what a program throws away.
+//! A queue is there while somebody holds its [`Queue`]. What is queued without one is dropped, as the kernel
+//! does; so is what a program throws away, or leaves behind when it goes.
 
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::Mutex;
+use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
@@ -31,12 +31,32 @@ type Lost = [AtomicU64; 2];
 
 impl Queues {
     /// Opens a queue for `capacity` packets; who had it before gets no more.
-    pub(super) fn open(&self, number: u16, capacity: usize) -> Receiver<Queued> {
+    pub(super) fn open(&self, number: u16, capacity: usize) -> Queue {
         let (sender, receiver) = bounded(capacity.max(1));
         if let Ok(mut open) = self.open.lock() {
             open.insert(number, sender);
         }
-        receiver
+        Queue(receiver)
+    }
+}
+
+/// The program's end of a queue: what hooks have queued comes out of it. To drop it is to end the queue, and to throw
+/// away what is in it.
+#[derive(Debug)]
+pub struct Queue(Receiver<Queued>);
+
+impl Deref for Queue {
+    type Target = Receiver<Queued>;
+
+    fn deref(&self) -> &Receiver<Queued> {
+        &self.0
+    }
+}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        // The channel would keep them until somebody queues there again.
+        self.0.try_iter().for_each(drop);
     }
 }
 

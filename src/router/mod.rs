@@ -23,7 +23,9 @@ use crate::base::{Column, Counters, DropReason, Event, Instant, LinkId, Mac};
 use crate::conntrack::Flow;
 use crate::filter::Family;
 use crate::packet::{Caps, Direction, Packet, Pool, Status};
-use crate::path::{self, Cx, FlowCacheConfig, Handed, Live, LiveConfig, Local, Queued, Snapshot, Verdict};
+use crate::path::{
+    self, Cx, FlowCacheConfig, Handed, Live, LiveConfig, Local, Queue, Queued, Snapshot, Verdict,
+};
 
 /// One router: its configuration and its tables, shared by its workers. Cloning gives another handle.
 #[derive(Clone)]
@@ -115,9 +117,9 @@ impl Router {
         &self.shared.live
     }
 
-    /// Opens the queue of this number for `capacity` packets: what hooks queue there comes out of the receiver, to be
-    /// given back with [`Worker::reinject`]. A queue ends with its receiver, or when it is opened anew.
-    pub fn queue(&self, number: u16, capacity: usize) -> crossbeam_channel::Receiver<Queued> {
+    /// Opens the queue of this number for `capacity` packets: what hooks queue there comes out of it, to be
+    /// given back with [`Worker::reinject`]. A queue ends when it is dropped, or opened anew.
+    pub fn queue(&self, number: u16, capacity: usize) -> Queue {
         self.shared.live.open_queue(number, capacity)
     }
 

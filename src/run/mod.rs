@@ -44,7 +44,8 @@ use crate::filter::Family;
 use crate::host::{Host, Services};
 use crate::io::{DeviceSpec, OpenError, Port};
 use crate::link::Links;
-use crate::path::{Hooks, Listeners, LiveConfig, Snapshot, Tracking};
+use crate::packet::Steering;
+use crate::path::{FlowCacheConfig, Hooks, Listeners, LiveConfig, Snapshot, Tracking};
 use crate::router::Router;
 
 pub use clock::Clock;
@@ -103,10 +104,17 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
     };
     let cpus = thread::available_parallelism().map_or(1, usize::from);
     let workers = config.workers(cpus);
-    let mut ports = open(config, &snapshot, workers)?;
-
     let seed = RandomState::new().build_hasher().finish();
-    let live = LiveConfig { seed, conntrack: config.conntrack.table.clone(), ..LiveConfig::default() };
+    let steering = Steering {
+        key: (seed >> 32) as u32,
+        workers: workers as u32,
+        addresses: [Family::V4, Family::V6].map(|family| !snapshot.hooks.translates(family)),
+    };
+    let mut ports = open(config, &snapshot, steering)?;
+
+    let conntrack = config.conntrack.table.clone();
+    let flow_cache = FlowCacheConfig { entries: config.flow_cache, ..FlowCacheConfig::default() };
+    let live = LiveConfig { seed, steering, conntrack, flow_cache, ..LiveConfig::default() };
     let clock = Clock::start();
     let router = Router::new(snapshot, live, clock::wall_ms());
     for n in &config.neighbors {
@@ -191,7 +199,8 @@ fn hooks(config: &Config, links: &Links) -> Result<Hooks, Problems> {
 
 type LinkPorts = Vec<(LinkId, std::vec::IntoIter<Box<dyn Port>>)>;
 
-fn open(config: &Config, snapshot: &Snapshot, workers: usize) -> Result<LinkPorts, StartError> {
+fn open(config: &Config, snapshot: &Snapshot, steering: Steering) -> Result<LinkPorts, StartError> {
+    let workers = steering.workers as usize;
     let mut all = Vec::new();
     for l in &config.links {
         let Some(link) = snapshot.links.named(&l.name) else { continue };
@@ -202,7 +211,9 @@ fn open(config: &Config, snapshot: &Snapshot, workers: usize) -> Result<LinkPort
             mac: l.mac,
             mtu: l.mtu,
             queues: l.queues.unwrap_or(workers).min(workers),
+            steering,
             offload: l.offload,
+            driver: l.driver,
             persist: l.persist,
             owner: l.owner,
             group: l.group,

@@ -19,6 +19,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::base::{Column, DropReason, Instant, LinkId};
 use crate::io::{Port, Sent, Status};
+use crate::link::{Driver, InUse};
 use crate::neighbor::DadState;
 use crate::packet::Packet;
 use crate::path::Handed;
@@ -265,6 +266,9 @@ impl Loop {
             // What an edge failed to announce waits no longer than this.
             slot.ready = true;
             self.worker.set_caps(slot.link, slot.port.caps());
+            if let Some(watch) = &self.watch {
+                watch.driver(slot.link, slot.port.driver());
+            }
             let overruns = slot.port.overruns();
             self.worker.missed(slot.link, overruns.saturating_sub(slot.overruns));
             slot.overruns = overruns;
@@ -317,6 +321,20 @@ impl Watch {
 
     fn name(&self, link: LinkId) -> String {
         self.router.snapshot().links.get(link).map_or_else(|| link.to_string(), |l| l.name.clone())
+    }
+
+    /// Says once what moves a link's frames: a warning where something else was asked for by name.
+    fn driver(&self, link: LinkId, driver: Option<InUse>) {
+        let Some(used) = &driver else { return };
+        if !self.router.live().states.set_driver(link, driver.clone()) {
+            return;
+        }
+        let (name, drives) = (self.name(link), used.driver.name());
+        match &used.fallback {
+            None => tracing::info!("link {name}: driver {drives}"),
+            Some(why) if used.asked == Driver::Auto => tracing::info!("link {name}: driver {drives}: {why}"),
+            Some(why) => tracing::warn!("link {name}: driver {drives}: {why}"),
+        }
     }
 
     /// Says that what was translated to the link's addresses is to end.

@@ -10,7 +10,7 @@ use sekisho::base::Mac;
 use sekisho::io::netlink::{Hook, Netlink};
 use sekisho::io::{DeviceSpec, Port, Sent, Status, open};
 use sekisho::link::LinkKind;
-use sekisho::packet::{Csum, Packet, Pool};
+use sekisho::packet::{Csum, Packet, Pool, Steering};
 
 use crate::contract::{frame, open_one, receive, spec, until};
 use crate::netns::Netns;
@@ -418,6 +418,8 @@ fn a_cable_that_is_out_is_told_from_a_device_that_was_set_down() {
 fn queues_share_flows_and_agree_between_links() {
     const FLOWS: u16 = 64;
     const ROUNDS: u16 = 20;
+    const STEERING: Steering = Steering { key: 5, workers: 3, addresses: [false; 2] };
+    let two = |name| DeviceSpec { queues: 2, steering: STEERING, ..spec(LinkKind::Packet, name) };
     let Some(here) = Netns::new() else { return };
     here.run(|| {
         let mut n = Netlink::open().unwrap();
@@ -431,7 +433,7 @@ fn queues_share_flows_and_agree_between_links() {
         let mut pool = Pool::new(256);
         let mut at: [HashMap<u16, usize>; 2] = Default::default();
         for (link, name) in ["lan", "wan"].into_iter().enumerate() {
-            let mut ports = open(&DeviceSpec { queues: 2, ..spec(LinkKind::Packet, name) }, 3).unwrap();
+            let mut ports = open(&two(name), 3).unwrap();
             assert_eq!(ports.len(), 3);
             assert!(ports[2].fd().is_none() && ports[0].fd().is_some() && ports[1].fd().is_some());
             let mut far = open_one(&spec(LinkKind::Packet, &format!("{name}-far")));
@@ -459,6 +461,8 @@ fn queues_share_flows_and_agree_between_links() {
                             let word = |at: usize| u16::from_be_bytes([p.data()[at], p.data()[at + 1]]);
                             let (flow, number) = (word(port_at) - 1000, word(42));
                             assert_eq!(*at[link].entry(flow).or_insert(worker), worker, "flow {flow} moved");
+                            let steered = STEERING.worker_of_frame(p.data(), true) % 2;
+                            assert_eq!(steered, worker, "the kernel's program agrees with ours");
                             let before = last.insert(flow, number);
                             assert_eq!(before.map_or(0, |b| b + 1), number, "flow {flow} out of order");
                             counts[worker] += 1;

@@ -79,6 +79,122 @@ fn a_persistent_device_stays_and_is_taken_over() {
 }
 
 #[test]
+fn a_device_has_a_queue_for_each_worker() {
+    let Some(here) = with_tun() else { return };
+    here.run(|| {
+        let mut n = Netlink::open().unwrap();
+        for kind in [LinkKind::Tap, LinkKind::Tun] {
+            for offload in [true, false] {
+                let wanted = DeviceSpec { offload, queues: 3, ..spec(kind, "dev0") };
+                // Queues, workers, and how many of those receive.
+                for (queues, workers, receivers) in [(3, 3, 3), (2, 3, 2), (3, 2, 2), (3, 1, 1)] {
+                    let ports = open(&DeviceSpec { queues, ..wanted.clone() }, workers).unwrap();
+                    assert_eq!(ports.len(), workers);
+                    assert_eq!(ports.iter().filter(|p| p.fd().is_some()).count(), receivers);
+                    let several = n.link("dev0").unwrap().tun_queues;
+                    assert_eq!(several, (receivers > 1).then_some(receivers as u32));
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn a_persistent_device_is_taken_with_the_queues_it_was_made_for() {
+    let Some(here) = with_tun() else { return };
+    here.run(|| {
+        let stays = DeviceSpec { persist: true, ..spec(LinkKind::Tap, "dev0") };
+        let mut n = Netlink::open().unwrap();
+        for (made, offload) in [(1, true), (1, false), (2, true), (2, false)] {
+            let mut ports = open(&DeviceSpec { queues: made, ..stays.clone() }, 2).unwrap();
+            ports[1].check();
+            drop(ports);
+            for wanted in [1, 2, 3] {
+                let spec = DeviceSpec { queues: wanted, offload, ..stays.clone() };
+                let ports = open(&spec, 3).unwrap();
+                let receive = ports.iter().filter(|p| p.fd().is_some()).count();
+                assert_eq!(receive, if made == 1 { 1 } else { wanted }, "made for {made}");
+                let busy = open(&spec, 1).map(|_| ()).unwrap_err().to_string();
+                assert!(busy.contains("in use by another process"), "{busy}");
+            }
+            let index = n.link_index("dev0").unwrap();
+            n.link_del(index).unwrap();
+        }
+    });
+}
+
+/// What the kernel sends is spread over the queues, each flow on one of them and in its order; every worker can send.
+#[test]
+fn flows_keep_their_queue_and_their_order() {
+    let Some(here) = with_tun() else { return };
+    here.run(|| {
+        for queues in [1, 2, 4] {
+            let wanted = DeviceSpec { queues, ..spec(LinkKind::Tun, "tun0") };
+            let mut ports = open(&wanted, 4).unwrap();
+            let mut n = Netlink::open().unwrap();
+            let index = n.link_index("tun0").unwrap();
+            n.addr_add(index, "10.7.0.1/24".parse().unwrap()).unwrap();
+            until("all are up", || ports.iter_mut().all(|p| p.check() == Status::Up));
+            let sockets: Vec<_> = (0..64).map(|_| UdpSocket::bind("10.7.0.1:0").unwrap()).collect();
+            let mut pool = Pool::new(256);
+            // Of each flow: on which queue it came, and how many.
+            let mut flows = std::collections::HashMap::<u16, (usize, u8)>::new();
+            for round in 0..20u8 {
+                for socket in &sockets {
+                    socket.send_to(&[round], "10.7.0.9:9").unwrap();
+                }
+                for (queue, port) in ports.iter_mut().enumerate() {
+                    let mut out = Vec::new();
+                    while port.receive(&mut pool, &mut out, 64) > 0 {}
+                    for packet in out {
+                        let data = packet.data();
+                        if data[0] >> 4 == 4 && data[9] == 17 {
+                            let flow =
+                                flows.entry(u16::from_be_bytes([data[20], data[21]])).or_insert((queue, 0));
+                            assert_eq!(
+                                (flow.0, flow.1),
+                                (queue, data[28]),
+                                "a flow in its order on one queue"
+                            );
+                            flow.1 += 1;
+                        }
+                        pool.put(packet);
+                    }
+                }
+            }
+            assert!(flows.len() == 64 && flows.values().all(|(_, n)| *n == 20));
+            let used: std::collections::HashSet<_> = flows.values().map(|(q, _)| *q).collect();
+            assert_eq!(used.len(), queues, "64 flows use every queue");
+
+            let here = UdpSocket::bind("10.7.0.1:4000").unwrap();
+            here.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+            for (worker, port) in ports.iter_mut().enumerate() {
+                let mut queue: VecDeque<_> = (0..50).map(|i| datagram(&[worker as u8, i])).collect();
+                let mut sent = Sent::default();
+                port.transmit(&mut pool, &mut queue, &mut sent);
+                assert_eq!((sent.packets, queue.len()), (50, 0));
+                for i in 0..50 {
+                    let mut got = [0; 8];
+                    let (len, _) = here.recv_from(&mut got).unwrap();
+                    assert_eq!(got[..len], [worker as u8, i]);
+                }
+            }
+        }
+    });
+}
+
+/// A datagram from 10.7.0.9 to 10.7.0.1:4000, checksum not used.
+fn datagram(payload: &[u8]) -> Packet {
+    let total = 28 + payload.len() as u8;
+    let mut bytes = vec![0x45, 0, 0, total, 0, 0, 0, 0, 64, 17, 0, 0, 10, 7, 0, 9, 10, 7, 0, 1];
+    let sum = sekisho::wire::checksum::checksum(&bytes);
+    bytes[10..12].copy_from_slice(&sum.to_be_bytes());
+    bytes.extend([0, 9, 0x0f, 0xa0, 0, total - 20, 0, 0]);
+    bytes.extend(payload);
+    Packet::from_slice(&bytes)
+}
+
+#[test]
 fn a_tun_device_carries_bare_packets() {
     let Some(here) = with_tun() else { return };
     here.run(|| {

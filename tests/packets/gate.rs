@@ -9,8 +9,8 @@ use sekisho::filter::matches::AddrTypes;
 use sekisho::filter::{Env, RuleRef};
 use sekisho::io::netlink::Netlink;
 use sekisho::io::{DeviceSpec, Port, Sent, open};
-use sekisho::link::{Link, LinkKind, Links, RpFilter};
-use sekisho::packet::{FlowView, Packet, Pool};
+use sekisho::link::{Driver, Link, LinkKind, Links, RpFilter};
+use sekisho::packet::{FlowView, Packet, Pool, Steering};
 
 /// A tap of which this process is the far end.
 pub(crate) struct Gate {
@@ -35,7 +35,9 @@ impl Gate {
             mac: None,
             mtu: 1500,
             queues: 1,
+            steering: Steering::default(),
             offload: false,
+            driver: Driver::Auto,
             persist: false,
             owner: None,
             group: None,

@@ -147,6 +147,42 @@ fn a_queued_packet_for_the_router_or_of_its_own_goes_on_too() {
 }
 
 #[test]
+fn a_queued_packet_meets_what_has_been_hung_up_behind_it_since_and_no_other() {
+    for (priority, calls) in [(i32::MIN, 1), (-1, 1), (1, 0), (i32::MAX, 0)] {
+        let mut b = with([at(Hook::Forward, priority, |_, _| Verdict::Queue(3))]);
+        let queue = b.router.queue(3, 8);
+        b.client_sends(&through());
+        let queued = queue.try_recv().unwrap();
+        // Where it stood nothing hangs any more.
+        let called = Arc::new(AtomicUsize::new(0));
+        let count = called.clone();
+        let mut snap = Plan::default().snapshot();
+        snap.hooks = Hooks::new().with(at(Hook::Forward, 0, move |_, _| {
+            count.fetch_add(1, Relaxed);
+            Verdict::Accept
+        }));
+        b.router.replace(snap);
+        b.worker.reinject(queued, Verdict::Accept, b.now);
+        b.collect();
+        assert_eq!((b.out.len(), called.load(Relaxed)), (1, calls), "{priority}");
+        b.balanced();
+    }
+}
+
+#[test]
+fn what_a_program_leaves_in_its_queue_is_in_the_ledger() {
+    let mut b = with([at(Hook::Forward, 0, |_, _| Verdict::Queue(3))]);
+    let queue = b.router.queue(3, 8);
+    for _ in 0..3 {
+        b.client_sends(&through());
+    }
+    drop(queue);
+    b.worker.handle_timeout(b.now);
+    assert_eq!(b.totals().dropped(Column::Received, DropReason::QueueUnbound), 3);
+    b.balanced();
+}
+
+#[test]
 fn a_queue_nobody_takes_from_or_that_is_full_drops() {
     let mut b = with([at(Hook::Forward, 0, |_, _| Verdict::Queue(0))]);
     b.client_sends(&through());

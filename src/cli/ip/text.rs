@@ -21,6 +21,9 @@ pub(super) fn trim_link(mut l: Link, opts: &Options, addresses: bool) -> Link {
     if !opts.stats {
         l.stats64 = None;
     }
+    if !opts.details {
+        l.linkinfo = None;
+    }
     l
 }
 
@@ -85,6 +88,15 @@ pub(super) fn link(l: &Link, opts: &Options, addresses: bool) -> String {
         }
         if let Some(mac) = &l.broadcast {
             let _ = write!(out, " brd {mac}");
+        }
+    }
+    if let Some(info) = &l.linkinfo {
+        let _ = write!(out, "{newline}    {} ", info.info_kind);
+        if let Some(d) = &info.info_data {
+            let _ = write!(out, "driver {} ", d.name);
+            if let Some(why) = &d.fallback {
+                let _ = write!(out, "fallback \"{why}\" ");
+            }
         }
     }
     for a in infos {

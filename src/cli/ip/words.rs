@@ -39,6 +39,7 @@ pub(super) struct Options {
     pub(super) brief: bool,
     pub(super) oneline: bool,
     pub(super) stats: bool,
+    pub(super) details: bool,
     pub(super) family: Option<Family>,
 }
 
@@ -120,11 +121,12 @@ fn option(word: &str, o: &mut Options, words: &mut Words<'_>) -> Result<bool, St
         Some(Opt::Brief) => o.brief = true,
         Some(Opt::Oneline) => o.oneline = true,
         Some(Opt::Stats) => o.stats = true,
+        Some(Opt::Details) => o.details = true,
         Some(Opt::Help) => return Ok(true),
         Some(Opt::Nothing) => {}
         Some(Opt::Other) | None => {
             return Err(format!(
-                "option '{word}' is not supported: there are -4, -6, -j, -p, -o, -br, -s and --control PATH"
+                "option '{word}' is not supported: there are -4, -6, -j, -p, -o, -br, -s, -d and --control PATH"
             ));
         }
     }
@@ -351,6 +353,7 @@ enum Opt {
     Brief,
     Oneline,
     Stats,
+    Details,
     Help,
     Nothing,
     Other,
@@ -452,7 +455,7 @@ const OPTIONS: [(&str, Opt); 23] = [
     ("iec", Opt::Other),
     ("stats", Opt::Stats),
     ("statistics", Opt::Stats),
-    ("details", Opt::Other),
+    ("details", Opt::Details),
     // There are no names to be looked up in the first place, so nothing is done for these two.
     ("resolve", Opt::Nothing),
     ("oneline", Opt::Oneline),

@@ -10,7 +10,7 @@ use crate::config::file::{At, Given, LinkTable, Scalar};
 use crate::config::near::did_you_mean;
 use crate::config::problem::{Sink, plain, quoted};
 use crate::config::{Doubt, LinkConfig, MAX_WORKERS, host};
-use crate::link::{Address, LinkKind, RpFilter};
+use crate::link::{Address, Driver, LinkKind, RpFilter};
 
 /// The links, and what is added to the loopback.
 pub(super) struct Meant {
@@ -76,6 +76,7 @@ const ONLY: &[(&str, &[&str])] = &[
     ("device", &["packet", "tap", "tun"]),
     ("queues", &["packet", "tap", "tun"]),
     ("offload", &["packet", "tap", "tun"]),
+    ("driver", &["packet"]),
     ("persist", &["tap", "tun"]),
     ("owner", &["tap", "tun"]),
     ("group", &["tap", "tun", "vxlan"]),
@@ -119,6 +120,8 @@ fn link(t: &LinkTable, router: &str, sink: &mut Sink<'_>, placed: &mut Vec<Place
     let filters = [("off", RpFilter::Off), ("loose", RpFilter::Loose), ("strict", RpFilter::Strict)];
     let rp_filter = word(&t.rp_filter, &format!("{what}: rp_filter"), &filters, sink);
     let offload = word(&t.offload, &format!("{what}: offload"), &[("auto", true), ("off", false)], sink);
+    let drivers = Driver::ALL.map(|d| (d.name(), d));
+    let driver = word(&t.driver, &format!("{what}: driver"), &drivers, sink);
     let queues = queues(&t.queues, &what, sink);
     // A kind that isn't one stands for one that can have everything.
     let kind = kind.unwrap_or(LinkKind::Packet);
@@ -138,6 +141,7 @@ fn link(t: &LinkTable, router: &str, sink: &mut Sink<'_>, placed: &mut Vec<Place
         redirects: t.redirects.get().is_none_or(|r| r.value),
         queues,
         offload: offload.unwrap_or(true),
+        driver: driver.unwrap_or_default(),
         persist: t.persist.get().is_some_and(|p| p.value),
         owner,
         group,

@@ -180,6 +180,14 @@ fn links_that_can_not_be() {
             "[link.a]\nkind = \"tap\"\nqueues = \"many\"",
             "3: link a: queues: 'many' is neither \"auto\" nor a number",
         ),
+        (
+            "[link.a]\nkind = \"packet\"\ndriver = \"rings\"",
+            "3: link a: driver: 'rings' is none of auto, socket, ring, xdp (did you mean ring?)",
+        ),
+        (
+            "[link.a]\nkind = \"tap\"\ndriver = \"ring\"",
+            "3: link a: driver: a tap link has none; remove the line (it is for packet)",
+        ),
         ("[link.a]\nkind = \"tap\"\nqueues = 0", "3: link a: queues: 0 is out of range: 1 to 256"),
         (
             "[link.a]\nkind = \"tap\"\nowner = \"no such user\"",

@@ -34,7 +34,7 @@ use std::net::IpAddr;
 
 use crate::base::{Hook, LinkId};
 use crate::packet::flow::Address;
-use crate::packet::{Direction, Manip, NatRange, Status, Tuple};
+use crate::packet::{Direction, Manip, NatRange, Status, Steering, Tuple};
 
 use super::Flow;
 
@@ -60,6 +60,12 @@ pub trait Taken {
     /// somewhere else than where the flow comes from. It is not given to a flow, whose peer's packets would else be
     /// taken for the service's, or the other way round (CVE-2021-3773).
     fn reserved(&self, original: &Tuple, addr: IpAddr, port: u16) -> bool;
+
+    /// How packets come to workers, where there are several: of ports that are all free, one is better that brings the
+    /// answers to the worker of the flow's own packets.
+    fn steering(&self) -> Option<&Steering> {
+        None
+    }
 
     /// Ends the TCP flow whose reply tuple this is, if it is over and the new one can't be mistaken for it; says whether it
     /// did. Asked where hardly a port is left.

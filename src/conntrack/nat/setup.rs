@@ -22,6 +22,8 @@ use super::{Taken, is_done, pool};
 const MAX_ATTEMPTS: u32 = 128;
 /// No round follows one that looked at fewer.
 const LEAST_ATTEMPTS: u32 = 16;
+/// Ports that suit the worker of which one must be free, lest it be any.
+const NEAR: usize = 32;
 /// With as few attempts left in a round, flows that are as good as over have to go (Linux `NF_NAT_HARDER_THRESH`).
 const HARDER: u32 = MAX_ATTEMPTS / 4;
 
@@ -173,6 +175,9 @@ impl<T: Taken> Search<'_, T> {
         let mut start = (offset % u64::from(count)) as u32;
         let mut attempts = count.min(MAX_ATTEMPTS);
         let mut candidate = chosen;
+        if let Some(near) = self.near(&chosen, (first, count), start) {
+            return Ok(near);
+        }
         loop {
             for i in 0..attempts {
                 let port = u32::from(first) + (start + i) % count;
@@ -187,6 +192,21 @@ impl<T: Taken> Search<'_, T> {
             attempts /= 2;
             start = (random() % u64::from(count)) as u32;
         }
+    }
+
+    /// Of the first ports that would be tried, one that is free and brings the answers to the flow's own worker. Not
+    /// where another port than the first that is free would show: a destination's, or one that is shifted.
+    fn near(&self, chosen: &Tuple, (first, count): (u16, u32), start: u32) -> Option<Tuple> {
+        let steering = self.taken.steering()?;
+        if self.manip == Manip::Dst || self.range.base.is_some() {
+            return None;
+        }
+        let worker = steering.worker_of(&self.flow.tuples[0]);
+        (0..count.min(MAX_ATTEMPTS))
+            .map(|i| self.with_port(*chosen, (u32::from(first) + (start + i) % count) as u16))
+            .filter(|candidate| steering.worker_of(candidate) == worker)
+            .take(NEAR)
+            .find(|candidate| self.is_free(candidate))
     }
 
     /// The first port to be tried, and how many there are; `None` if there is no choice.

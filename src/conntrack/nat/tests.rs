@@ -70,6 +70,8 @@ pub(super) struct Book {
     pub order: RefCell<Vec<Tuple>>,
     /// Ports of the router's own.
     pub own: Vec<(IpAddr, u16)>,
+    /// How packets come to workers.
+    pub steering: Option<Steering>,
     /// Whether flows in the way may be ended.
     pub over: bool,
 }
@@ -115,6 +117,10 @@ impl Taken for Book {
 
     fn reserved(&self, _: &Tuple, addr: IpAddr, port: u16) -> bool {
         self.own.contains(&(addr, port))
+    }
+
+    fn steering(&self) -> Option<&Steering> {
+        self.steering.as_ref()
     }
 
     fn clear(&self, reply: &Tuple, _: &Flow) -> bool {

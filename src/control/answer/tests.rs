@@ -6,7 +6,7 @@ use super::*;
 use crate::base::{Column, Counters};
 use crate::conntrack;
 use crate::control::protocol::Relation;
-use crate::link::{Address, Link, RpFilter};
+use crate::link::{Address, Driver, InUse, Link, RpFilter};
 use crate::neighbor;
 
 const LAN: LinkId = LinkId(1);
@@ -114,6 +114,9 @@ impl World {
 #[test]
 fn links_are_shown_as_iproute2_would() {
     let world = World::new(&[]);
+    let (asked, driver) = (Driver::Auto, Driver::Socket);
+    let used = InUse { asked, driver, fallback: Some("no memory".into()) };
+    assert!(world.states.set_driver(LAN, Some(used.clone())) && !world.states.set_driver(LAN, Some(used)));
     let value = world.ask(Verb::Ip(Show::Link(LinkFilter::default()))).unwrap();
     let zero = json!({
         "rx": {"bytes":0,"packets":0,"errors":0,"dropped":0,"over_errors":0,"multicast":0},
@@ -127,9 +130,12 @@ fn links_are_shown_as_iproute2_would() {
          "address":"00:00:00:00:00:00","broadcast":"00:00:00:00:00:00","stats64":zero},
         {"ifindex":2,"ifname":"lan","flags":["BROADCAST","MULTICAST","UP","LOWER_UP"],"mtu":1500,"qdisc":"noqueue",
          "operstate":"UP","linkmode":"DEFAULT","group":"default","link_type":"ether",
-         "address":"02:00:00:00:01:01","broadcast":"ff:ff:ff:ff:ff:ff","stats64":some},
+         "address":"02:00:00:00:01:01","broadcast":"ff:ff:ff:ff:ff:ff",
+         "linkinfo":{"info_kind":"packet","info_data":{"driver":"socket","asked":"auto","fallback":"no memory"}},
+         "stats64":some},
         {"ifindex":3,"ifname":"t0","flags":["NO-CARRIER","POINTOPOINT","MULTICAST","NOARP","UP"],"mtu":1420,
-         "qdisc":"noqueue","operstate":"DOWN","linkmode":"DEFAULT","group":"default","link_type":"none","stats64":zero},
+         "qdisc":"noqueue","operstate":"DOWN","linkmode":"DEFAULT","group":"default","link_type":"none",
+         "linkinfo":{"info_kind":"tun"},"stats64":zero},
     ]);
     assert_eq!(value.to_string(), expected.to_string());
 

@@ -45,6 +45,8 @@ pub struct Device {
     pub kind: Option<String>,
     /// Frames the kernel meant to send through it and dropped.
     pub tx_dropped: u64,
+    /// Of a tun or tap device made for several queues (`IFF_MULTI_QUEUE`): how many of them somebody has open.
+    pub tun_queues: Option<u32>,
 }
 
 /// A pair of virtual Ethernet devices to be made.
@@ -316,8 +318,12 @@ fn parse(payload: &[u8]) -> Option<Device> {
             IFLA_PROMISCUITY => device.promiscuous = number(value) > 0,
             IFLA_ALLMULTI => device.all_multicast = number(value),
             IFLA_LINKINFO => {
-                let mut inner = NlasIterator::new(value).flatten();
-                device.kind = inner.find(|a| a.kind() == IFLA_INFO_KIND).map(|a| text(a.value()));
+                let inner = || NlasIterator::new(value).flatten();
+                device.kind = inner().find(|a| a.kind() == IFLA_INFO_KIND).map(|a| text(a.value()));
+                let data = inner().find(|a| a.kind() == IFLA_INFO_DATA);
+                device.tun_queues = data
+                    .filter(|_| device.kind.as_deref() == Some("tun"))
+                    .and_then(|data| tun_queues(data.value()));
             }
             IFLA_STATS64 => {
                 let at = value.get(TX_DROPPED_AT..).and_then(<[u8]>::first_chunk);
@@ -327,6 +333,13 @@ fn parse(payload: &[u8]) -> Option<Device> {
         }
     }
     Some(device)
+}
+
+fn tun_queues(data: &[u8]) -> Option<u32> {
+    let of = |kind| NlasIterator::new(data).flatten().find(|a| a.kind() == kind);
+    let several = of(IFLA_TUN_MULTI_QUEUE).is_some_and(|a| a.value() != [0]);
+    let open = |kind| of(kind).map_or(0, |a| number(a.value()));
+    several.then(|| open(IFLA_TUN_NUM_QUEUES) + open(IFLA_TUN_NUM_DISABLED_QUEUES))
 }
 
 fn number(value: &[u8]) -> u32 {
@@ -347,6 +360,10 @@ const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_INFO_KIND: u16 = 1;
+const IFLA_INFO_DATA: u16 = 2;
+const IFLA_TUN_MULTI_QUEUE: u16 = 7;
+const IFLA_TUN_NUM_QUEUES: u16 = 8;
+const IFLA_TUN_NUM_DISABLED_QUEUES: u16 = 9;
 const IFLA_STATS64: u16 = 23;
 const IFLA_PROMISCUITY: u16 = 30;
 const IFLA_ALLMULTI: u16 = 61;

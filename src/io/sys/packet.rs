@@ -102,17 +102,22 @@ pub fn add_membership(socket: BorrowedFd<'_>, interface: u32, what: Membership) 
     set(socket, libc::SOL_PACKET, libc::PACKET_ADD_MEMBERSHIP, &request)
 }
 
-/// Makes a fanout group of this socket, by flow hash, with an id that nobody else in the namespace has.
-pub fn fanout_create(socket: BorrowedFd<'_>) -> io::Result<u16> {
-    let kind = libc::PACKET_FANOUT_HASH | libc::PACKET_FANOUT_FLAG_UNIQUEID;
+/// Makes a fanout group of this socket, with an id that nobody else in the namespace has. The program says which of
+/// the group's sockets gets a packet, in the order in which they joined; it sees the packet from its L3 header on (Linux 4.3).
+pub fn fanout_create(socket: BorrowedFd<'_>, program: &[libc::sock_filter]) -> io::Result<u16> {
+    let kind = libc::PACKET_FANOUT_CBPF | libc::PACKET_FANOUT_FLAG_UNIQUEID;
     set(socket, libc::SOL_PACKET, libc::PACKET_FANOUT, &(kind << 16).cast_signed())?;
     let word: u32 = get(socket, libc::SOL_PACKET, libc::PACKET_FANOUT)?;
+    // The kernel only reads what it is given as a place to write.
+    let filter =
+        libc::sock_fprog { len: program.len() as libc::c_ushort, filter: program.as_ptr().cast_mut() };
+    set(socket, libc::SOL_PACKET, libc::PACKET_FANOUT_DATA, &filter)?;
     Ok((word & 0xffff) as u16)
 }
 
 /// Joins a fanout group that another socket made.
 pub fn fanout_join(socket: BorrowedFd<'_>, group: u16) -> io::Result<()> {
-    let word = libc::PACKET_FANOUT_HASH << 16 | u32::from(group);
+    let word = libc::PACKET_FANOUT_CBPF << 16 | u32::from(group);
     set(socket, libc::SOL_PACKET, libc::PACKET_FANOUT, &word.cast_signed())
 }
 
@@ -121,6 +126,12 @@ pub fn overruns(socket: BorrowedFd<'_>) -> io::Result<u32> {
     // struct tpacket_stats: packets, drops.
     let [_, drops]: [u32; 2] = get(socket, libc::SOL_PACKET, libc::PACKET_STATISTICS)?;
     Ok(drops)
+}
+
+/// Reads and so clears the error that the socket would tell next.
+pub fn take_error(socket: BorrowedFd<'_>) -> Option<io::Error> {
+    let error: i32 = get(socket, libc::SOL_SOCKET, libc::SO_ERROR).ok()?;
+    (error != 0).then(|| io::Error::from_raw_os_error(error))
 }
 
 /// Has the socket refuse every frame from now on.
@@ -142,7 +153,7 @@ pub fn set_udp_segment(socket: impl AsFd, size: u16) -> io::Result<()> {
 }
 
 /// `setsockopt` with a plain C value.
-fn set<T>(socket: BorrowedFd<'_>, level: i32, name: i32, value: &T) -> io::Result<()> {
+pub(super) fn set<T>(socket: BorrowedFd<'_>, level: i32, name: i32, value: &T) -> io::Result<()> {
     let length = size_of::<T>() as libc::socklen_t;
     // SAFETY: setsockopt reads `length` bytes of the value, which is borrowed for the call; what its
     // pointers point at (a filter's program) lives as long as the caller's variables do.
@@ -157,7 +168,7 @@ fn get<T: Copy + Default>(socket: BorrowedFd<'_>, level: i32, name: i32) -> io::
     let mut value = T::default();
     let mut length = size_of::<T>() as libc::socklen_t;
     // SAFETY: getsockopt writes at most `length` bytes to the value, which lives on this stack; it is
-    // u32 or an array of them at every call in this file, for which any bytes are valid.
+    // an integer or an array of them at every call in this file, for which any bytes are valid.
     checked(unsafe {
         libc::getsockopt(socket.as_raw_fd(), level, name, (&raw mut value).cast(), &raw mut length)
     })?;

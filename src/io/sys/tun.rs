@@ -13,6 +13,8 @@ pub struct TunFlags {
     pub ethernet: bool,
     /// Whether a virtio_net_hdr stands before each frame.
     pub vnet_header: bool,
+    /// Whether the device has several queues, each with a descriptor of its own.
+    pub queues: bool,
 }
 
 /// The bits of [`tun_offload`].
@@ -25,12 +27,14 @@ pub mod offload {
     pub const USO: u32 = libc::TUN_F_USO4 | libc::TUN_F_USO6;
 }
 
-/// Makes the device of this name, or takes over a persistent one that nobody else has open (`TUNSETIFF`).
+/// Makes the device of this name, or takes over a persistent one that nobody else has open (`TUNSETIFF`). Of a device with
+/// several queues each further descriptor is one more.
 pub fn tun_attach(tun: BorrowedFd<'_>, name: &str, flags: TunFlags) -> io::Result<()> {
     let kind = if flags.ethernet { libc::IFF_TAP } else { libc::IFF_TUN };
     let header = if flags.vnet_header { libc::IFF_VNET_HDR } else { 0 };
+    let several = if flags.queues { libc::IFF_MULTI_QUEUE } else { 0 };
     let mut request = request(name)?;
-    request.ifr_ifru.ifru_flags = (kind | header | libc::IFF_NO_PI) as libc::c_short;
+    request.ifr_ifru.ifru_flags = (kind | header | several | libc::IFF_NO_PI) as libc::c_short;
     // SAFETY: TUNSETIFF reads and writes the ifreq, which lives on this stack.
     checked(unsafe { libc::ioctl(tun.as_raw_fd(), libc::TUNSETIFF as _, &raw mut request) }).map(drop)
 }

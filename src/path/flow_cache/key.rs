@@ -113,7 +113,12 @@ impl Secret {
 
     #[cfg(test)]
     pub(super) fn test() -> Self {
-        Secret::new([0x9e37_79b9_7f4a_7c15, 0xbf58_476d_1ce4_e5b9, 0x94d0_49bb_1331_11eb, 0xd6e8_feb8_6659_fd93])
+        Secret::new([
+            0x9e37_79b9_7f4a_7c15,
+            0xbf58_476d_1ce4_e5b9,
+            0x94d0_49bb_1331_11eb,
+            0xd6e8_feb8_6659_fd93,
+        ])
     }
 
     /// Two rounds of multiplying by what nobody knows, for IPv6 three more (as in Wang's wyhash).

@@ -4,6 +4,7 @@
 use super::*;
 use crate::cli::ip::words::{Said, parse};
 use crate::control::protocol::Show;
+use crate::control::view::{Driver, LinkInfo};
 
 const LINKS: &str = r#"[{"ifindex":1,"ifname":"lo","flags":["LOOPBACK","UP","LOWER_UP"],"mtu":65536,"qdisc":"noqueue","operstate":"UNKNOWN","linkmode":"DEFAULT","group":"default","link_type":"loopback","address":"00:00:00:00:00:00","broadcast":"00:00:00:00:00:00","addr_info":[{"family":"inet","local":"127.0.0.1","prefixlen":8,"scope":"host","label":"lo","valid_life_time":4294967295,"preferred_life_time":4294967295},{"family":"inet6","local":"::1","prefixlen":128,"scope":"host","valid_life_time":4294967295,"preferred_life_time":4294967295}],"stats64":{"rx":{"bytes":0,"packets":0,"errors":0,"dropped":0,"over_errors":0,"multicast":0},"tx":{"bytes":0,"packets":0,"errors":0,"dropped":0,"carrier_errors":0,"collisions":0}}},
 {"ifindex":3,"ifname":"veth0","flags":["BROADCAST","MULTICAST","UP","LOWER_UP"],"mtu":1500,"qdisc":"noqueue","operstate":"UP","linkmode":"DEFAULT","group":"default","link_type":"ether","address":"72:95:95:90:8d:d5","broadcast":"ff:ff:ff:ff:ff:ff","addr_info":[{"family":"inet","local":"10.1.0.1","prefixlen":24,"scope":"global","label":"veth0","valid_life_time":4294967295,"preferred_life_time":4294967295},{"family":"inet","local":"10.1.0.2","prefixlen":24,"scope":"global","secondary":true,"label":"veth0","valid_life_time":4294967295,"preferred_life_time":4294967295},{"family":"inet6","local":"fd01::1","prefixlen":64,"scope":"global","tentative":true,"valid_life_time":4294967295,"preferred_life_time":4294967295}],"stats64":{"rx":{"bytes":90,"packets":1,"errors":0,"dropped":0,"over_errors":0,"multicast":0},"tx":{"bytes":110,"packets":1,"errors":0,"dropped":0,"carrier_errors":0,"collisions":0}}},
@@ -171,6 +172,25 @@ t0               DOWN           10.9.0.1/24 $
         printed("-br -j addr show dev lo"),
         r#"{"ifname":"lo","operstate":"UNKNOWN","addr_info":[{"local":"127.0.0.1","prefixlen":8},{"local":"::1","prefixlen":128}]}"#
     );
+}
+
+#[test]
+fn details_say_what_moves_the_frames() {
+    let mut l: Link = serde_json::from_str::<Vec<Link>>(LINKS).unwrap().swap_remove(1);
+    let data = |fallback: Option<&str>| Driver {
+        name: "socket".into(),
+        asked: "auto".into(),
+        fallback: fallback.map(str::to_owned),
+    };
+    let mut said = |words: &str, fallback| {
+        let words: Vec<_> = words.split(' ').map(Into::into).collect();
+        let Ok(Said::Show(asked)) = parse(&words) else { panic!("{words:?}") };
+        l.linkinfo = Some(LinkInfo { info_kind: "packet".into(), info_data: Some(data(fallback)) });
+        link(&trim_link(l.clone(), &asked.options, false), &asked.options, false)
+    };
+    assert!(said("-d link", None).contains("\n    packet driver socket \n"));
+    assert!(said("-d link", Some("no ring")).contains("\n    packet driver socket fallback \"no ring\" \n"));
+    assert!(!said("link", None).contains("driver"));
 }
 
 #[test]

@@ -34,13 +34,14 @@ fn words_may_be_cut_short_as_in_iproute2() {
 
 #[test]
 fn options_come_first_in_any_order() {
-    let o = asked("-j -6 -br -s -o -p -c -N a").options;
+    let o = asked("-j -6 -br -s -d -o -p -c -N a").options;
     let all = Options {
         json: true,
         pretty: true,
         brief: true,
         oneline: true,
         stats: true,
+        details: true,
         family: Some(Family::Inet6),
     };
     assert_eq!(o, all);
@@ -139,7 +140,7 @@ fn what_is_not_understood_is_named() {
         ("neigh flush dev lan", "'ip neighbor flush' is not supported"),
         ("monitor", "'ip monitor' is not supported"),
         ("link frob", "'frob' is no command of 'ip link'"),
-        ("-d link", "option '-d' is not supported"),
+        ("-t link", "option '-t' is not supported"),
         ("-x link", "option '-x' is not supported"),
         ("-b file", "option '-b' is not supported"),
         ("-f bridge link", "'bridge' is no family"),

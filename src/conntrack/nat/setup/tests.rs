@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::conntrack::nat::tests::{Book, as_seen, begin, end, numbers, tuple};
 use crate::conntrack::nat::{is_done, netmap, range_at};
+use crate::packet::Steering;
 use crate::packet::flow::pack;
 use crate::wire::icmpv4;
 
@@ -73,6 +74,27 @@ fn another_port_is_of_the_same_class() {
             assert!(class.contains(&port(&other)) && port(&other) != own, "{own}: {}", port(&other));
         }
     }
+}
+
+#[test]
+fn another_port_brings_the_answers_to_the_same_worker() {
+    let steering = Steering { key: 77, workers: 4, addresses: [false; 2] };
+    let book = Book { steering: Some(steering), ..Book::default() };
+    let to = range("192.0.2.1");
+    for n in 0..250 {
+        let source = format!("10.0.{n}.2:4000");
+        let flow = out(&book, proto::UDP, &source, "198.51.100.7:53", &to, n).unwrap();
+        assert_eq!(port(&flow) == 4000, n == 0, "the first keeps it");
+        let [there, back] = flow.tuples.map(|t| steering.worker_of(&t));
+        assert_eq!(there, back, "{flow:?}");
+        let ping = out(&book, proto::ICMP, &format!("10.0.{n}.2:9"), "198.51.100.7:2048", &to, n).unwrap();
+        let [there, back] = ping.tuples.map(|t| steering.worker_of(&t));
+        assert_eq!(there, back, "{ping:?}");
+    }
+    // Where no port suits, any does.
+    let narrow = range("192.0.2.2:700-700");
+    let flow = out(&book, proto::UDP, "10.9.0.2:4000", "198.51.100.7:53", &narrow, 1).unwrap();
+    assert_eq!(port(&flow), 700);
 }
 
 #[test]

@@ -5,7 +5,9 @@
 //! test ends by asking the ledger whether each packet is accounted for.
 
 mod basics;
+mod cached;
 mod check;
+mod coalescing;
 mod defrag;
 mod errors;
 mod flows;

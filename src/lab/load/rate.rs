@@ -72,7 +72,8 @@ impl Search {
 pub struct Found {
     /// The highest rate offered with no more lost than allowed, in frames a second; 0 if there was none.
     pub rate: f64,
-    /// The lowest rate that lost more; `None` if nothing that the generator can do was too much.
+    /// The lowest rate that lost more; `None` if nothing that the generator can do was too much. On a machine that holds
+    /// the generator up, so that it sends in bursts, it may be below the other.
     pub too_much: Option<f64>,
     /// Every trial, in order.
     pub trials: Vec<Throughput>,

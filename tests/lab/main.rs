@@ -15,5 +15,6 @@ mod ping;
 mod quiet;
 mod service;
 mod services;
+mod super_frames;
 mod transfers;
 mod tun_tap;

@@ -5,6 +5,7 @@
 mod netns;
 
 use std::collections::VecDeque;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use sekisho::io::netlink::{Hook, Netlink};
@@ -64,6 +65,18 @@ fn crosses(from: &mut [Box<dyn Port>], to: &mut [Box<dyn Port>], pool: &mut Pool
 
 #[test]
 fn flaps_and_deletions_leave_nothing_behind() {
+    leaves_nothing_behind(Driver::Ring);
+}
+
+#[test]
+fn flaps_and_deletions_leave_nothing_behind_without_rings() {
+    leaves_nothing_behind(Driver::Socket);
+}
+
+fn leaves_nothing_behind(driver: Driver) {
+    // Descriptors and memory are the process's.
+    static ALONE: Mutex<()> = Mutex::new(());
+    let _alone = ALONE.lock().unwrap_or_else(|e| e.into_inner());
     let Some(here) = netns::Netns::new() else { return };
     here.run(|| {
         let mut n = Netlink::open().unwrap();
@@ -84,7 +97,7 @@ fn flaps_and_deletions_leave_nothing_behind() {
             queues: 2,
             steering: Steering { workers: 2, ..Steering::default() },
             offload: true,
-            driver: Driver::Auto,
+            driver,
             persist: false,
             owner: None,
             group: None,

@@ -4,4 +4,5 @@ mod contract;
 mod netlink;
 mod netns;
 mod packet;
+mod rings;
 mod tun_tap;

@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::time::{Duration, Instant};
 
 use sekisho::io::netlink::Netlink;
 use sekisho::io::sys::{TunFlags, tun_attach};
@@ -89,6 +91,52 @@ fn super_frames_and_ordinary_ones_stay_in_order_and_whole() {
             assert_eq!(expected, wanted.meta.offload, "frame {n}");
         }
         assert_eq!((sent.packets, far.overruns()), (700, 0));
+    });
+}
+
+#[test]
+fn super_frames_cross_while_both_ends_work() {
+    let Some(here) = Netns::new() else { return };
+    here.run(|| {
+        let (mut near, mut far) = pair();
+        // As many on the way as a socket's buffer surely holds.
+        let (count, window) = (10_000, 30);
+        let arrived = AtomicU32::new(0);
+        let deadline = Instant::now() + Duration::from_secs(30);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut pool = Pool::new(64);
+                let (mut queue, mut sent) = (VecDeque::new(), Sent::default());
+                for n in 0..count {
+                    while n >= arrived.load(Relaxed) + window {
+                        std::thread::yield_now();
+                        if Instant::now() >= deadline {
+                            return;
+                        }
+                    }
+                    let small = n % 5 == 2;
+                    queue.push_back(if small { frame(n, 60) } else { super_frame(n, 65_000) });
+                    until("it is sent", || {
+                        near.transmit(&mut pool, &mut queue, &mut sent);
+                        queue.is_empty()
+                    });
+                }
+            });
+            let (mut pool, mut out) = (Pool::new(64), Vec::new());
+            // Without a pause: a slot is looked at while the kernel gives it away.
+            while arrived.load(Relaxed) < count {
+                assert!(Instant::now() < deadline, "{} of {count} crossed", arrived.load(Relaxed));
+                far.receive(&mut pool, &mut out, 64);
+                for packet in out.drain(..) {
+                    if let Some(n) = number(&packet) {
+                        assert_eq!(n, arrived.load(Relaxed));
+                        arrived.fetch_add(1, Relaxed);
+                    }
+                    pool.put(packet);
+                }
+            }
+        });
+        assert_eq!(far.overruns(), 0);
     });
 }
 

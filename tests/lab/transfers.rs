@@ -53,6 +53,18 @@ fn with_no_offloads_anywhere() {
 }
 
 #[test]
+fn without_rings() {
+    isolate::test(|| carry(&Choice { driver: "socket", ..Choice::default() }));
+}
+
+#[test]
+fn without_rings_and_offloads() {
+    isolate::test(|| {
+        carry(&Choice { driver: "socket", offload: "off", host_offload: false, ..Choice::default() })
+    });
+}
+
+#[test]
 fn into_a_smaller_link() {
     isolate::test(|| carry(&Choice { far_mtu: 1400, ..Choice::default() }));
 }

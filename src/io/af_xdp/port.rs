@@ -189,23 +189,19 @@ impl Port for XdpPort {
         let shared = self.shared.clone();
         let index = shared.index();
         let mut incarnation = shared.lock();
-        let Some(index) = index else {
-            if incarnation.generation == self.generation {
+        let mine = incarnation.generation == self.generation;
+        let bound = index.is_some_and(|index| self.is_bound_to(index)) && !(mine && incarnation.over);
+        let Some(index) = index.filter(|_| bound || self.share.is_none()) else {
+            // Also where there is another of the name already: who was on the link that went has to be forgotten.
+            if mine {
                 incarnation.end();
             }
             drop(incarnation);
             self.release();
             return Status::Gone;
         };
-        if incarnation.over && incarnation.generation == self.generation {
-            self.release();
-        }
-        if !self.is_bound_to(index) {
-            if incarnation.generation != self.generation {
-                self.adopt(&mut incarnation);
-            }
-            if !self.is_bound_to(index) {
-                self.release();
+        if !bound {
+            if mine {
                 if let Err(e) = shared.incarnate(&mut incarnation, index) {
                     let complaint = Some(e.to_string());
                     if incarnation.complaint != complaint {
@@ -214,7 +210,12 @@ impl Port for XdpPort {
                     }
                     return Status::Down;
                 }
-                self.adopt(&mut incarnation);
+            }
+            self.adopt(&mut incarnation);
+            if !self.is_bound_to(index) {
+                // It went again meanwhile.
+                drop(incarnation);
+                return Status::Down;
             }
         }
         drop(incarnation);

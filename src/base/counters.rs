@@ -78,6 +78,8 @@ tallies! {
     Fragments "fragments_made" "fragments made of them";
     Segmented "segmented" "super-frames cut into segments in software";
     Segments "segments_made" "segments made of them";
+    Coalesced "coalesced" "super-frames made of segments that came in together";
+    Coalesce "segments_coalesced" "segments in them";
     Checksummed "checksums_finished" "partial checksums finished in software";
     Reassembled "reassembled" "datagrams put together from fragments";
     Redirects "redirects_sent" "ICMP redirects sent";
@@ -99,6 +101,7 @@ tallies! {
     CtUntracked "conntrack_untracked" "packets that a rule kept from conntrack";
     Queued "hook_queued" "packets that a hook queued for a program";
     Logged "log_lines" "lines that LOG rules wrote";
+    HandedOver "packets_handed_over" "packets that came to another worker's port, and were handed to it";
     LogLost "log_lines_lost" "lines of LOG rules that came too fast to be written";
     NextHopMemo "next_hop_memo_hits" "next hops found without looking into the table";
     FlowCacheHits "flow_cache_hits" "packets that went the way of others of their flow, without walking";

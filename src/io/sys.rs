@@ -28,7 +28,7 @@ pub use peer::{Peer, effective_user, peer_of};
 pub use ring::{Held, RxRing, TxRing};
 pub use tun::{
     TunFlags, offload, own_tun, tun_attach, tun_group, tun_name, tun_offload, tun_owner, tun_persist,
-    tun_vnet_header,
+    tun_steer, tun_vnet_header,
 };
 pub use xdp::{Pushed, XdpLayout, XdpSocket};
 
@@ -81,6 +81,15 @@ pub fn kernel_version() -> (u32, u32) {
 fn version(release: &str) -> (u32, u32) {
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|n| n.parse().unwrap_or(0));
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
+
+/// How often the kernel has taken the CPU from this thread for another's sake.
+pub fn preemptions() -> u64 {
+    // SAFETY: a rusage is integers; all zeros is a valid one.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: getrusage fills the structure, which lives on this stack. It fails only for an unknown `who`.
+    unsafe { libc::getrusage(libc::RUSAGE_THREAD, &raw mut usage) };
+    usage.ru_nivcsw.cast_unsigned()
 }
 
 /// Gives the result of a syscall, or the error it left in `errno`.

@@ -27,6 +27,7 @@
 
 mod arp;
 mod claims;
+mod coalesce;
 mod cx;
 mod defrag;
 mod deliver;
@@ -71,8 +72,11 @@ use hook::{Stop, hook};
 /// 64 bounds the honest ones; this bounds what a mistake of ours could do.
 const CHAIN: usize = 256;
 
-/// Frames from a link, in the order they came; the vector is emptied.
+/// Frames that came in by a link together, in their order; the vector is emptied.
 pub fn receive_batch(cx: &mut Cx<'_>, link: LinkId, frames: &mut Vec<Packet>) {
+    if frames.len() > 1 {
+        coalesce::batch(cx, link, frames);
+    }
     let ahead = flow_cache::look_ahead(cx, link, frames);
     for (n, frame) in frames.drain(..).enumerate() {
         receive_one(cx, link, frame, ahead.get(n).and_then(Option::as_ref));
@@ -87,6 +91,26 @@ pub fn receive(cx: &mut Cx<'_>, link: LinkId, packet: Packet) {
 
 #[inline]
 fn receive_one(cx: &mut Cx<'_>, link: LinkId, mut packet: Packet, ahead: Option<&flow_cache::Probe>) {
+    enter(cx, link, &mut packet);
+    match flow_cache::replay(cx, link, &mut packet, ahead) {
+        Some((out, mac)) => egress::frame(cx, packet, out, mac),
+        None => {
+            walk(cx, packet, None);
+            cx.me.cache.walked();
+            settle(cx);
+        }
+    }
+}
+
+/// A frame from a link that nobody can walk: it is in the ledger, with its end.
+pub fn refuse(cx: &mut Cx<'_>, link: LinkId, mut packet: Packet, reason: DropReason) {
+    enter(cx, link, &mut packet);
+    cx.drop(packet, reason);
+}
+
+/// A frame begins.
+#[inline]
+fn enter(cx: &mut Cx<'_>, link: LinkId, packet: &mut Packet) {
     packet.meta.ingress = link;
     packet.meta.column = Column::Received;
     // One that a function stole and gives in again was of a flow.
@@ -95,14 +119,6 @@ fn receive_one(cx: &mut Cx<'_>, link: LinkId, mut packet: Packet, ahead: Option<
     if let Some(c) = cx.me.counters.link(link) {
         c.rx_packets.add(1);
         c.rx_bytes.add(packet.len() as u64);
-    }
-    match flow_cache::replay(cx, link, &mut packet, ahead) {
-        Some((out, mac)) => egress::frame(cx, packet, out, mac),
-        None => {
-            walk(cx, packet, None);
-            cx.me.cache.walked();
-            settle(cx);
-        }
     }
 }
 

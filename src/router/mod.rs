@@ -22,7 +22,7 @@ use crate::base::counters::{Tally, Totals};
 use crate::base::{Column, Counters, DropReason, Event, Instant, LinkId, Mac};
 use crate::conntrack::Flow;
 use crate::filter::Family;
-use crate::packet::{Caps, Direction, Packet, Pool, Status};
+use crate::packet::{Caps, Direction, Packet, Pool, Status, Steering};
 use crate::path::{
     self, Cx, FlowCacheConfig, Handed, Live, LiveConfig, Local, Queue, Queued, Snapshot, Verdict,
 };
@@ -146,9 +146,7 @@ pub struct Worker {
 impl Worker {
     /// Says what a link's device takes, so that frames for it are finished as far as it needs.
     pub fn set_caps(&mut self, link: LinkId, caps: Caps) {
-        if let Some(c) = self.local.caps.get_mut(link.index()) {
-            *c = caps;
-        }
+        self.local.set_caps(link, caps);
     }
 
     /// The worker's free storage.
@@ -161,9 +159,25 @@ impl Worker {
         self.with(now, |cx| path::receive(cx, link, frame));
     }
 
-    /// Frames came in by `link`; the vector is emptied. The configuration is looked up once for all.
+    /// Frames came in by `link`; the vector is emptied. The configuration is looked up once for all, and segments that
+    /// came together may go on together.
     pub fn handle_batch(&mut self, link: LinkId, frames: &mut Vec<Packet>, now: Instant) {
         self.with(now, |cx| path::receive_batch(cx, link, frames));
+    }
+
+    /// Frames that came in by `link` went to another worker, who takes them from here.
+    pub fn handed_over(&self, n: usize) {
+        self.local.counters.tally(Tally::HandedOver, n as u64);
+    }
+
+    /// A frame came in by `link` and ends at once.
+    pub fn refuse(&mut self, link: LinkId, frame: Packet, reason: DropReason, now: Instant) {
+        self.with(now, |cx| path::refuse(cx, link, frame, reason));
+    }
+
+    /// Which worker frames are for.
+    pub fn steering(&self) -> &Steering {
+        &self.shared.live.steering
     }
 
     /// The local stack made a packet.

@@ -41,16 +41,16 @@ impl Inward {
     ) -> usize {
         let before = out.len();
         let Some(mut ring) = line.rx.take() else {
-            return self.from_socket(line, pool, out, max);
+            return self.read_socket(line, pool, out, max);
         };
         while out.len() - before < max {
             match ring.queued((max - (out.len() - before)).min(MOST_QUEUED)) {
-                0 => match self.from_slot(&mut ring, pool) {
+                0 => match self.read_slot(&mut ring, pool) {
                     Taken::One(packet) => out.push(packet),
                     Taken::Lost => self.lost += 1,
                     Taken::Empty => break,
                 },
-                count => self.from_queue(&mut ring, line, count, pool, out),
+                count => self.read_queue(&mut ring, line, count, pool, out),
             }
         }
         line.rx = Some(ring);
@@ -59,8 +59,8 @@ impl Inward {
 
     /// The frame in the next slot.
     #[inline]
-    fn from_slot(&mut self, ring: &mut RxRing, pool: &mut Pool) -> Taken {
-        let Some(held) = ring.next() else { return Taken::Empty };
+    fn read_slot(&mut self, ring: &mut RxRing, pool: &mut Pool) -> Taken {
+        let Some(held) = ring.take() else { return Taken::Empty };
         let (header, frame) = held.parts();
         // Longer than the slot, and no room at the socket either.
         if frame.len() != held.len() || held.is_queued() {
@@ -73,7 +73,7 @@ impl Inward {
     }
 
     /// The next `count` frames, of which the socket has all.
-    fn from_queue(
+    fn read_queue(
         &mut self,
         ring: &mut RxRing,
         line: &Line,
@@ -96,13 +96,13 @@ impl Inward {
                 // Not there, or in a form that can't be told: one frame is done with.
                 Err(_) => {
                     self.lost += 1;
-                    ring.next();
+                    ring.take();
                     return;
                 }
             }
         };
         for (at, mut packet) in self.large.drain(..got.min(count)).enumerate() {
-            let Some(held) = ring.next() else { break };
+            let Some(held) = ring.take() else { break };
             let (message, tag) = (self.batch.message(at), held.tag());
             let len =
                 message.len.checked_sub(VnetHdr::LEN).filter(|len| !message.truncated && *len == held.len());
@@ -117,7 +117,7 @@ impl Inward {
         }
     }
 
-    fn from_socket(&mut self, line: &Line, pool: &mut Pool, out: &mut Vec<Packet>, max: usize) -> usize {
+    fn read_socket(&mut self, line: &Line, pool: &mut Pool, out: &mut Vec<Packet>, max: usize) -> usize {
         while self.slots.len() < BATCH {
             self.slots.push(Slot::new(pool));
         }

@@ -9,7 +9,7 @@ use super::line::Line;
 use super::outward::Outward;
 use super::{Incarnation, Shared};
 use crate::io::port::{Port, Sent, Status};
-use crate::io::sys;
+use crate::io::sys::{self, RxRing};
 use crate::link::InUse;
 use crate::packet::{Caps, Packet, Pool};
 
@@ -170,6 +170,14 @@ impl Port for PacketPort {
 
     fn epoch(&self) -> u32 {
         self.epoch
+    }
+
+    fn waiting(&self) -> Option<bool> {
+        self.line.as_ref()?.rx.as_ref().map(RxRing::is_ready)
+    }
+
+    fn steered(&self) -> bool {
+        self.shared.receivers >= self.shared.workers
     }
 
     fn driver(&self) -> Option<InUse> {

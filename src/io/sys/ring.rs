@@ -71,7 +71,7 @@ impl RxRing {
 
     /// The next frame, if there is one.
     #[inline]
-    pub fn next(&mut self) -> Option<Held<'_>> {
+    pub fn take(&mut self) -> Option<Held<'_>> {
         if !self.is_ready() {
             return None;
         }

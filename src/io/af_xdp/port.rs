@@ -10,7 +10,9 @@ use super::incarnation::{Incarnation, Share, Shared};
 use super::sender::Sender;
 use super::unfinished;
 use crate::link::{Driver, InUse};
+use crate::packet::offload::finish_checksum;
 use crate::packet::{Caps, Csum, MAX_L3, Packet, Pool};
+use crate::wire::proto;
 
 /// One worker's queues of an interface.
 pub(in super::super) struct XdpPort {
@@ -159,7 +161,7 @@ impl Port for XdpPort {
         }
         let Some(socket) = share.sockets.first_mut() else { return };
         let mut full = false;
-        while let Some(packet) = queue.front() {
+        while let Some(packet) = queue.front_mut() {
             match push(socket, packet, share.caps, self.mtu) {
                 Pushed::Taken => sent.count(packet),
                 Pushed::TooLong => sent.refuse(packet),
@@ -245,8 +247,10 @@ impl Port for XdpPort {
 
 /// Puts a packet into the ring, if the device takes such packets.
 #[inline]
-fn push(socket: &mut XdpSocket, packet: &Packet, caps: Caps, mtu: usize) -> Pushed {
-    if !takes(packet, caps, mtu) {
+fn push(socket: &mut XdpSocket, packet: &mut Packet, caps: Caps, mtu: usize) -> Pushed {
+    // The kernel can't be told that a checksum is no sum.
+    let is_sum = packet.meta.proto != proto::SCTP;
+    if !takes(packet, caps, mtu) || !is_sum && !finish_checksum(packet) {
         return Pushed::TooLong;
     }
     let checksum = match packet.meta.offload.csum {

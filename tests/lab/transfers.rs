@@ -8,7 +8,7 @@ use crate::gateway::{Choice, Gateway, SERVER, ip};
 /// What every combination of offloads has to carry.
 fn carry(choice: &Choice) {
     let gw = Gateway::new(choice);
-    if choice.driver != "auto" && !gw.has_driver(choice.driver) {
+    if choice.driver == "xdp" && !gw.has_driver(choice.driver) {
         return;
     }
     gw.acquaint();

@@ -69,6 +69,12 @@ static ALONE: Mutex<()> = Mutex::new(());
 #[test]
 fn flaps_and_deletions_leave_nothing_behind() {
     let _alone = ALONE.lock();
+    for driver in [Driver::Auto, Driver::Xdp] {
+        leave_nothing_behind(driver);
+    }
+}
+
+fn leave_nothing_behind(driver: Driver) {
     let Some(here) = netns::Netns::new() else { return };
     here.run(|| {
         let mut n = Netlink::open().unwrap();
@@ -89,7 +95,7 @@ fn flaps_and_deletions_leave_nothing_behind() {
             queues: 2,
             steering: Steering { workers: 2, ..Steering::default() },
             offload: true,
-            driver: Driver::Auto,
+            driver,
             persist: false,
             owner: None,
             group: None,

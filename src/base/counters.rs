@@ -101,8 +101,19 @@ tallies! {
     CtUntracked "conntrack_untracked" "packets that a rule kept from conntrack";
     Queued "hook_queued" "packets that a hook queued for a program";
     Logged "log_lines" "lines that LOG rules wrote";
+    HandedOver "packets_handed_over" "packets that came to another worker's port, and were handed to it";
     LogLost "log_lines_lost" "lines of LOG rules that came too fast to be written";
     NextHopMemo "next_hop_memo_hits" "next hops found without looking into the table";
+    FlowCacheHits "flow_cache_hits" "packets that went the way of others of their flow, without walking";
+    FlowCacheUnknown "flow_cache_unknown" "packets that walked: the cache did not know their flow";
+    FlowCacheOther "flow_cache_other" "packets that walked: of a kind the cache does not know (fragments, options, ARP)";
+    FlowCacheTurns "flow_cache_turns" "packets that walked: TCP with SYN, FIN or RST";
+    FlowCacheDiffers "flow_cache_differs" "packets that walked: not like those of their flow before";
+    FlowCacheFlow "flow_cache_flow_changed" "packets that walked: their flow's state is another, or it has ended";
+    FlowCacheNeighbor "flow_cache_neighbor" "packets that walked: their neighbor was to be asked for again";
+    FlowCacheTraced "flow_cache_traced" "packets that walked: a trace is armed";
+    FlowCacheEntered "flow_cache_entered" "directions of flows put into the cache";
+    FlowCacheLeft "flow_cache_left" "directions of flows that made way, or were forgotten with the rules, routes or links";
 }
 
 const EVENTS: usize = Event::ALL.len();

@@ -117,6 +117,7 @@ drop_reasons! {
     HostRefused "host_refused" "the local stack could not take the packet";
     NoSourceAddress "no_source_address" "no address of this router fits the packet";
     // ── the router itself ──
+    WorkerQueueFull "worker_queue_full" "the worker it was for was behind";
     Loop "loop" "the packet came round on itself inside the router";
     // ── the process ──
     Shutdown "shutdown" "the router was stopping";

@@ -6,6 +6,7 @@
 //! Exit codes: 0 done, 1 the answer is no or it failed, 2 misuse. What is asked for goes to stdout,
 //! errors go to stderr in one sentence.
 
+mod bench;
 mod check;
 mod conntrack;
 mod demo;
@@ -86,6 +87,7 @@ verbs! {
     Run(run::Run),
     Check(check::Check),
     Demo(demo::Demo),
+    Bench(bench::Bench),
     Stats(stats::Stats),
     Ip(ip::Ip),
     Conntrack(conntrack::Conntrack),

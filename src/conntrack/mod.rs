@@ -16,6 +16,7 @@ mod flow;
 mod icmp;
 pub mod nat;
 mod protocol;
+mod replay;
 pub mod sctp;
 mod shard;
 mod slab;
@@ -35,6 +36,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use config::{Config, Timeout, Timeouts};
 pub use flow::{Current, Flow, State};
+pub use replay::Standing;
 pub use step::Step;
 pub use table::{Conntrack, Stats};
 pub use track::{Confirmed, Tracked};

@@ -239,16 +239,7 @@ impl Conntrack {
             flow.deadline = now + timeout;
         }
         if matches!(step, Step::Accept { .. } | Step::Remove) {
-            p.meta.ct = Ct {
-                state: match dir {
-                    Direction::Reply => CtState::Established,
-                    Direction::Original if before.has(Status::SEEN_REPLY) => CtState::Established,
-                    Direction::Original if before.has(Status::EXPECTED) => CtState::Related,
-                    Direction::Original => CtState::New,
-                },
-                dir,
-                flow: Some(id),
-            };
+            p.meta.ct = Ct { state: standing(before, dir), dir, flow: Some(id) };
             if dir == Direction::Reply {
                 flow.status.set(Status::SEEN_REPLY);
             }
@@ -282,6 +273,17 @@ impl Conntrack {
             None => return Err(DropReason::ConntrackGone),
         }
         Ok(Tracked::Passed)
+    }
+}
+
+/// How a packet that goes this way stands to its flow, whose status was this before it came.
+#[inline]
+pub(super) fn standing(before: Status, dir: Direction) -> CtState {
+    match dir {
+        Direction::Reply => CtState::Established,
+        Direction::Original if before.has(Status::SEEN_REPLY) => CtState::Established,
+        Direction::Original if before.has(Status::EXPECTED) => CtState::Related,
+        Direction::Original => CtState::New,
     }
 }
 

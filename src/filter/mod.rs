@@ -19,6 +19,7 @@ mod program;
 pub mod rule;
 pub mod targets;
 mod verdict;
+mod witness;
 
 pub use matches::Match;
 pub use problem::Problem;
@@ -26,3 +27,4 @@ pub use program::{Claim, Program};
 pub use rule::{Basic, Chain, Family, Rule, Ruleset, Table, TableName};
 pub use targets::Target;
 pub use verdict::{Env, NatAction, RuleRef, Verdict};
+pub use witness::{TURNS, Witness};

@@ -8,6 +8,7 @@ use crate::packet::{FlowView, NatRange, Packet};
 use super::matches::AddrTypes;
 use super::rule::TableName;
 use super::targets::RejectWith;
+use super::witness::Witness;
 
 /// What a table says of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,4 +87,9 @@ pub trait Env {
 
     /// A rule or policy decided on a packet whose way is being recorded (`meta.traced`); `verdict` says how.
     fn decided(&mut self, packet: &Packet, rule: RuleRef<'_>, verdict: &str);
+
+    /// Where to note what the answer rests on, if somebody wants to repeat it.
+    fn witness(&mut self) -> Option<&mut Witness> {
+        None
+    }
 }

@@ -138,6 +138,10 @@ impl<P: Port> Port for FaultPort<P> {
         self.inner.driver()
     }
 
+    fn waiting(&self) -> Option<bool> {
+        self.inner.waiting()
+    }
+
     fn steered(&self) -> bool {
         self.inner.steered()
     }

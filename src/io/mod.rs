@@ -4,6 +4,7 @@
 //! port; [`memory`] needs no kernel. Knows nothing of routes, neighbors or rules.
 
 mod af_packet;
+mod af_xdp;
 pub mod bpf;
 pub mod fault;
 pub mod guard;

@@ -4,6 +4,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::af_packet;
+use super::af_xdp::{self, XdpError};
 use super::guard::GuardError;
 use super::netlink::NetlinkError;
 use super::port::Port;
@@ -105,6 +106,9 @@ pub enum OpenError {
         /// The kind wanted.
         kind: &'static str,
     },
+    /// AF_XDP can't be had there.
+    #[error(transparent)]
+    Xdp(#[from] XdpError),
     /// The kernel's stack can't be kept off.
     #[error(transparent)]
     Guard(#[from] GuardError),
@@ -147,8 +151,11 @@ fn open_now(spec: &DeviceSpec, workers: usize) -> Result<Vec<Box<dyn Port>>, Ope
     match spec.kind {
         LinkKind::Packet => {
             let missing = match spec.driver {
-                Driver::Auto | Driver::Socket => None,
-                other => Some(format!("this version has no {} driver", other.name()).into()),
+                Driver::Auto | Driver::Socket | Driver::Ring => None,
+                Driver::Xdp => match af_xdp::open(spec, workers) {
+                    Ok(ports) => return Ok(boxed(ports)),
+                    Err(e) => Some(e.to_string().into()),
+                },
             };
             af_packet::open(spec, workers, missing).map(boxed)
         }

@@ -215,6 +215,10 @@ impl<P: Port> Port for PcapPort<P> {
         self.inner.driver()
     }
 
+    fn waiting(&self) -> Option<bool> {
+        self.inner.waiting()
+    }
+
     fn steered(&self) -> bool {
         self.inner.steered()
     }

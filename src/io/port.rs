@@ -59,6 +59,11 @@ pub trait Port: Send {
     /// Grows each time the descriptor becomes another one, or none.
     fn epoch(&self) -> u32;
 
+    /// Whether frames are waiting, where that can be told without a system call.
+    fn waiting(&self) -> Option<bool> {
+        None
+    }
+
     /// What moves the link's frames, where there is a choice. May change when [`Port::epoch`] does.
     fn driver(&self) -> Option<InUse> {
         None

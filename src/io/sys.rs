@@ -11,22 +11,29 @@ mod iface;
 mod mmsg;
 mod packet;
 mod peer;
+mod ring;
 mod tun;
+mod xdp;
 
-pub use iface::{Flags, enter_network, interface_flags, interface_index, unshare_network};
+pub use iface::{
+    Flags, enter_network, interface_flags, interface_index, interface_mtu, receive_queues, unshare_network,
+};
 pub use mmsg::{Batch, Message, VlanTag};
 pub use packet::{
     Membership, PacketOption, accept_all, add_membership, bind_packet, bound_interface, fanout_create,
     fanout_join, overruns, packet_socket, refuse_all, set_buffers, set_packet_option, set_udp_segment,
+    take_error,
 };
 pub use peer::{Peer, effective_user, peer_of};
+pub use ring::{Held, RxRing, TxRing};
 pub use tun::{
     TunFlags, offload, own_tun, tun_attach, tun_group, tun_name, tun_offload, tun_owner, tun_persist,
     tun_steer, tun_vnet_header,
 };
+pub use xdp::{Pushed, XdpLayout, XdpSocket};
 
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
 /// A counter that can be waited on: readable while it is not zero, which a write makes it.
 pub fn event() -> io::Result<OwnedFd> {
@@ -44,6 +51,21 @@ pub fn signal(event: &OwnedFd) {
     unsafe { libc::write(event.as_raw_fd(), one.as_ptr().cast(), one.len()) };
 }
 
+/// Something to wait on: readable while one of the descriptors is. It knows them as long as they are open.
+pub fn wait_for_any(descriptors: &[impl AsFd]) -> io::Result<OwnedFd> {
+    // SAFETY: epoll_create1 touches no memory and gives a new descriptor, or -1.
+    let fd = checked(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })?;
+    // SAFETY: the descriptor was made just now and nobody else owns it.
+    let all = unsafe { OwnedFd::from_raw_fd(fd) };
+    for one in descriptors {
+        let mut event = libc::epoll_event { events: libc::EPOLLIN.cast_unsigned(), u64: 0 };
+        let fd = one.as_fd().as_raw_fd();
+        // SAFETY: epoll_ctl reads the event, which lives on this stack.
+        checked(unsafe { libc::epoll_ctl(all.as_raw_fd(), libc::EPOLL_CTL_ADD, fd, &raw mut event) })?;
+    }
+    Ok(all)
+}
+
 /// The running kernel's version, major and minor; 0.0 where it can't be read.
 pub fn kernel_version() -> (u32, u32) {
     // SAFETY: a utsname is arrays of integers; all zeros is a valid one.
@@ -59,6 +81,15 @@ pub fn kernel_version() -> (u32, u32) {
 fn version(release: &str) -> (u32, u32) {
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|n| n.parse().unwrap_or(0));
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
+
+/// How often the kernel has taken the CPU from this thread for another's sake.
+pub fn preemptions() -> u64 {
+    // SAFETY: a rusage is integers; all zeros is a valid one.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: getrusage fills the structure, which lives on this stack. It fails only for an unknown `who`.
+    unsafe { libc::getrusage(libc::RUSAGE_THREAD, &raw mut usage) };
+    usage.ru_nivcsw.cast_unsigned()
 }
 
 /// Gives the result of a syscall, or the error it left in `errno`.

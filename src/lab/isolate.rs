@@ -9,6 +9,8 @@ use std::fs;
 use std::io::{self, Read};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -42,6 +44,34 @@ pub fn reexec<S: AsRef<std::ffi::OsStr>>(
     let (mut command, program) = this_program()?;
     command.args(args);
     command.status().map_err(|e| explain(e, program))
+}
+
+/// The same, for what takes long: each SIGINT and SIGTERM is handed to the inner process as SIGTERM, and its end waited for.
+///
+/// The inner process is in a group of its own, so that a terminal's Ctrl-C reaches it once and by this way only.
+pub fn reexec_until_asked<S: AsRef<std::ffi::OsStr>>(
+    args: impl IntoIterator<Item = S>,
+) -> Result<ExitStatus, IsolateError> {
+    let (mut command, program) = this_program()?;
+    let failed = |program: &str| {
+        let program = program.to_owned();
+        move |source| IsolateError::Start { program, source }
+    };
+    // Before the child is there, so that none is left alone by a signal that comes now.
+    let asked = Arc::new(AtomicBool::new(false));
+    for number in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register(number, Arc::clone(&asked)).map_err(failed(&program))?;
+    }
+    let mut child = command.args(args).process_group(0).spawn().map_err(|e| explain(e, program.clone()))?;
+    loop {
+        if let Some(status) = child.try_wait().map_err(failed(&program))? {
+            return Ok(status);
+        }
+        if asked.swap(false, Relaxed) {
+            netns::signal(&child, libc::SIGTERM).map_err(failed(&program))?;
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
 }
 
 /// Runs the body of a test in namespaces of its own.

@@ -2,9 +2,12 @@
 //! run on the kernel's own stacks.
 //!
 //! Needs neither root nor any tool: [`isolate`] is the way in, [`Netns`] a host, [`topology`] the
-//! wires, [`probes`] what hosts do, [`spawn`] the router between them. Knows nothing of how the router works.
+//! wires, [`probes`] what hosts do, [`load`] what they do by the million, [`spawn`] the router between them, [`mod@bench`] who
+//! is faster. Knows nothing of how the router works.
 
+pub mod bench;
 pub mod isolate;
+pub mod load;
 pub mod netns;
 pub mod probes;
 pub mod spawn;

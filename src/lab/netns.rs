@@ -316,6 +316,60 @@ pub(super) fn signal(child: &Child, signal: libc::c_int) -> io::Result<()> {
     check(unsafe { libc::kill(pid, signal) }).map(drop)
 }
 
+/// The signal that takes a thread out of a system call. It is caught and does nothing else.
+fn nudge_signal() -> libc::c_int {
+    // A real-time signal: nobody else's, and no default action of the system's is lost.
+    libc::SIGRTMIN() + 5
+}
+
+/// Has [`nudge`] end system calls, not the process. Once is enough.
+pub(super) fn allow_nudges() -> io::Result<()> {
+    static NUDGED: std::sync::OnceLock<Arc<std::sync::atomic::AtomicBool>> = std::sync::OnceLock::new();
+    if NUDGED.get().is_none() {
+        signal_hook::flag::register(nudge_signal(), Arc::clone(NUDGED.get_or_init(Arc::default)))?;
+    }
+    Ok(())
+}
+
+/// Takes a thread out of the system call it is in, if it is in one; after [`allow_nudges`] only.
+pub(super) fn nudge<T>(thread: &thread::JoinHandle<T>) {
+    use std::os::unix::thread::JoinHandleExt as _;
+    // SAFETY: the thread is not joined or detached as long as its handle is borrowed, so that the id is good. It fails
+    // only if the thread has ended, and then there is no call to end.
+    unsafe { libc::pthread_kill(thread.as_pthread_t(), nudge_signal()) };
+}
+
+/// Keeps the calling thread on one CPU.
+pub(super) fn pin(cpu: usize) -> io::Result<()> {
+    // SAFETY: a cpu_set_t is an array of integers; all zeros is a valid one.
+    let mut set: libc::cpu_set_t = unsafe { mem::zeroed() };
+    if cpu >= 8 * size_of_val(&set) {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    // SAFETY: the number is within the set, as checked.
+    unsafe { libc::CPU_SET(cpu, &mut set) };
+    // SAFETY: the set lives on this stack and is as long as said; 0 is the calling thread.
+    check(unsafe { libc::sched_setaffinity(0, size_of_val(&set), &raw const set) }).map(drop)
+}
+
+/// Has the calling thread's sleeps end when they should, not up to 50 µs later: prctl(2), `PR_SET_TIMERSLACK`.
+pub(super) fn sleep_exactly() -> io::Result<()> {
+    // SAFETY: the option takes integers only.
+    check(unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1_usize, 0_usize, 0_usize, 0_usize) }).map(drop)
+}
+
+/// What a packet socket has seen since this was last asked, kept or not, behind its filter: packet(7), `PACKET_STATISTICS`.
+pub(super) fn packets_seen(socket: impl AsFd) -> io::Result<u32> {
+    let mut stats = libc::tpacket_stats { tp_packets: 0, tp_drops: 0 };
+    let mut len = size_of_val(&stats) as libc::socklen_t;
+    let fd = socket.as_fd().as_raw_fd();
+    // SAFETY: the kernel writes at most `len` bytes, which is the size of `stats`.
+    check(unsafe {
+        libc::getsockopt(fd, libc::SOL_PACKET, libc::PACKET_STATISTICS, (&raw mut stats).cast(), &mut len)
+    })?;
+    Ok(stats.tp_packets)
+}
+
 fn set_netns(fd: RawFd) -> io::Result<()> {
     // SAFETY: setns takes no pointers; a descriptor of another kind is refused by the kernel.
     check(unsafe { libc::setns(fd, libc::CLONE_NEWNET) }).map(drop)

@@ -22,7 +22,7 @@ use ipnet::IpNet;
 
 use super::netns::{Netns, NetnsError, ethtool_set};
 use crate::base::Mac;
-use crate::io::netlink::{Netlink, NetlinkError, Refusal};
+use crate::io::netlink::{Netlink, NetlinkError, Refusal, Veth};
 
 /// Something in the lab could not be set up or taken down.
 #[derive(Debug, thiserror::Error)]
@@ -83,6 +83,7 @@ pub struct End {
     mtu: Option<u32>,
     addresses: Vec<IpNet>,
     offload: bool,
+    queues: u32,
 }
 
 #[derive(Debug, Clone)]
@@ -118,6 +119,7 @@ impl End {
             mtu: None,
             addresses: Vec::new(),
             offload: true,
+            queues: 1,
         }
     }
 
@@ -142,6 +144,12 @@ impl End {
     /// Whether the host leaves checksums and segmentation to the device, as it does by default.
     pub fn offload(mut self, on: bool) -> Self {
         self.offload = on;
+        self
+    }
+
+    /// Its transmit and receive queues, otherwise one of each. Both ends of a wire have as many: the more of the two.
+    pub fn queues(mut self, queues: u32) -> Self {
+        self.queues = queues;
         self
     }
 }
@@ -300,7 +308,13 @@ impl Topology {
     fn connect(&self, wire: usize) -> Result<(), LabError> {
         let [a, b] = &self.plan.wires[wire];
         let far = self.named(&b.space)?;
-        self.with(&a.space, |netlink| netlink.link_add_veth(&a.device, &b.device, Some(far.as_fd())))?;
+        let veth = Veth {
+            name: &a.device,
+            peer: &b.device,
+            peer_netns: Some(far.as_fd()),
+            queues: a.queues.max(b.queues),
+        };
+        self.with(&a.space, |netlink| netlink.link_add_veth_with(&veth))?;
         for end in [a, b] {
             if !end.offload {
                 self.without_offload(end)?;
@@ -383,7 +397,7 @@ const READY_DEADLINE: Duration = Duration::from_secs(5);
 
 /// The switches of `ethtool -K`, with their numbers in linux/ethtool.h. The order matters: the
 /// kernel takes segmentation off by itself when checksums go.
-const OFFLOADS: [(&str, u32); 5] =
+pub(super) const OFFLOADS: [(&str, u32); 5] =
     [("gro", 0x2c), ("gso", 0x24), ("tso", 0x1f), ("scatter-gather", 0x19), ("tx checksums", 0x17)];
 
 /// IPv6 addresses without the wait for duplicates. Only where /proc may be written; elsewhere the wait is waited.

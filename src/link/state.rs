@@ -1,6 +1,6 @@
 //! What changes about links under the router's feet: whether they are up, and what moves their frames.
 
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
 use super::InUse;
@@ -10,6 +10,7 @@ use crate::base::LinkId;
 #[derive(Debug)]
 pub struct LinkStates {
     up: Vec<AtomicBool>,
+    generation: AtomicU64,
     drivers: Mutex<Vec<Option<InUse>>>,
 }
 
@@ -17,7 +18,13 @@ impl LinkStates {
     /// Flags for `links` links, all down but the loopback.
     pub fn new(links: usize) -> Self {
         let up = (0..links).map(|i| AtomicBool::new(i == LinkId::LO.index())).collect();
-        LinkStates { up, drivers: Mutex::new(vec![None; links]) }
+        LinkStates { up, generation: AtomicU64::new(0), drivers: Mutex::new(vec![None; links]) }
+    }
+
+    /// Grows with every link that goes up or down.
+    #[inline]
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Relaxed)
     }
 
     /// Whether the link can carry frames now. Unknown links can't.
@@ -28,7 +35,11 @@ impl LinkStates {
 
     /// Says that a link went up or down; `true` if that is news.
     pub fn set(&self, link: LinkId, up: bool) -> bool {
-        self.up.get(link.index()).is_some_and(|flag| flag.swap(up, Relaxed) != up)
+        let news = self.up.get(link.index()).is_some_and(|flag| flag.swap(up, Relaxed) != up);
+        if news {
+            self.generation.fetch_add(1, Relaxed);
+        }
+        news
     }
 
     /// What moves the link's frames, where there is a choice.

@@ -141,6 +141,11 @@ impl Packet {
         self.start
     }
 
+    /// Bytes of storage in all.
+    pub fn room(&self) -> usize {
+        self.storage.len()
+    }
+
     /// Bytes free behind the data.
     pub fn tailroom(&self) -> usize {
         self.storage.len() - self.end

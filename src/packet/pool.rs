@@ -45,6 +45,14 @@ impl Pool {
         }
     }
 
+    /// Gives up to so many pieces of its free storage, of either size, as empty packets: for another pool.
+    pub fn spare(&mut self, out: &mut Vec<Packet>, small: usize, large: usize) {
+        for (shelf, wanted) in [(&mut self.small, small), (&mut self.large, large)] {
+            let from = shelf.len() - wanted.min(shelf.len());
+            out.extend(shelf.drain(from..).map(|storage| Packet::over(storage, HEADROOM)));
+        }
+    }
+
     /// Takes a packet's storage back.
     pub fn put(&mut self, packet: Packet) {
         let storage = packet.into_storage();
@@ -73,6 +81,10 @@ mod tests {
         }
         assert_eq!(pool.small.len(), 2);
         assert_eq!(pool.small().data().as_ptr(), first);
+        let mut others = Vec::new();
+        pool.put(Packet::from_slice(&[1]));
+        pool.spare(&mut others, 5, 5);
+        assert_eq!((others.len(), pool.small.len()), (1, 0), "what there is");
         let mut uneven = Pool::with(1, 2);
         let packets: Vec<_> = (0..3).flat_map(|_| [uneven.small(), uneven.large()]).collect();
         packets.into_iter().for_each(|p| uneven.put(p));

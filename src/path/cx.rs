@@ -17,6 +17,7 @@ use crate::packet::{Caps, Ct, CtState, Packet, Pool, Steering};
 use crate::reassembly::{self, Reassembler};
 use crate::wire::proto;
 
+use super::flow_cache::{FlowCache, FlowCacheConfig};
 use super::hook::Hooks;
 use super::limit::Limits;
 use super::queue::{Queue, Queues};
@@ -71,6 +72,8 @@ pub struct LiveConfig {
     pub conntrack: conntrack::Config,
     /// Which worker a packet is for.
     pub steering: Steering,
+    /// The flow cache's of each worker.
+    pub flow_cache: FlowCacheConfig,
     /// What random choices (timers, identifiers, hashes) grow from.
     pub seed: u64,
 }
@@ -108,13 +111,13 @@ pub struct Live {
 impl Live {
     /// Empty tables for a router with `links` links, the loopback included.
     pub fn new(links: usize, config: LiveConfig) -> Self {
-        let LiveConfig { neighbor, reassembly, conntrack, steering, seed } = config;
+        let LiveConfig { neighbor, reassembly, conntrack, steering, seed, flow_cache: _ } = config;
         Live {
             neighbors: NeighborTable::new(neighbor, seed),
             dad: Dad::new(neighbor::DadConfig::default(), seed.rotate_left(8)),
             reassembler: Reassembler::new(reassembly.clone()),
             defrag: Reassembler::new(reassembly),
-            conntrack: Arc::new(Conntrack::new(conntrack, seed.rotate_left(41))),
+            conntrack: Arc::new(Conntrack::new(conntrack, seed.rotate_left(41)).steered(steering)),
             steering,
             evicted: AtomicU64::new(0),
             states: LinkStates::new(links),
@@ -160,13 +163,17 @@ pub struct Local {
     pub(super) lane: usize,
     /// Lines for the log, with syslog's levels.
     pub(super) log: Vec<(u8, String)>,
+    /// What others of a packet's flow went through.
+    pub(super) cache: FlowCache,
     /// What random numbers are made with, and how many were.
     rng: (SipHasher13, u64),
 }
 
 impl Local {
     /// The things of worker number `lane` of a router with `links` links. `seed` need only differ between workers.
-    pub fn new(links: usize, lane: usize, seed: u64) -> Self {
+    pub fn new(links: usize, lane: usize, seed: u64, cache: FlowCacheConfig) -> Self {
+        let mut rng = (SipHasher13::new_with_keys(seed, lane as u64), 0);
+        let cache = FlowCache::new(cache, || random(&mut rng));
         Local {
             counters: Arc::new(Counters::new(links)),
             pool: Pool::with(SMALL_KEPT, LARGE_KEPT),
@@ -182,7 +189,8 @@ impl Local {
             pieces: Vec::new(),
             lane,
             log: Vec::new(),
-            rng: (SipHasher13::new_with_keys(seed, lane as u64), 0),
+            cache,
+            rng,
         }
     }
 
@@ -203,10 +211,22 @@ impl Local {
     /// A number that outsiders can't guess, whatever they have seen of those before: identifiers of datagrams made
     /// here, ports that NAT gives (RFC 6056 §3.3). A keyed hash of how many there were.
     pub(super) fn random(&mut self) -> u64 {
-        let (key, n) = &mut self.rng;
-        *n = n.wrapping_add(1);
-        key.hash(&n.to_le_bytes())
+        random(&mut self.rng)
     }
+
+    /// The configuration that packets are to meet from now on: what was recorded under another is forgotten.
+    #[inline]
+    pub(crate) fn under(&mut self, snapshot: &Arc<Snapshot>) {
+        let gone = self.cache.under(snapshot);
+        if gone > 0 {
+            self.counters.tally(Tally::FlowCacheLeft, gone as u64);
+        }
+    }
+}
+
+fn random((key, n): &mut (SipHasher13, u64)) -> u64 {
+    *n = n.wrapping_add(1);
+    key.hash(&n.to_le_bytes())
 }
 
 /// Pieces of storage a worker keeps for ordinary frames: as many as one outbox may hold, for a batch of super-frames that

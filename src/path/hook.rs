@@ -307,6 +307,7 @@ fn stages(cx: &mut Cx<'_>, at: &At, p: &mut Packet, from: usize) -> Result<(), S
             Stage::Confirm => track::confirm(cx, p)?,
             Stage::Function(f) => {
                 let place = queue::Place { index, priority: f.priority, again: false };
+                cx.me.cache.spoil();
                 function(cx, at, f, p, place)?;
             }
         }

@@ -32,6 +32,7 @@ mod cx;
 mod defrag;
 mod deliver;
 mod egress;
+mod flow_cache;
 mod forward;
 mod hook;
 mod icmp;
@@ -58,6 +59,7 @@ use crate::packet::{Ct, Net, Packet};
 
 pub use cx::{Cx, Listeners, Live, LiveConfig, Local, Snapshot};
 pub use egress::Handed;
+pub use flow_cache::FlowCacheConfig;
 pub use hook::{At, Call, Function, Hooks, Tracking, Verdict, priority};
 pub use limit::Limits;
 pub use queue::{Queue, Queued};
@@ -70,8 +72,45 @@ use hook::{Stop, hook};
 /// 64 bounds the honest ones; this bounds what a mistake of ours could do.
 const CHAIN: usize = 256;
 
-/// A frame from a link: walks it to its end, and whatever it sets off.
-pub fn receive(cx: &mut Cx<'_>, link: LinkId, mut packet: Packet) {
+/// Frames that came in by a link together, in their order; the vector is emptied.
+pub fn receive_batch(cx: &mut Cx<'_>, link: LinkId, frames: &mut Vec<Packet>) {
+    if frames.len() > 1 {
+        coalesce::batch(cx, link, frames);
+    }
+    let ahead = flow_cache::look_ahead(cx, link, frames);
+    for (n, frame) in frames.drain(..).enumerate() {
+        receive_one(cx, link, frame, ahead.get(n).and_then(Option::as_ref));
+    }
+    flow_cache::looked_ahead(cx, ahead);
+}
+
+/// A frame from a link: goes the way of those of its flow before it, or walks it to its end, and whatever it sets off.
+pub fn receive(cx: &mut Cx<'_>, link: LinkId, packet: Packet) {
+    receive_one(cx, link, packet, None);
+}
+
+#[inline]
+fn receive_one(cx: &mut Cx<'_>, link: LinkId, mut packet: Packet, ahead: Option<&flow_cache::Probe>) {
+    enter(cx, link, &mut packet);
+    match flow_cache::replay(cx, link, &mut packet, ahead) {
+        Some((out, mac)) => egress::frame(cx, packet, out, mac),
+        None => {
+            walk(cx, packet, None);
+            cx.me.cache.walked();
+            settle(cx);
+        }
+    }
+}
+
+/// A frame from a link that nobody can walk: it is in the ledger, with its end.
+pub fn refuse(cx: &mut Cx<'_>, link: LinkId, mut packet: Packet, reason: DropReason) {
+    enter(cx, link, &mut packet);
+    cx.drop(packet, reason);
+}
+
+/// A frame begins.
+#[inline]
+fn enter(cx: &mut Cx<'_>, link: LinkId, packet: &mut Packet) {
     packet.meta.ingress = link;
     packet.meta.column = Column::Received;
     // One that a function stole and gives in again was of a flow.
@@ -80,18 +119,6 @@ pub fn receive(cx: &mut Cx<'_>, link: LinkId, mut packet: Packet) {
     if let Some(c) = cx.me.counters.link(link) {
         c.rx_packets.add(1);
         c.rx_bytes.add(packet.len() as u64);
-    }
-    walk(cx, packet, None);
-    settle(cx);
-}
-
-/// Frames that came in by a link together, in their order; the vector is emptied.
-pub fn receive_batch(cx: &mut Cx<'_>, link: LinkId, frames: &mut Vec<Packet>) {
-    if frames.len() > 1 {
-        coalesce::batch(cx, link, frames);
-    }
-    for frame in frames.drain(..) {
-        receive(cx, link, frame);
     }
 }
 
@@ -256,7 +283,13 @@ fn arrive(cx: &mut Cx<'_>, p: Packet, next: Result<Next, Stop>) {
         Ok(Next::Arp) => arp::receive(cx, p),
         Ok(Next::Local) => local(cx, p),
         Ok(Next::Deliver) => arrived(cx, p),
-        Ok(Next::Out(hop)) => egress::leave(cx, p, hop),
+        Ok(Next::Out(hop)) => {
+            let draft = flow_cache::leaving(cx, &p, &hop);
+            egress::leave(cx, p, hop);
+            if let Some(draft) = draft {
+                flow_cache::left(cx, draft);
+            }
+        }
         Ok(Next::Loop) => cx.loop_back(p),
         Err(stop) => stopped(cx, p, stop),
     }

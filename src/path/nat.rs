@@ -45,6 +45,7 @@ pub(super) fn translate(cx: &mut Cx<'_>, at: &At, manip: Manip, p: &mut Packet) 
     }
     let Some(Current { flow, .. }) = &cx.me.flow else { return Err(DropReason::ConntrackGone) };
     if nat::translate(p, flow, dir, manip)? {
+        cx.me.cache.rewrote(manip);
         cx.note(p, || format!("nat: {}", crate::wire::describe::describe(p.l3(), false)));
     }
     Ok(())

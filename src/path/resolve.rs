@@ -14,12 +14,25 @@ use crate::packet::Packet;
 
 use super::{Cx, Hop, arp, egress, ndp, reply};
 
-/// Next hops remembered by a worker; a collision costs one look into the table.
-const MEMO: usize = 256;
+/// Places of a worker's memory of next hops: in sets of [`WAYS`]. What finds none costs one look into the table.
+const MEMO: usize = 1024;
+/// Next hops whose hashes agree that are remembered at once.
+const WAYS: usize = 4;
 
-/// A worker's memory of next hops: direct-mapped.
+/// A worker's memory of next hops.
 #[derive(Debug)]
-pub(super) struct Memo(Vec<Option<Known>>);
+pub(super) struct Memo {
+    places: Vec<Place>,
+    /// Who makes way in a full set.
+    turn: usize,
+}
+
+/// One next hop, and how many stood in its place before.
+#[derive(Debug, Clone, Copy, Default)]
+struct Place {
+    known: Option<Known>,
+    tenant: u32,
+}
 
 #[derive(Debug, Clone, Copy)]
 struct Known {
@@ -30,16 +43,80 @@ struct Known {
     generation: u64,
 }
 
+/// A next hop by the place where it is remembered: quicker to find than by its address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Remembered {
+    pub(super) place: u16,
+    pub(super) tenant: u32,
+}
+
 impl Memo {
     pub(super) fn new() -> Self {
-        Memo(vec![None; MEMO])
+        Memo { places: vec![Place::default(); MEMO], turn: 0 }
     }
 
-    fn slot(&mut self, link: LinkId, ip: IpAddr) -> &mut Option<Known> {
+    /// The set that a next hop is in.
+    #[inline]
+    fn set(link: LinkId, ip: IpAddr) -> std::ops::Range<usize> {
         let mut h = Quick::default();
         (link, ip).hash(&mut h);
-        let at = h.finish() as usize % MEMO;
-        &mut self.0[at]
+        let first = h.finish() as usize % (MEMO / WAYS) * WAYS;
+        first..first + WAYS
+    }
+
+    #[inline]
+    fn find(&self, link: LinkId, ip: IpAddr) -> Option<(usize, &Known)> {
+        let set = Self::set(link, ip);
+        self.places[set.clone()].iter().zip(set).find_map(|(place, at)| {
+            let known = place.known.as_ref()?;
+            (known.link == link && known.ip == ip).then_some((at, known))
+        })
+    }
+
+    /// The MAC of a next hop, while it may be used.
+    #[inline]
+    fn mac(&self, link: LinkId, ip: IpAddr, now: Instant, generation: u64) -> Option<Mac> {
+        self.find(link, ip).and_then(|(_, known)| known.now(now, generation))
+    }
+
+    /// The same of one whose place is known, if it is still there.
+    #[inline]
+    pub(super) fn mac_at(&self, at: Remembered, now: Instant, generation: u64) -> Option<Mac> {
+        let place = self.places.get(usize::from(at.place)).filter(|p| p.tenant == at.tenant)?;
+        place.known.as_ref()?.now(now, generation)
+    }
+
+    /// Where a next hop stands whose MAC may be used.
+    pub(super) fn place(&self, hop: &Hop, now: Instant, generation: u64) -> Option<Remembered> {
+        let (at, known) = self.find(hop.link, hop.next)?;
+        known.now(now, generation)?;
+        Some(Remembered { place: at as u16, tenant: self.places[at].tenant })
+    }
+
+    /// Remembers a next hop: in its own place if it has one, else in a free one, or that of one that has to be asked for
+    /// anyway; else they take turns.
+    fn remember(&mut self, known: Known, now: Instant) {
+        let set = Self::set(known.link, known.ip);
+        let at = match self.find(known.link, known.ip) {
+            Some((at, _)) => at,
+            None => {
+                self.turn += 1;
+                let of_no_use =
+                    |p: &Place| p.known.as_ref().is_none_or(|k| k.now(now, known.generation).is_none());
+                let free = self.places[set.clone()].iter().position(of_no_use);
+                let at = set.start + free.unwrap_or(self.turn % WAYS);
+                self.places[at].tenant = self.places[at].tenant.wrapping_add(1);
+                at
+            }
+        };
+        self.places[at].known = Some(known);
+    }
+}
+
+impl Known {
+    #[inline]
+    fn now(&self, now: Instant, generation: u64) -> Option<Mac> {
+        (self.generation == generation && now < self.until).then_some(self.mac)
     }
 }
 
@@ -49,11 +126,7 @@ pub(super) fn resolve(cx: &mut Cx<'_>, p: Packet, hop: &Hop) -> Option<(Packet, 
         return Some((p, mac));
     }
     let generation = cx.live.neighbors.generation();
-    if let Some(k) = cx.me.memo.slot(hop.link, hop.next)
-        && (k.link, k.ip, k.generation) == (hop.link, hop.next, generation)
-        && cx.now < k.until
-    {
-        let mac = k.mac;
+    if let Some(mac) = cx.me.memo.mac(hop.link, hop.next, cx.now, generation) {
         cx.tally(Tally::NextHopMemo);
         cx.note(&p, || format!("neighbor: {} is at {mac}, as remembered", hop.next));
         return Some((p, mac));
@@ -69,8 +142,8 @@ pub(super) fn resolve(cx: &mut Cx<'_>, p: Packet, hop: &Hop) -> Option<(Packet, 
     }
     apply(cx, actions);
     let (p, ready) = ready?;
-    *cx.me.memo.slot(hop.link, hop.next) =
-        Some(Known { link: hop.link, ip: hop.next, mac: ready.mac, until: ready.until, generation });
+    let known = Known { link: hop.link, ip: hop.next, mac: ready.mac, until: ready.until, generation };
+    cx.me.memo.remember(known, cx.now);
     Some((p, ready.mac))
 }
 

@@ -6,7 +6,7 @@ use crate::base::counters::Tally;
 use crate::base::{DropReason, Hook, Instant, LinkId};
 use crate::fib::Action;
 use crate::filter::matches::AddrTypes;
-use crate::filter::{Env, NatAction, Program, RuleRef, TableName, Verdict};
+use crate::filter::{Env, NatAction, Program, RuleRef, TableName, Verdict, Witness};
 use crate::packet::{FlowView, Net, Packet};
 
 use super::hook::At;
@@ -77,6 +77,8 @@ impl Env for Walking<'_, '_> {
     }
 
     fn set_flow_mark(&mut self, packet: &Packet, mark: u32) {
+        // The next packet will find it so.
+        self.cx.me.cache.spoil();
         if packet.meta.ct.is_tracked() {
             track::set_mark(self.cx, mark);
         }
@@ -146,5 +148,9 @@ impl Env for Walking<'_, '_> {
             0 => format!("{family} {} {} policy: {verdict}", rule.table.name(), rule.chain),
             n => format!("{family} {} {} rule {n}: {verdict}", rule.table.name(), rule.chain),
         });
+    }
+
+    fn witness(&mut self) -> Option<&mut Witness> {
+        self.cx.me.cache.witness()
     }
 }

@@ -62,6 +62,12 @@ impl Tracer {
         }
     }
 
+    /// Whether packets are looked at.
+    #[inline]
+    pub(super) fn is_armed(&self) -> bool {
+        self.armed.load(Relaxed)
+    }
+
     /// Takes what was recorded.
     pub fn take(&self) -> Vec<Record> {
         self.inner.lock().map(|mut i| std::mem::take(&mut i.records)).unwrap_or_default()

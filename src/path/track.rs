@@ -11,7 +11,9 @@ use super::hook::At;
 /// Finds the packet's flow, or begins one.
 pub(super) fn track(cx: &mut Cx<'_>, at: &At, p: &mut Packet) -> Result<(), DropReason> {
     let live = cx.live;
-    match live.conntrack.track(p, at.hook, cx.now, &mut cx.me.flow)? {
+    let tracked = live.conntrack.track(p, at.hook, cx.now, &mut cx.me.flow)?;
+    cx.me.cache.tracked(tracked);
+    match tracked {
         Tracked::Invalid => cx.tally(Tally::CtInvalid),
         Tracked::Untracked => cx.tally(Tally::CtUntracked),
         Tracked::Passed | Tracked::Begun | Tracked::Known | Tracked::Related => {}

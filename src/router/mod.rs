@@ -22,8 +22,10 @@ use crate::base::counters::{Tally, Totals};
 use crate::base::{Column, Counters, DropReason, Event, Instant, LinkId, Mac};
 use crate::conntrack::Flow;
 use crate::filter::Family;
-use crate::packet::{Caps, Direction, Packet, Pool, Status};
-use crate::path::{self, Cx, Handed, Live, LiveConfig, Local, Queue, Queued, Snapshot, Verdict};
+use crate::packet::{Caps, Direction, Packet, Pool, Status, Steering};
+use crate::path::{
+    self, Cx, FlowCacheConfig, Handed, Live, LiveConfig, Local, Queue, Queued, Snapshot, Verdict,
+};
 
 /// One router: its configuration and its tables, shared by its workers. Cloning gives another handle.
 #[derive(Clone)]
@@ -36,6 +38,7 @@ struct Shared {
     live: Live,
     blocks: Mutex<Vec<Arc<Counters>>>,
     seed: u64,
+    flow_cache: FlowCacheConfig,
     /// Milliseconds since midnight UTC at the start of the clock.
     wall_ms: u64,
 }
@@ -47,13 +50,14 @@ impl Router {
     /// A router with this configuration and empty tables. `wall_ms` is the time of day (UTC, in
     /// milliseconds) at [`Instant::ZERO`]; IPv4 timestamps show it.
     pub fn new(snapshot: Snapshot, config: LiveConfig, wall_ms: u64) -> Self {
-        let seed = config.seed;
+        let (seed, flow_cache) = (config.seed, config.flow_cache);
         let live = Live::new(snapshot.links.len(), config);
         let shared = Shared {
             snapshot: ArcSwap::from_pointee(snapshot),
             live,
             blocks: Mutex::default(),
             seed,
+            flow_cache,
             wall_ms: wall_ms % DAY_MS,
         };
         Router { shared: Arc::new(shared) }
@@ -63,7 +67,8 @@ impl Router {
     pub fn worker(&self) -> Worker {
         let mut blocks = self.shared.blocks.lock().unwrap_or_else(PoisonError::into_inner);
         let seed = self.shared.seed ^ (blocks.len() as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let local = Local::new(self.snapshot().links.len(), blocks.len(), seed);
+        let links = self.snapshot().links.len();
+        let local = Local::new(links, blocks.len(), seed, self.shared.flow_cache);
         blocks.push(local.counters.clone());
         Worker { shared: self.shared.clone(), local }
     }
@@ -158,6 +163,21 @@ impl Worker {
     /// came together may go on together.
     pub fn handle_batch(&mut self, link: LinkId, frames: &mut Vec<Packet>, now: Instant) {
         self.with(now, |cx| path::receive_batch(cx, link, frames));
+    }
+
+    /// Frames that came in by `link` went to another worker, who takes them from here.
+    pub fn handed_over(&self, n: usize) {
+        self.local.counters.tally(Tally::HandedOver, n as u64);
+    }
+
+    /// A frame came in by `link` and ends at once.
+    pub fn refuse(&mut self, link: LinkId, frame: Packet, reason: DropReason, now: Instant) {
+        self.with(now, |cx| path::refuse(cx, link, frame, reason));
+    }
+
+    /// Which worker frames are for.
+    pub fn steering(&self) -> &Steering {
+        &self.shared.live.steering
     }
 
     /// The local stack made a packet.
@@ -269,6 +289,7 @@ impl Worker {
 
     fn with<T>(&mut self, now: Instant, f: impl FnOnce(&mut Cx<'_>) -> T) -> T {
         let snap = self.shared.snapshot.load();
+        self.local.under(&snap);
         let wall_ms = ((self.shared.wall_ms + now.as_millis()) % DAY_MS) as u32;
         f(&mut Cx { now, wall_ms, snap: &snap, live: &self.shared.live, me: &mut self.local })
     }

@@ -15,13 +15,16 @@
 //! dropped (which gives back what they took from the host), then [`Running::stop`] returns.
 
 mod clock;
+mod handover;
 mod host;
 mod log;
+mod rest;
 mod routes;
 #[cfg(test)]
 mod sample;
 mod serve;
 mod signals;
+mod watch;
 mod worker;
 
 use std::collections::hash_map::RandomState;
@@ -45,14 +48,16 @@ use crate::host::{Host, Services};
 use crate::io::{DeviceSpec, OpenError, Port};
 use crate::link::Links;
 use crate::packet::Steering;
-use crate::path::{Hooks, Listeners, LiveConfig, Snapshot, Tracking};
+use crate::path::{FlowCacheConfig, Hooks, Listeners, LiveConfig, Snapshot, Tracking};
 use crate::router::Router;
 
 pub use clock::Clock;
+use handover::Peers;
 use routes::{Gone, Routes};
 pub use serve::{ServeError, serve};
 pub use signals::{Asked, Signals};
-use worker::{Loop, SharedWaker, Ties, Watch};
+use watch::Watch;
+use worker::{Loop, SharedWaker, Ties};
 
 /// Packets on their way to the local stack, and back, that may wait.
 const HOST_CHANNEL: usize = 1_024;
@@ -113,7 +118,8 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
     let mut ports = open(config, &snapshot, steering)?;
 
     let conntrack = config.conntrack.table.clone();
-    let live = LiveConfig { seed, steering, conntrack, ..LiveConfig::default() };
+    let flow_cache = FlowCacheConfig { entries: config.flow_cache, ..FlowCacheConfig::default() };
+    let live = LiveConfig { seed, steering, conntrack, flow_cache, ..LiveConfig::default() };
     let clock = Clock::start();
     let router = Router::new(snapshot, live, clock::wall_ms());
     for n in &config.neighbors {
@@ -143,14 +149,18 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
     let gone = Gone::default();
     let routes = Routes::new(router.clone(), running.rib.clone(), gone.clone());
     let mut loops = Vec::new();
-    for i in 0..workers {
-        let poll = Poll::new()?;
-        running.wakers.push(Loop::waker(&poll)?);
+    let polls = (0..workers).map(|_| Poll::new()).collect::<io::Result<Vec<_>>>()?;
+    let wakers = polls.iter().map(Loop::waker).collect::<io::Result<Vec<_>>>()?;
+    let mut peers = Peers::connect(&wakers).into_iter();
+    running.wakers.extend(wakers);
+    for (i, poll) in polls.into_iter().enumerate() {
         let ties = Ties {
             to_host: to_host.clone(),
             host_waker: host_waker.clone(),
             from_host: (i == 0).then(|| from_host.clone()),
             log: log.clone(),
+            peers: peers.next().filter(|_| workers > 1),
+            cpus,
             stop: stop.clone(),
         };
         let mine = ports.iter_mut().filter_map(|(id, of)| Some((*id, of.next()?))).collect();

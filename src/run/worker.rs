@@ -1,13 +1,18 @@
-//! The worker's loop: receive a batch, walk it, transmit what came of it, to completion; sleep when
-//! there is nothing.
+//! The worker's loop: a round takes a batch from each port that has one, walks it, and transmits what came of it.
 //!
-//! A worker owns one port of each link and shares nothing with the others on the way of an
-//! established flow. All workers run the timers that are due, whoever comes first; the first worker
+//! ```text
+//! trays of others ─┐
+//! port 0 ─ batch ──┼─► walk ─► outboxes ─► ports        busy: the next round, and now and then a look at who else is ready
+//! port 1 ─ batch ──┤                                    else: keeps looking for a moment, or sleeps (`rest`)
+//! local stack ─────┘
+//! ```
+//!
+//! The clock is read once a round, and each port is given what all batches of the round have for it at once. A worker owns one
+//! port of each link and shares nothing with the others on the way of an established flow; what came to it and is
+//! another's it hands over where there is much of it (`handover`). All workers run the timers that are due, whoever comes first; the first worker
 //! alone watches the links' condition and sends what the local stack makes, so that both have an order.
 
-use std::collections::BTreeSet;
 use std::io;
-use std::net::Ipv6Addr;
 use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -18,21 +23,35 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::base::{Column, DropReason, Instant, LinkId};
+use crate::io::sys;
 use crate::io::{Port, Sent, Status};
-use crate::link::{Driver, InUse};
-use crate::neighbor::DadState;
 use crate::packet::Packet;
 use crate::path::Handed;
-use crate::router::{Router, Worker};
+use crate::router::Worker;
 
 use super::clock::Clock;
+use super::handover::{self, Peers, Refused};
 use super::log;
-use super::routes::Gone;
+use super::rest::Rest;
+use super::watch::{Watch, ends_addresses};
 
 /// Frames taken from a port before the next has its turn: one receive call of the backends.
 const BATCH: usize = 64;
 /// How often a port is asked whether its interface is still there.
 const CHECK: Duration = Duration::from_millis(250);
+/// Packets walked before what came of them is transmitted: their storage is the pool's, which keeps four batches.
+const HELD: usize = 2 * BATCH;
+/// Rounds in which frames are waiting at a port, before the others are asked for.
+const BUSY_ROUNDS: usize = 4;
+/// How late timers may be while there is traffic.
+const TIMERS: Duration = Duration::from_millis(1);
+/// Trays of others taken in one round.
+const TRAYS: usize = 2;
+/// A port that is not steered and gives as few frames at a time needs no help any more.
+const FEW: usize = BATCH / 4;
+/// Sources of packets that are no ports.
+const FROM_WORKERS: usize = 14;
+const FROM_HOST: usize = 15;
 /// Packets of the local stack sent in one round.
 const LOCAL_BATCH: usize = 64;
 /// Times parked packets are let out in a round before the rest waits for the next.
@@ -53,6 +72,10 @@ pub(super) struct Ties {
     pub from_host: Option<Receiver<Packet>>,
     /// Lines that rules write to the log.
     pub log: Sender<log::Line>,
+    /// The other workers, if there are any.
+    pub peers: Option<Peers>,
+    /// CPUs of the machine.
+    pub cpus: usize,
     /// Set when all is to end.
     pub stop: Arc<AtomicBool>,
 }
@@ -69,6 +92,8 @@ struct Slot {
     overruns: u64,
     /// Its interface's condition when it was looked at last.
     status: Status,
+    /// Whether others are given what is theirs of what comes here.
+    shared: bool,
 }
 
 /// A worker thread's state.
@@ -81,7 +106,9 @@ pub(super) struct Loop {
     next_check: Instant,
     /// The first worker says when links go up and down, and what becomes of their addresses.
     watch: Option<Watch>,
+    rest: Rest,
     frames: Vec<Packet>,
+    own: Vec<Packet>,
 }
 
 impl Loop {
@@ -103,10 +130,12 @@ impl Loop {
                 ready: true,
                 overruns: 0,
                 status: Status::Down,
+                shared: false,
             })
             .collect();
-        let frames = Vec::with_capacity(BATCH);
-        Loop { worker, slots, poll, ties, clock, next_check: Instant::ZERO, watch, frames }
+        let [frames, own] = std::array::from_fn(|_| Vec::with_capacity(BATCH));
+        let rest = Rest::new(ties.cpus);
+        Loop { worker, slots, poll, ties, clock, next_check: Instant::ZERO, watch, rest, frames, own }
     }
 
     /// The poll's waker, for whoever has something for this thread.
@@ -122,44 +151,42 @@ impl Loop {
 
     /// Runs until told to stop.
     pub(super) fn run(mut self) -> io::Result<()> {
-        let mut events = Events::with_capacity(64);
+        let mut events = Events::with_capacity(self.slots.len() + 1);
+        let mut timers = Instant::ZERO;
+        let mut busy_rounds = 0;
         while !self.ties.stop.load(Relaxed) {
             let now = self.clock.now();
             if now >= self.next_check {
                 self.check(now)?;
             }
-            let mut busy = self.receive();
-            busy |= self.send_local();
-            let now = self.clock.now();
-            if now >= self.worker.poll_timeout() {
-                self.worker.handle_timeout(now);
-                self.flush();
-            }
-            let wait = if busy { Duration::ZERO } else { self.pause() };
-            match self.poll.poll(&mut events, Some(wait)) {
-                Ok(()) => {}
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(e),
-            }
-            for event in &events {
-                if let Some(slot) = self.slots.get_mut(event.token().0) {
-                    slot.ready = true;
-                    if event.is_error() || event.is_read_closed() {
-                        self.next_check = Instant::ZERO;
-                    }
+            let worked = self.round(now);
+            if !worked || now >= timers {
+                timers = now + TIMERS;
+                if now >= self.worker.poll_timeout() {
+                    self.worker.handle_timeout(now);
+                    self.flush(now);
                 }
             }
+            let busy = self.slots.iter().any(|s| s.ready) || self.local_waits();
+            busy_rounds = if busy { busy_rounds + 1 } else { 0 };
+            if busy && busy_rounds % BUSY_ROUNDS != 0 {
+                continue;
+            }
+            let looks = busy || self.rest.looks(now, sys::preemptions);
+            if looks && self.ask_ports() {
+                continue;
+            }
+            self.wait(&mut events, if looks { Duration::ZERO } else { self.pause(now) })?;
         }
-        self.flush();
-        for i in 0..self.slots.len() {
-            self.worker.give_up(self.slots[i].link, DropReason::Shutdown);
-        }
+        self.flush(self.clock.now());
+        self.end();
         Ok(())
     }
 
-    /// One batch from each port that may have one; `true` if one may have more.
-    fn receive(&mut self) -> bool {
-        let mut more = false;
+    /// Takes what has come, walks it, and transmits; `false` if nothing had.
+    fn round(&mut self, now: Instant) -> bool {
+        let mut held = self.take_over(now);
+        let mut worked = held > 0;
         for i in 0..self.slots.len() {
             let slot = &mut self.slots[i];
             if !slot.ready {
@@ -167,36 +194,157 @@ impl Loop {
             }
             let n = slot.port.receive(self.worker.pool(), &mut self.frames, BATCH);
             slot.ready = n >= BATCH;
-            more |= slot.ready;
-            if n > 0 {
-                let link = slot.link;
-                self.worker.handle_batch(link, &mut self.frames, self.clock.now());
-                self.flush();
+            if n == 0 {
+                continue;
+            }
+            worked = true;
+            let link = slot.link;
+            self.rest.came(i % FROM_WORKERS, now);
+            self.hand_over(i, n, now);
+            self.worker.handle_batch(link, &mut self.frames, now);
+            held += n;
+            if held >= HELD {
+                self.flush(now);
+                held = 0;
             }
         }
-        more
+        let local = self.take_local(now);
+        worked |= local > 0;
+        if held + local > 0 {
+            self.flush(now);
+        }
+        worked
     }
 
-    /// Sends what the local stack made; `true` if there may be more.
-    fn send_local(&mut self) -> bool {
-        let Some(from_host) = self.ties.from_host.take() else { return false };
+    /// Walks what other workers have handed over; gives how many packets.
+    fn take_over(&mut self, now: Instant) -> usize {
+        let Some(peers) = &mut self.ties.peers else { return 0 };
+        peers.take_back(self.worker.pool());
+        let mut held = 0;
+        for _ in 0..TRAYS {
+            let Some(mut tray) = peers.take() else { break };
+            held += tray.frames.len();
+            let pieces = handover::pieces(&tray.frames);
+            self.worker.handle_batch(tray.link, &mut tray.frames, now);
+            peers.owe(tray, pieces);
+        }
+        if held > 0 {
+            self.rest.came(FROM_WORKERS, now);
+        }
+        held
+    }
+
+    /// Hands what the port of a slot has given, `n` frames, to the workers it is for; what is left is this one's. Only
+    /// where the kernel has not steered it already and there is much of it: else it is walked here, which costs less.
+    fn hand_over(&mut self, at: usize, n: usize, now: Instant) {
+        let Some(peers) = &mut self.ties.peers else { return };
+        let slot = &mut self.slots[at];
+        if slot.port.steered() {
+            return;
+        }
+        slot.shared |= n >= BATCH;
+        if slot.shared && n <= FEW && peers.all_home() {
+            slot.shared = false;
+        }
+        if !slot.shared {
+            return;
+        }
+        let (me, steering) = (peers.me(), self.worker.steering());
+        let ethernet = slot.port.caps().ethernet;
+        for frame in self.frames.drain(..) {
+            match steering.worker_of_frame(frame.data(), ethernet) {
+                worker if worker == me || worker >= peers.len() => self.own.push(frame),
+                worker => peers.put(worker, frame),
+            }
+        }
+        std::mem::swap(&mut self.frames, &mut self.own);
+        let (link, mut refused) = (slot.link, Vec::new());
+        let sent = peers.send(link, |frame, why| refused.push((frame, why)));
+        self.worker.handed_over(sent);
+        for (frame, why) in refused {
+            let reason = match why {
+                Refused::Behind => DropReason::WorkerQueueFull,
+                Refused::Gone => DropReason::Shutdown,
+            };
+            self.worker.refuse(link, frame, reason, now);
+        }
+    }
+
+    /// Walks what the local stack made; gives how many packets.
+    fn take_local(&mut self, now: Instant) -> usize {
+        let Some(from_host) = &self.ties.from_host else { return 0 };
         let mut n = 0;
         while n < LOCAL_BATCH
             && let Ok(p) = from_host.try_recv()
         {
-            self.worker.handle_local(p, self.clock.now());
+            self.worker.handle_local(p, now);
             n += 1;
         }
-        let more = !from_host.is_empty();
-        self.ties.from_host = Some(from_host);
         if n > 0 {
-            self.flush();
+            self.rest.came(FROM_HOST, now);
         }
-        more
+        n
+    }
+
+    fn local_waits(&self) -> bool {
+        self.ties.from_host.as_ref().is_some_and(|f| !f.is_empty())
+    }
+
+    /// Asks the ports that can say without a system call whether frames are waiting; `true` if that is all there is to ask.
+    fn ask_ports(&mut self) -> bool {
+        let (mut all, mut any) = (true, false);
+        for slot in &mut self.slots {
+            match slot.port.waiting() {
+                Some(waits) => {
+                    any |= waits && !slot.ready;
+                    slot.ready |= waits;
+                }
+                None => all &= slot.ready || slot.registered.is_none(),
+            }
+        }
+        if all && !any {
+            std::hint::spin_loop();
+        }
+        all || any
+    }
+
+    /// Waits for something to come, at most so long.
+    fn wait(&mut self, events: &mut Events, pause: Duration) -> io::Result<()> {
+        let sleeps = !pause.is_zero() && self.ties.peers.as_ref().is_none_or(Peers::may_sleep);
+        match self.poll.poll(events, Some(if sleeps { pause } else { Duration::ZERO })) {
+            Ok(()) => {}
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+        if let Some(peers) = &self.ties.peers {
+            peers.awake();
+        }
+        for event in &*events {
+            if let Some(slot) = self.slots.get_mut(event.token().0) {
+                slot.ready = true;
+                if event.is_error() || event.is_read_closed() {
+                    self.next_check = Instant::ZERO;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Drops by name whatever is left.
+    fn end(&mut self) {
+        for i in 0..self.slots.len() {
+            self.worker.give_up(self.slots[i].link, DropReason::Shutdown);
+        }
+        let now = self.clock.now();
+        while let Some(tray) = self.ties.peers.as_mut().and_then(Peers::take) {
+            for frame in tray.frames {
+                self.worker.refuse(tray.link, frame, DropReason::Shutdown, now);
+            }
+        }
     }
 
     /// Empties the outboxes into the ports, and lets out what waited behind parked packets.
-    fn flush(&mut self) {
+    fn flush(&mut self, now: Instant) {
         for _ in 0..SETTLE_ROUNDS {
             for retry in [false, true] {
                 for i in 0..self.slots.len() {
@@ -215,9 +363,12 @@ impl Loop {
                     }
                 }
             }
-            if !self.worker.settle(self.clock.now()) {
+            if !self.worker.settle(now) {
                 break;
             }
+        }
+        if let Some(peers) = &mut self.ties.peers {
+            peers.give_back(self.worker.pool());
         }
         self.hand_to_host();
         self.hand_to_log();
@@ -284,96 +435,14 @@ impl Loop {
         }
         if let Some(watch) = &mut self.watch {
             watch.look();
-            self.flush();
+            self.flush(now);
         }
         Ok(())
     }
 
     /// How long there is nothing to do unless something comes.
-    fn pause(&self) -> Duration {
-        let now = self.clock.now();
+    fn pause(&self, now: Instant) -> Duration {
         self.worker.poll_timeout().min(self.next_check).since(now)
-    }
-}
-
-/// Whether an interface in this condition has lost its addresses for NAT, so that what was translated to them ends: set
-/// down or away, as in Linux (`NETDEV_DOWN`), where a cable that is out ends nothing.
-fn ends_addresses(status: Status) -> bool {
-    matches!(status, Status::Down | Status::Gone)
-}
-
-/// What the first worker tells people about.
-pub(super) struct Watch {
-    router: Router,
-    /// The links that went down or away since somebody looked.
-    gone: Gone,
-    /// For whoever sees to it that routes follow their links. One word is enough however many changed.
-    changed: Sender<()>,
-    duplicates: BTreeSet<(LinkId, Ipv6Addr)>,
-    started: bool,
-}
-
-impl Watch {
-    /// A change of a link goes to `changed`, a channel with room for one.
-    pub(super) fn new(router: Router, changed: Sender<()>, gone: Gone) -> Self {
-        Watch { router, gone, changed, duplicates: BTreeSet::new(), started: false }
-    }
-
-    fn name(&self, link: LinkId) -> String {
-        self.router.snapshot().links.get(link).map_or_else(|| link.to_string(), |l| l.name.clone())
-    }
-
-    /// Says once what moves a link's frames: a warning where something else was asked for by name.
-    fn driver(&self, link: LinkId, driver: Option<InUse>) {
-        let Some(used) = &driver else { return };
-        if !self.router.live().states.set_driver(link, driver.clone()) {
-            return;
-        }
-        let (name, drives) = (self.name(link), used.driver.name());
-        match &used.fallback {
-            None => tracing::info!("link {name}: driver {drives}"),
-            Some(why) if used.asked == Driver::Auto => tracing::info!("link {name}: driver {drives}: {why}"),
-            Some(why) => tracing::warn!("link {name}: driver {drives}: {why}"),
-        }
-    }
-
-    /// Says that what was translated to the link's addresses is to end.
-    fn gone(&self, link: LinkId) {
-        self.gone.add(link);
-        self.changed.try_send(()).ok();
-    }
-
-    /// That links are up in the beginning is as it should be, and no news for people.
-    fn say(&self, link: LinkId, status: Status) {
-        // Full: the word is there already.
-        self.changed.try_send(()).ok();
-        if self.started || status != Status::Up {
-            tracing::info!("link {}: {}", self.name(link), in_words(status));
-        }
-    }
-
-    /// Warns of addresses that turned out to be another station's.
-    fn look(&mut self) {
-        let addresses = self.router.live().dad.addresses();
-        let found = addresses.into_iter().filter(|(.., state)| *state == DadState::Duplicate);
-        let found: BTreeSet<_> = found.map(|(link, addr, _)| (link, addr)).collect();
-        for (link, addr) in found.difference(&self.duplicates) {
-            tracing::warn!(
-                "link {}: another station has {addr}; it is not used until the link has been down and up again",
-                self.name(*link)
-            );
-        }
-        self.duplicates = found;
-        self.started = true;
-    }
-}
-
-fn in_words(status: Status) -> &'static str {
-    match status {
-        Status::Up => "up",
-        Status::NoCarrier => "no carrier",
-        Status::Down => "down",
-        Status::Gone => "its device is gone; it is taken up again when one of that name comes back",
     }
 }
 
@@ -385,67 +454,4 @@ fn handed(sent: &Sent) -> Handed {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::base::counters::Tally;
-    use crate::io::memory;
-    use crate::run::sample;
-    use crate::wire::ipv4::Ipv4Header;
-
-    /// A worker with one port, the other end of it, its switch, and a log with room for one line.
-    fn worker(router: &Router) -> (Loop, memory::MemoryPort, memory::Switch, Receiver<log::Line>) {
-        let (far, port, switch) = memory::pair(memory::Config { caps: TUN, ..memory::Config::default() });
-        let (to_host, _) = crossbeam_channel::bounded(1);
-        let (log, lines) = crossbeam_channel::bounded(1);
-        let poll = Poll::new().unwrap();
-        let stop = Arc::new(AtomicBool::new(false));
-        let ties = Ties { to_host, host_waker: Loop::waker(&poll).unwrap(), from_host: None, log, stop };
-        let ports: Vec<(_, Box<dyn Port>)> = vec![(LinkId(1), Box::new(port))];
-        let mut l = Loop::new(router.worker(), ports, Poll::new().unwrap(), ties, Clock::start(), None);
-        l.prepare().unwrap();
-        (l, far, switch, lines)
-    }
-
-    const TUN: crate::packet::Caps = crate::packet::Caps { ethernet: false, ..crate::packet::Caps::FULL };
-
-    #[test]
-    fn lines_that_the_log_has_no_room_for_are_counted() {
-        let (router, _) = sample::router(
-            "[link.near]\nkind = \"tun\"\naddresses = [\"10.1.0.1/24\"]\n\
-             [firewall]\nrules4 = \"*raw\\n-A PREROUTING -j LOG --log-level 5\\nCOMMIT\"",
-        );
-        let (mut l, mut far, _, lines) = worker(&router);
-        let header = Ipv4Header {
-            src: [10, 1, 0, 9].into(),
-            dst: [10, 1, 0, 1].into(),
-            proto: 99,
-            ttl: 64,
-            tos: 0,
-            ident: 1,
-            dont_fragment: false,
-            payload_len: 0,
-        };
-        let mut bytes = [0; 20];
-        header.emit(&mut bytes);
-        let mut queue = (0..3).map(|_| Packet::from_slice(&bytes)).collect();
-        far.transmit(l.worker.pool(), &mut queue, &mut Sent::default());
-        assert!(!l.receive());
-        let (level, line) = lines.try_recv().unwrap();
-        assert!(level == 5 && line.starts_with("IN=near OUT= "), "{level} {line}");
-        let totals = router.totals();
-        assert_eq!((totals.tally(Tally::Logged), totals.tally(Tally::LogLost)), (3, 2));
-    }
-
-    #[test]
-    fn frames_that_a_port_lost_are_counted_once() {
-        let (router, _) = sample::router("[link.near]\nkind = \"tun\"\naddresses = [\"10.1.0.1/24\"]");
-        let (mut l, mut far, switch, _) = worker(&router);
-        let mut queue = (0..5_u8).map(|n| Packet::from_slice(&[n; 60])).collect();
-        far.transmit(l.worker.pool(), &mut queue, &mut Sent::default());
-        switch.overrun(3);
-        for _ in 0..2 {
-            l.prepare().unwrap();
-            assert_eq!(router.totals().links[1].rx_missed, 3);
-        }
-    }
-}
+mod tests;

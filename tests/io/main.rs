@@ -5,3 +5,4 @@ mod netlink;
 mod netns;
 mod packet;
 mod tun_tap;
+mod xdp;

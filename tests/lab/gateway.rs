@@ -52,6 +52,8 @@ pub(crate) struct Choice {
     pub(crate) host_offload: bool,
     /// `offload = …` of the links.
     pub(crate) offload: &'static str,
+    /// `driver = …` of the links.
+    pub(crate) driver: &'static str,
     pub(crate) far_mtu: u32,
     /// The kernel of the router's namespace would forward, has the router's MACs and its addresses.
     pub(crate) kernel_competes: bool,
@@ -67,6 +69,7 @@ impl Default for Choice {
             workers: 1,
             host_offload: true,
             offload: "auto",
+            driver: "auto",
             far_mtu: 1500,
             kernel_competes: false,
             services: false,
@@ -107,6 +110,19 @@ impl Gateway {
     /// The usual.
     pub(crate) fn usual() -> Self {
         Gateway::new(&Choice::default())
+    }
+
+    /// Whether every link has the driver that was asked for; if not, a line says why.
+    pub(crate) fn has_driver(&self, driver: &str) -> bool {
+        let stats = self.stats();
+        let missing = stats["links"].as_array().unwrap().iter().find_map(|link| {
+            let used = &link["driver"];
+            (used["driver"] != driver && used["asked"] == driver).then(|| used["fallback"].to_string())
+        });
+        if let Some(why) = &missing {
+            println!("skipped: {why}");
+        }
+        missing.is_none()
     }
 
     pub(crate) fn client(&self) -> &Netns {
@@ -290,7 +306,7 @@ fn hosts(choice: &Choice) -> Topology {
 }
 
 fn config(choice: &Choice, control: &Path) -> String {
-    let Choice { workers, offload, far_mtu, services, rules4, rules6, .. } = choice;
+    let Choice { workers, offload, driver, far_mtu, services, rules4, rules6, .. } = choice;
     format!(
         r#"
 [router]
@@ -303,6 +319,7 @@ kind = "packet"
 mac = "{LAN_MAC}"
 addresses = ["10.1.0.1/24", "fd01::1/64"]
 offload = "{offload}"
+driver = "{driver}"
 
 [link.wan]
 kind = "packet"
@@ -310,6 +327,7 @@ mac = "{WAN_MAC}"
 mtu = {far_mtu}
 addresses = ["10.2.0.1/24", "fd02::1/64"]
 offload = "{offload}"
+driver = "{driver}"
 
 [services]
 echo = {services}

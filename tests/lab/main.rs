@@ -7,6 +7,7 @@ mod gateway;
 mod home;
 mod life;
 mod links;
+mod load;
 mod nat;
 mod paths;
 mod ping;

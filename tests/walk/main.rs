@@ -5,6 +5,7 @@
 //! test ends by asking the ledger whether each packet is accounted for.
 
 mod basics;
+mod cached;
 mod check;
 mod coalescing;
 mod defrag;

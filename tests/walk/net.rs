@@ -11,7 +11,9 @@ use sekisho::fib::{NextHop, Rib, Route, RouteKind};
 use sekisho::filter::{Family, Program, iptables};
 use sekisho::link::{Address, Link, LinkKind, Links, RpFilter};
 use sekisho::packet::{Caps, Offload, Packet};
-use sekisho::path::{At, Call, Function, Hooks, Listeners, LiveConfig, Snapshot, Tracking, Verdict};
+use sekisho::path::{
+    At, Call, FlowCacheConfig, Function, Hooks, Listeners, LiveConfig, Snapshot, Tracking, Verdict,
+};
 use sekisho::router::{Router, Worker};
 use sekisho::wire::arp::{Arp, Op};
 use sekisho::wire::{ethernet, ipv4::Ipv4Header, ipv6::Ipv6Header};
@@ -92,10 +94,20 @@ impl Default for Plan {
             ],
             routes: vec![via("0.0.0.0/0", SERVER.into(), WAN), via("::/0", SERVER6.into(), WAN)],
             listeners: Listeners { udp: vec![7], tcp: vec![] },
-            config: LiveConfig { seed: 7, ..LiveConfig::default() },
+            config: LiveConfig { seed: 7, flow_cache: flow_cache(), ..LiveConfig::default() },
             rules: [String::new(), String::new()],
             tracking: Tracking::Auto,
         }
+    }
+}
+
+/// The flow cache of a bench. Flows get into it as early as can be, so that what the walks test is tested of it too;
+/// `SEKISHO_FLOW_CACHE=off` takes it away, and with `usual` it is as users have it. Nothing may depend on which.
+pub(crate) fn flow_cache() -> FlowCacheConfig {
+    match std::env::var("SEKISHO_FLOW_CACHE").as_deref() {
+        Ok("off") => FlowCacheConfig::OFF,
+        Ok("usual") => FlowCacheConfig::default(),
+        _ => FlowCacheConfig { eager: true, ..FlowCacheConfig::default() },
     }
 }
 

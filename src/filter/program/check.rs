@@ -63,7 +63,7 @@ impl PortCheck {
     }
 
     #[inline]
-    fn agrees(&self, port: u16) -> bool {
+    pub(super) fn agrees(&self, port: u16) -> bool {
         self.0.agrees(|p| in_range(*p, port))
     }
 }

@@ -57,6 +57,16 @@ impl<A: Addr> Ct<A> {
         }
     }
 
+    /// The bits of the flow's status that are asked for.
+    pub(super) fn status_bits(&self) -> u32 {
+        self.status.map_or(0, |s| s.value.bits)
+    }
+
+    /// Whether it is asked how long the flow has to live.
+    pub(super) fn asks_expiry(&self) -> bool {
+        self.expire.is_some()
+    }
+
     /// The states in which a packet may agree, NAT apart.
     pub(super) fn states(&self) -> States {
         match self.state {

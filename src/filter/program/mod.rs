@@ -25,6 +25,7 @@ mod index;
 mod links;
 mod log;
 mod mss;
+mod note;
 mod run;
 mod state;
 
@@ -113,6 +114,16 @@ impl Program {
             (ByFamily::V4(code), Net::Ipv4) => code.run(table, lane, packet, env),
             (ByFamily::V6(code), Net::Ipv6) => code.run(table, lane, packet, env),
             _ => Verdict::Accept,
+        }
+    }
+
+    /// Counts a packet of so many bytes once more for each of these counters, which the program has named to a
+    /// [`Witness`](super::Witness).
+    #[inline]
+    pub fn count_again(&self, lane: usize, counters: &[u32], bytes: u64) {
+        let lane = self.counters.lane(lane);
+        for counter in counters {
+            lane.count(*counter, bytes);
         }
     }
 

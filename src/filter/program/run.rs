@@ -11,7 +11,7 @@ use super::check::{Flow, Hotdrop};
 use super::compile::{Chain, Code, Op, Rule, Table, netmap_action, not};
 use super::facts::{self, Facts};
 use super::index::Cursor;
-use super::{act, mss};
+use super::{act, mss, note};
 
 /// Where to go on when a chain comes to its end.
 #[derive(Debug, Clone, Copy, Default)]
@@ -35,6 +35,7 @@ impl<A: Addr> Code<A> {
         let Some(table) = &self.tables[name as usize] else { return Verdict::Accept };
         let Some(entry) = table.entry[env.hook() as usize] else { return Verdict::Accept };
         let Some(facts) = Facts::read(p, env) else { return Verdict::Accept };
+        let noting = env.witness().is_some();
         let mut run = Run {
             code: self,
             name,
@@ -45,6 +46,7 @@ impl<A: Addr> Code<A> {
             p,
             env,
             verdict: Verdict::Accept,
+            noting,
         };
         if table.depth <= FRAMES {
             run.walk(entry, &mut [Frame::default(); FRAMES]);
@@ -90,6 +92,8 @@ struct Run<'a, A, E> {
     p: &'a mut Packet,
     env: &'a mut E,
     verdict: Verdict,
+    /// Whether somebody wants to know what the verdict rests on.
+    noting: bool,
 }
 
 /// What a rule's target leads to.
@@ -159,11 +163,21 @@ impl<A: Addr, E: Env> Run<'_, A, E> {
             return Ok(Step::Next);
         }
         for check in &rule.checks {
+            if self.noting
+                && let Some(witness) = self.env.witness()
+            {
+                note::check(check, &self.facts, self.p, witness);
+            }
             if !check.agrees(&self.facts, self.p, &mut self.flow, self.env)? {
                 return Ok(Step::Next);
             }
         }
         self.lane.count(rule.counter, self.p.l3_len() as u64);
+        if self.noting
+            && let Some(witness) = self.env.witness()
+        {
+            note::counted(rule, witness);
+        }
         let end = |run: &mut Self, verdict, says: &str| run.end(chain, n + 1, verdict, says);
         Ok(match &rule.op {
             Op::None => Step::Next,
@@ -210,6 +224,9 @@ impl<A: Addr, E: Env> Run<'_, A, E> {
         let chain = &self.table.chains[entry as usize];
         let Some((policy, counter)) = chain.policy else { return };
         self.lane.count(counter, self.p.l3_len() as u64);
+        if let Some(witness) = self.env.witness().filter(|_| self.noting) {
+            witness.counts(counter);
+        }
         match policy {
             Policy::Accept => self.end(chain, 0, Verdict::Accept, "ACCEPT"),
             Policy::Drop => self.end(chain, 0, Verdict::Drop, "DROP"),

@@ -239,3 +239,5 @@ pub(super) const ATOMIC_FETCH_ADD: i32 = 0x01;
 // What a wide load loads, by its source field: section 5.4.
 pub(super) const PSEUDO_MAP_FD: u8 = 1;
 pub(super) const PSEUDO_MAP_VALUE: u8 = 2;
+/// What a call calls, by its source field: section 4.3.1, a function known by its type.
+pub(super) const PSEUDO_KFUNC_CALL: u8 = 2;

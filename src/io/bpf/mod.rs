@@ -13,12 +13,14 @@
 //! much more than that: rbpf is a virtual machine, aya a loader of compiled object files. Knows nothing of ports.
 
 mod asm;
+mod btf;
 pub mod classic;
 mod insn;
 mod map;
 mod program;
 
 pub use asm::{Asm, AsmError, Label};
+pub use btf::function;
 pub use insn::{Alu, Cond, Helper, Insn, Operand, Reg, Width};
 pub use map::{Map, MapKind};
 pub use program::{Action, Context, Kind, Link, LiveRun, Load, Program, TcAction, XdpMode};

@@ -43,6 +43,8 @@ pub struct Device {
     pub mtu: u32,
     /// The driver's name for its kind (`veth`, `tun`, `bridge`); hardware has none.
     pub kind: Option<String>,
+    /// Frames sent; of a veth, those that its peer took.
+    pub tx_packets: u64,
     /// Frames the kernel meant to send through it and dropped.
     pub tx_dropped: u64,
     /// Of a tun or tap device made for several queues (`IFF_MULTI_QUEUE`): how many of them somebody has open.
@@ -326,8 +328,9 @@ fn parse(payload: &[u8]) -> Option<Device> {
                     .and_then(|data| tun_queues(data.value()));
             }
             IFLA_STATS64 => {
-                let at = value.get(TX_DROPPED_AT..).and_then(<[u8]>::first_chunk);
-                device.tx_dropped = at.map_or(0, |v| u64::from_ne_bytes(*v));
+                let at = |at: usize| value.get(at..).and_then(<[u8]>::first_chunk);
+                let count = |place: usize| at(place).map_or(0, |v| u64::from_ne_bytes(*v));
+                (device.tx_packets, device.tx_dropped) = (count(TX_PACKETS_AT), count(TX_DROPPED_AT));
             }
             _ => {}
         }
@@ -350,6 +353,8 @@ fn text(value: &[u8]) -> String {
     String::from_utf8_lossy(value.split(|b| *b == 0).next().unwrap_or_default()).into_owned()
 }
 
+/// Where `tx_packets` stands in `struct rtnl_link_stats64`: behind `rx_packets`.
+const TX_PACKETS_AT: usize = 8;
 /// Where `tx_dropped` stands in `struct rtnl_link_stats64`: behind packets, bytes, errors of both
 /// directions and `rx_dropped`.
 const TX_DROPPED_AT: usize = 7 * 8;

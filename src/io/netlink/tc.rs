@@ -9,6 +9,8 @@
 //!  device ◄─ packet sockets with PACKET_QDISC_BYPASS
 //! ```
 
+use std::os::fd::{AsFd as _, AsRawFd as _};
+
 use netlink_packet_core::{
     DefaultNla, NLA_F_NESTED, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE, NlasIterator,
 };
@@ -16,6 +18,8 @@ use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::tc::{TcAttribute, TcHandle, TcMessage, TcOption};
 
 use super::{Netlink, NetlinkError};
+use crate::io::bpf::Program;
+use crate::io::bpf::classic::Op;
 
 /// One of the two places for filters in a clsact qdisc.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -103,7 +107,43 @@ impl Netlink {
         self.tc_filter_add(index, hook, "bpf", priority, handle, options)
     }
 
-    /// The same by the `matchall` classifier and the `gact` action, for kernels without cls_bpf.
+    /// Hangs up a filter of classic BPF whose result is what becomes of the packet (`TC_ACT_…`), likewise.
+    pub fn tc_classic_bpf(
+        &mut self,
+        index: u32,
+        hook: Hook,
+        priority: u16,
+        handle: u32,
+        program: &[Op],
+    ) -> Result<(), NetlinkError> {
+        let ops: Vec<u8> = program.iter().flat_map(|op| op.bytes()).collect();
+        let options = vec![
+            attribute(TCA_BPF_OPS_LEN, &(program.len() as u16).to_ne_bytes()),
+            attribute(TCA_BPF_OPS, &ops),
+            attribute(TCA_BPF_FLAGS, &TCA_BPF_FLAG_ACT_DIRECT.to_ne_bytes()),
+        ];
+        self.tc_filter_add(index, hook, "bpf", priority, handle, options)
+    }
+
+    /// Hangs up an eBPF program in a clsact qdisc, for kernels without tcx (before 6.6). It stays until it is
+    /// deleted, or the qdisc or the interface is.
+    pub fn tc_ebpf(
+        &mut self,
+        index: u32,
+        hook: Hook,
+        priority: u16,
+        handle: u32,
+        program: &Program,
+    ) -> Result<(), NetlinkError> {
+        let options = vec![
+            attribute(TCA_BPF_FD, &program.as_fd().as_raw_fd().to_ne_bytes()),
+            attribute(TCA_BPF_NAME, b"sekisho\0"),
+            attribute(TCA_BPF_FLAGS, &TCA_BPF_FLAG_ACT_DIRECT.to_ne_bytes()),
+        ];
+        self.tc_filter_add(index, hook, "bpf", priority, handle, options)
+    }
+
+    /// Drops every packet by the `matchall` classifier and the `gact` action, for kernels without cls_bpf.
     pub fn tc_drop_all_matchall(
         &mut self,
         index: u32,
@@ -225,6 +265,8 @@ const TC_ACT_SHOT: u32 = 2;
 const TCA_KIND: u16 = 1;
 const TCA_BPF_OPS_LEN: u16 = 4;
 const TCA_BPF_OPS: u16 = 5;
+const TCA_BPF_FD: u16 = 6;
+const TCA_BPF_NAME: u16 = 7;
 const TCA_BPF_FLAGS: u16 = 8;
 const TCA_BPF_FLAG_ACT_DIRECT: u32 = 1;
 const TCA_MATCHALL_ACT: u16 = 2;

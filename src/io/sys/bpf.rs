@@ -34,6 +34,8 @@ pub struct ProgramSpec<'a> {
     pub name: &'a str,
     /// `BPF_F_…`
     pub flags: u32,
+    /// The interface it is for, 0 for any.
+    pub device: u32,
 }
 
 /// A run of a program on data of ours: the fields of `BPF_PROG_TEST_RUN`.
@@ -158,6 +160,7 @@ pub fn program_load(spec: &ProgramSpec<'_>) -> Result<OwnedFd, (io::Error, Strin
         insns: spec.insns.as_ptr() as u64,
         license: LICENSE.as_ptr() as u64,
         flags: spec.flags,
+        device: spec.device,
         attach: spec.attach,
         ..ProgramLoad::default()
     };
@@ -217,6 +220,24 @@ pub fn link_create(program: BorrowedFd<'_>, device: u32, attach: u32, flags: u32
     let mut attr = LinkCreate { program: raw(program), device, attach, flags, rest: [0; 6] };
     // SAFETY: the attributes hold no pointers.
     unsafe { bpf(BPF_LINK_CREATE, &mut attr) }.map(own)
+}
+
+/// Gives a socket a filter of classic BPF (`SO_ATTACH_FILTER`): a frame is kept to the length that the program returns.
+///
+/// # Errors
+///
+/// EINVAL for a program the kernel finds wrong.
+pub fn attach_filter(socket: BorrowedFd<'_>, program: &[libc::sock_filter]) -> io::Result<()> {
+    let len = u16::try_from(program.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+    let filter = libc::sock_fprog { len, filter: program.as_ptr().cast_mut() };
+    let size = size_of_val(&filter) as libc::socklen_t;
+    let fd = socket.as_raw_fd();
+    // SAFETY: the kernel only reads through the pointers: the structure on this stack, and as many instructions as it says,
+    // which outlive the call.
+    let result = unsafe {
+        libc::setsockopt(fd, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, (&raw const filter).cast(), size)
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// bpf(2).
@@ -318,8 +339,9 @@ struct LinkCreate {
     rest: [u32; 6],
 }
 
-/// What our programs are under; helpers that are for GPL programs only can't be called.
-const LICENSE: &std::ffi::CStr = c"MIT";
+/// What our programs are under: of the licenses by which a program may call the kernel's own functions, the one that is
+/// MIT as well, as all of this is.
+const LICENSE: &std::ffi::CStr = c"Dual MIT/GPL";
 /// Bytes for what the verifier says.
 const LOG: usize = 256 * 1024;
 

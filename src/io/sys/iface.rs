@@ -35,6 +35,28 @@ pub fn interface_flags(socket: BorrowedFd<'_>, name: &str) -> io::Result<Flags> 
     Ok(Flags { up, running: up && flags & libc::IFF_RUNNING != 0 })
 }
 
+/// The longest L3 packet of the interface of this name in the namespace of `socket`.
+pub fn interface_mtu(socket: BorrowedFd<'_>, name: &str) -> io::Result<u32> {
+    let mut request = request(name)?;
+    // SAFETY: as above, with the MTU for the index.
+    checked(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFMTU as _, &raw mut request) })?;
+    // SAFETY: the call above succeeded, so the union holds the MTU.
+    Ok(unsafe { request.ifr_ifru.ifru_mtu }.cast_unsigned())
+}
+
+/// How many receive queues of the interface are in use. `EOPNOTSUPP` where its driver does not tell.
+pub fn receive_queues(socket: BorrowedFd<'_>, name: &str) -> io::Result<u32> {
+    // struct ethtool_channels: the command; the most of receive, transmit, other and combined ones; those in use.
+    let mut channels = [ETHTOOL_GCHANNELS, 0, 0, 0, 0, 0, 0, 0, 0];
+    let mut request = request(name)?;
+    request.ifr_ifru.ifru_data = channels.as_mut_ptr().cast();
+    // SAFETY: SIOCETHTOOL reads the command from the array that the ifreq points at, and writes the nine words that
+    // this command has; both live on this stack.
+    checked(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL as _, &raw mut request) })?;
+    let [.., receive, _, _, combined] = channels;
+    Ok(receive + combined)
+}
+
 /// Moves this thread into a new network namespace, of which it is the only one.
 pub fn unshare_network() -> io::Result<()> {
     // SAFETY: CLONE_NEWNET changes where this thread's sockets are made and touches no memory.
@@ -60,3 +82,6 @@ pub(super) fn request(name: &str) -> io::Result<libc::ifreq> {
     }
     Ok(request)
 }
+
+/// linux/ethtool.h.
+const ETHTOOL_GCHANNELS: u32 = 0x3c;

@@ -128,6 +128,12 @@ pub fn overruns(socket: BorrowedFd<'_>) -> io::Result<u32> {
     Ok(drops)
 }
 
+/// Reads and so clears the error that the socket would tell next.
+pub fn take_error(socket: BorrowedFd<'_>) -> Option<io::Error> {
+    let error: i32 = get(socket, libc::SOL_SOCKET, libc::SO_ERROR).ok()?;
+    (error != 0).then(|| io::Error::from_raw_os_error(error))
+}
+
 /// Has the socket refuse every frame from now on.
 pub fn refuse_all(socket: BorrowedFd<'_>) -> io::Result<()> {
     let mut program = [libc::sock_filter { code: (libc::BPF_RET | libc::BPF_K) as u16, jt: 0, jf: 0, k: 0 }];
@@ -147,7 +153,7 @@ pub fn set_udp_segment(socket: impl AsFd, size: u16) -> io::Result<()> {
 }
 
 /// `setsockopt` with a plain C value.
-fn set<T>(socket: BorrowedFd<'_>, level: i32, name: i32, value: &T) -> io::Result<()> {
+pub(super) fn set<T>(socket: BorrowedFd<'_>, level: i32, name: i32, value: &T) -> io::Result<()> {
     let length = size_of::<T>() as libc::socklen_t;
     // SAFETY: setsockopt reads `length` bytes of the value, which is borrowed for the call; what its
     // pointers point at (a filter's program) lives as long as the caller's variables do.
@@ -162,7 +168,7 @@ fn get<T: Copy + Default>(socket: BorrowedFd<'_>, level: i32, name: i32) -> io::
     let mut value = T::default();
     let mut length = size_of::<T>() as libc::socklen_t;
     // SAFETY: getsockopt writes at most `length` bytes to the value, which lives on this stack; it is
-    // u32 or an array of them at every call in this file, for which any bytes are valid.
+    // an integer or an array of them at every call in this file, for which any bytes are valid.
     checked(unsafe {
         libc::getsockopt(socket.as_raw_fd(), level, name, (&raw mut value).cast(), &raw mut length)
     })?;

@@ -1,0 +1,109 @@
+//! Packets into a packet socket: ordinary ones through slots, super-frames each by itself.
+
+use std::collections::VecDeque;
+use std::io;
+
+use super::inward::BATCH;
+use super::line::Line;
+use crate::io::port::Sent;
+use crate::io::sys::{Batch, TxRing};
+use crate::packet::offload::VnetHdr;
+use crate::packet::{Caps, Packet, Pool};
+
+/// What sending takes.
+pub(super) struct Outward {
+    batch: Batch,
+    headers: Vec<[u8; VnetHdr::LEN]>,
+    caps: Caps,
+    /// The longest frame that the interface surely takes: a ring would not say that it doesn't.
+    longest: usize,
+}
+
+impl Outward {
+    /// For an interface that takes L3 packets of `mtu` bytes.
+    pub(super) fn new(caps: Caps, mtu: usize) -> Self {
+        let longest = (ETHERNET + mtu).min(TxRing::ROOM);
+        Outward { batch: Batch::new(BATCH), headers: vec![[0; VnetHdr::LEN]; BATCH], caps, longest }
+    }
+
+    /// Sends from the front of the queue until it is empty or the device is full.
+    pub(super) fn transmit(
+        &mut self,
+        line: &mut Line,
+        pool: &mut Pool,
+        queue: &mut VecDeque<Packet>,
+        sent: &mut Sent,
+    ) {
+        let mut stale_errors = 1;
+        while let Some(front) = queue.front() {
+            if !self.caps.take(&front.meta.offload) {
+                refuse_front(pool, queue, sent);
+                continue;
+            }
+            let (count, result) = match &mut line.tx {
+                Some(ring) if self.suits(front) => match self.fill(ring, queue) {
+                    // The slots are with those who have not yet read what we sent; a frame more by itself.
+                    0 => self.send(line, queue, 1),
+                    _ => line.tx.as_mut().map_or((0, Ok(())), TxRing::send),
+                },
+                ring => {
+                    let (slots, most) = (ring.is_some(), queue.len().min(BATCH));
+                    let run = queue.iter().take(most).take_while(|p| !(slots && self.suits(p))).count();
+                    self.send(line, queue, run)
+                }
+            };
+            for packet in queue.drain(..count.min(queue.len())) {
+                sent.count(&packet);
+                pool.put(packet);
+            }
+            let Err(e) = result else { continue };
+            match e.raw_os_error() {
+                Some(libc::EINTR) => {}
+                // The first may be of a time when it was down, told late.
+                Some(libc::ENETDOWN) if stale_errors > 0 => stale_errors -= 1,
+                // Full, down, or gone: the last two `check` will see.
+                Some(
+                    libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM | libc::ENETDOWN | libc::ENXIO | libc::ENODEV,
+                ) => return,
+                _ => refuse_front(pool, queue, sent),
+            }
+        }
+    }
+
+    /// Whether the packet can go through a slot.
+    #[inline]
+    fn suits(&self, packet: &Packet) -> bool {
+        packet.len() <= self.longest && packet.meta.offload.gso.is_none()
+    }
+
+    /// Puts packets from the front into slots; gives how many.
+    fn fill(&self, ring: &mut TxRing, queue: &VecDeque<Packet>) -> usize {
+        let fit = queue.iter().take(BATCH).take_while(|p| self.suits(p) && self.caps.take(&p.meta.offload));
+        fit.take_while(|p| ring.put(VnetHdr::of(p), p.data())).count()
+    }
+
+    /// Sends the first packets of the queue, up to the first that the device may not have.
+    fn send(&mut self, line: &Line, queue: &VecDeque<Packet>, most: usize) -> (usize, io::Result<()>) {
+        let fit = queue.iter().take(most).take_while(|p| self.caps.take(&p.meta.offload));
+        let mut ready = 0;
+        for (header, packet) in self.headers.iter_mut().zip(fit) {
+            *header = VnetHdr::of(packet);
+            ready += 1;
+        }
+        let frames = self.headers[..ready].iter().zip(queue.iter());
+        match self.batch.send(line.socket(), frames.map(|(h, p)| [&h[..], p.data()])) {
+            Ok(count) => (count, Ok(())),
+            Err(e) => (0, Err(e)),
+        }
+    }
+}
+
+fn refuse_front(pool: &mut Pool, queue: &mut VecDeque<Packet>, sent: &mut Sent) {
+    if let Some(front) = queue.pop_front() {
+        sent.refuse(&front);
+        pool.put(front);
+    }
+}
+
+/// An Ethernet header without tags.
+const ETHERNET: usize = 14;

@@ -1,0 +1,162 @@
+//! Packet links over AF_XDP: frames are taken from the interface's driver before the kernel makes anything of them.
+//!
+//! ```text
+//!                 queue 0 ──► XDP program ──► socket of worker 0 ─► receive ─┐
+//!  device ──────┤ queue 1 ──► XDP program ──► socket of worker 1             ├─► router
+//!       ◄───────┤                                                            │
+//!               └──────────◄─ as an skb ◄──── the same socket ◄── transmit ◄─┘
+//! ```
+//!
+//! A receive queue belongs to one worker; workers without one send through a packet socket. The driver must have XDP of
+//! its own (native mode): in generic mode, behind GRO, super-frames would arrive, and nothing would say how to cut them.
+//! A frame costs one copy in, by the kernel, and one here, to where the router works on it; out likewise. What came of
+//! working on frames where they lie is in `docs/benchmarks.md`.
+//!
+//! XDP tells a frame's bytes and nothing else: what its sender left to the hardware has to be guessed ([`unfinished`]).
+//! The kernel's own stack sees only what no socket took, and is kept off that by a [`Guard`].
+//!
+//! # When the interface goes
+//!
+//! As in `af_packet`: what belongs to one interface (guard, program, sockets) is an incarnation, and the first port that
+//! finds another interface under the name makes the next for all.
+
+mod incarnation;
+mod port;
+mod program;
+mod sender;
+mod unfinished;
+
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixDatagram;
+use std::sync::{Arc, Mutex};
+
+use super::bpf::BpfError;
+use super::netlink::{Device, Netlink};
+use super::open::{DeviceSpec, OpenError};
+use super::sys::{self, XdpLayout};
+use incarnation::Shared;
+pub(super) use port::XdpPort;
+
+/// Why there is no AF_XDP on an interface, in a sentence that says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum XdpError {
+    /// The kernel was built without it.
+    #[error("this kernel has no AF_XDP (CONFIG_XDP_SOCKETS)")]
+    NoSockets,
+    /// A program can't ask for the tags of frames.
+    #[error(
+        "this kernel does not tell XDP programs the VLAN tags of a virtual device's frames (that takes Linux 6.8)"
+    )]
+    NoTags,
+    /// An XDP program can't be had.
+    #[error("no XDP program for '{device}': {source}")]
+    Program {
+        /// The interface.
+        device: String,
+        /// Why.
+        source: Box<BpfError>,
+    },
+    /// The driver has no native mode.
+    #[error("the driver of '{0}' has no XDP in native mode, and generic mode does not know super-frames")]
+    NoNativeMode(String),
+    /// Somebody else's program is there.
+    #[error("'{0}' has an XDP program already: take it off (ip link set {0} xdp off)")]
+    Taken(String),
+    /// A veth whose peer's frames are too long.
+    #[error("the MTU at the other end of '{0}' is too large for XDP: make it smaller")]
+    PeerMtu(String),
+    /// A veth whose peer has more transmit queues than this end receive queues.
+    #[error(
+        "the other end of '{0}' has more transmit queues than '{0}' receive queues: make them as many (ethtool -L {0} rx …)"
+    )]
+    PeerQueues(String),
+    /// The memory limit.
+    #[error(
+        "frames for '{device}' take {kilobytes} KiB of locked memory: raise the limit (ulimit -l), or give the process CAP_IPC_LOCK"
+    )]
+    Memory {
+        /// The interface.
+        device: String,
+        /// What a queue's frames take.
+        kilobytes: usize,
+    },
+    /// Another AF_XDP socket has the queue.
+    #[error("queue {queue} of '{device}' has an AF_XDP socket already: stop the program it belongs to")]
+    QueueTaken {
+        /// The interface.
+        device: String,
+        /// The queue.
+        queue: u32,
+    },
+    /// Anything else.
+    #[error("no AF_XDP socket on queue {queue} of '{device}': {source}")]
+    Socket {
+        /// The interface.
+        device: String,
+        /// The queue.
+        queue: u32,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// Opens the ports of a packet link, one for each worker.
+pub(super) fn open(spec: &DeviceSpec, workers: usize) -> Result<Vec<XdpPort>, OpenError> {
+    let name = &spec.device;
+    let device = Netlink::open()?.link(name).map_err(|e| match e.is_missing() {
+        true => OpenError::NoDevice(name.clone()),
+        false => OpenError::Netlink(e),
+    })?;
+    if !device.ethernet {
+        return Err(OpenError::NotEthernet(name.clone()));
+    }
+    if device.mtu < spec.mtu {
+        return Err(OpenError::Mtu { device: name.clone(), has: device.mtu, wants: spec.mtu });
+    }
+    let failed = |source| OpenError::Device { device: name.clone(), source };
+    if let Err(e) = sys::packet_socket() {
+        return Err(match e.raw_os_error() {
+            Some(libc::EPERM | libc::EACCES) => OpenError::NoRawSockets,
+            _ => failed(e),
+        });
+    }
+    let questions = UnixDatagram::unbound().map_err(failed)?;
+    let workers = workers.max(1);
+    let shared = Arc::new(Shared {
+        name: name.clone(),
+        mac: spec.mac,
+        offload: spec.offload,
+        asked: spec.driver,
+        receivers: spec.queues.clamp(1, workers),
+        workers,
+        questions,
+        incarnation: Mutex::default(),
+    });
+    shared.incarnate(&mut shared.lock(), device.index)?;
+    let mut ports: Vec<_> = (0..workers).map(|w| XdpPort::new(shared.clone(), w)).collect();
+    ports.iter_mut().for_each(XdpPort::begin);
+    Ok(ports)
+}
+
+/// How sockets on a device are laid out: frames of half a page where its packets fit, of a page where not, and several of
+/// these for one packet where that is too small as well.
+fn layout(device: &Device, checksums: bool) -> XdpLayout {
+    let longest = device.mtu + LINK_HEADER;
+    let frame = if longest + XDP_PACKET_HEADROOM <= 2_048 { 2_048 } else { 4_096 };
+    let pieces = longest + XDP_PACKET_HEADROOM > frame;
+    XdpLayout { frame, receive: FRAMES, transmit: FRAMES, pieces, checksums }
+}
+
+/// The receive queues of the interface that are in use.
+fn queues(questions: &UnixDatagram, name: &str) -> u32 {
+    // Drivers that can't tell have one.
+    sys::receive_queues(questions.as_fd(), name).unwrap_or(1).max(1)
+}
+
+/// An Ethernet header and two tags.
+const LINK_HEADER: u32 = 14 + 8;
+/// What the kernel leaves free before a received packet (linux/bpf.h).
+const XDP_PACKET_HEADROOM: u32 = 256;
+/// Frames to receive into, and as many to send from, for each queue: with frames of 2,048 bytes, 8 MiB.
+const FRAMES: u32 = 2_048;

@@ -61,7 +61,7 @@ pub enum BpfError {
 }
 
 impl BpfError {
-    fn new(doing: impl Into<String>, source: io::Error) -> Self {
+    pub(super) fn new(doing: impl Into<String>, source: io::Error) -> Self {
         let doing = doing.into();
         if source.raw_os_error() == Some(libc::EPERM) {
             return BpfError::NotPermitted(doing);

@@ -228,7 +228,8 @@ fn cache(c: &mut Criterion) {
                 });
             };
             // Each flow is there, and as well known as it can be.
-            (0..flows * 4 / BATCH as u32 + 4).for_each(|_| turn(&mut round));
+            (0..flows * 8 / BATCH as u32 + 8).for_each(|_| turn(&mut round));
+            let before = b.router.totals();
             group.bench_function(format!("{name}/{cache}"), |bench| {
                 bench.iter(|| {
                     // 1,600 new ones a second that live for 30 seconds.
@@ -240,6 +241,18 @@ fn cache(c: &mut Criterion) {
                 });
             });
             assert_eq!(round.frames.len(), BATCH, "nothing was lost on the way");
+            let t = b.router.totals();
+            let of = |what| t.tally(what) - before.tally(what);
+            let (all, hits) = (of(Tally::Forwarded), of(Tally::FlowCacheHits));
+            let none = config == FlowCacheConfig::OFF;
+            eprintln!(
+                "{name} {cache} {all} {hits} {} {} {} {}",
+                of(Tally::FlowCacheUnknown),
+                of(Tally::FlowCacheEntered),
+                of(Tally::FlowCacheLeft),
+                t.tally(Tally::FlowCacheEntered)
+            );
+            assert!(none || all < 1000 * BATCH as u64 || hits * 3 > all * 2, "{hits} hits of {all}");
         }
     }
 }

@@ -4,8 +4,7 @@
 //! lock. Each place has a lock of its own; the links beside it belong to whoever holds the lock of the list
 //! they are in (a [`wheel`](super::wheel), a [`source`](super::source) list, the free list here).
 //!
-//! Each worker takes places of its own, in runs that share no line with another's: the flows of two workers never stand
-//! side by side.
+//! Each worker takes places of its own, a run at a time: flows of two workers share a line at the edge of a run at most.
 //!
 //! ```text
 //! chunks  ├ 1024 places ┼ 1024 places ┼ not made yet …

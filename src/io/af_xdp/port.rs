@@ -10,7 +10,9 @@ use super::incarnation::{Incarnation, Share, Shared};
 use super::sender::Sender;
 use super::unfinished;
 use crate::link::{Driver, InUse};
+use crate::packet::offload::finish_checksum;
 use crate::packet::{Caps, Csum, MAX_L3, Packet, Pool};
+use crate::wire::proto;
 
 /// One worker's queues of an interface.
 pub(in super::super) struct XdpPort {
@@ -159,7 +161,7 @@ impl Port for XdpPort {
         }
         let Some(socket) = share.sockets.first_mut() else { return };
         let mut full = false;
-        while let Some(packet) = queue.front() {
+        while let Some(packet) = queue.front_mut() {
             match push(socket, packet, share.caps, self.mtu) {
                 Pushed::Taken => sent.count(packet),
                 Pushed::TooLong => sent.refuse(packet),
@@ -189,23 +191,19 @@ impl Port for XdpPort {
         let shared = self.shared.clone();
         let index = shared.index();
         let mut incarnation = shared.lock();
-        let Some(index) = index else {
-            if incarnation.generation == self.generation {
+        let mine = incarnation.generation == self.generation;
+        let bound = index.is_some_and(|index| self.is_bound_to(index)) && !(mine && incarnation.over);
+        let Some(index) = index.filter(|_| bound || self.share.is_none()) else {
+            // Also where there is another of the name already: who was on the link that went has to be forgotten.
+            if mine {
                 incarnation.end();
             }
             drop(incarnation);
             self.release();
             return Status::Gone;
         };
-        if incarnation.over && incarnation.generation == self.generation {
-            self.release();
-        }
-        if !self.is_bound_to(index) {
-            if incarnation.generation != self.generation {
-                self.adopt(&mut incarnation);
-            }
-            if !self.is_bound_to(index) {
-                self.release();
+        if !bound {
+            if mine {
                 if let Err(e) = shared.incarnate(&mut incarnation, index) {
                     let complaint = Some(e.to_string());
                     if incarnation.complaint != complaint {
@@ -214,7 +212,12 @@ impl Port for XdpPort {
                     }
                     return Status::Down;
                 }
-                self.adopt(&mut incarnation);
+            }
+            self.adopt(&mut incarnation);
+            if !self.is_bound_to(index) {
+                // It went again meanwhile.
+                drop(incarnation);
+                return Status::Down;
             }
         }
         drop(incarnation);
@@ -244,8 +247,10 @@ impl Port for XdpPort {
 
 /// Puts a packet into the ring, if the device takes such packets.
 #[inline]
-fn push(socket: &mut XdpSocket, packet: &Packet, caps: Caps, mtu: usize) -> Pushed {
-    if !takes(packet, caps, mtu) {
+fn push(socket: &mut XdpSocket, packet: &mut Packet, caps: Caps, mtu: usize) -> Pushed {
+    // The kernel can't be told that a checksum is no sum.
+    let is_sum = packet.meta.proto != proto::SCTP;
+    if !takes(packet, caps, mtu) || !is_sum && !finish_checksum(packet) {
         return Pushed::TooLong;
     }
     let checksum = match packet.meta.offload.csum {

@@ -90,24 +90,26 @@ pub fn run(choice: &Choice, stop: &AtomicBool, tell: &mut dyn FnMut(Event<'_>)) 
         tell(Event::Step { step, steps: steps.len(), round, work, rival: name, left });
         let began = Instant::now();
         let result = match failures.get(name) {
-            Some((n, why)) if *n >= GIVE_UP => Err(Trouble(why.clone())),
-            _ => attempt(choice, rival, work),
-        };
-        match &result {
-            Ok(_) => drop(failures.remove(name)),
-            Err(Trouble(why)) => {
-                let known = failures.entry(name).or_insert((0, String::new()));
-                *known = (known.0 + 1, why.clone());
-                if known.0 <= GIVE_UP {
+            Some((n, why)) if *n >= GIVE_UP => Err(why.clone()),
+            _ => {
+                let outcome = attempt(choice, rival, work);
+                if let Err(Failure::Stands(Trouble(why)) | Failure::Measures(Trouble(why))) = &outcome {
                     tell(Event::Failed { rival: name, work, why });
                 }
+                if let Err(Failure::Stands(Trouble(why))) = &outcome {
+                    let (n, last) = failures.entry(name).or_default();
+                    (*n, *last) = (*n + 1, why.clone());
+                } else {
+                    failures.remove(name);
+                }
+                outcome.map_err(|e| e.why().0)
             }
-        }
+        };
         clock.took(steps[step], began.elapsed());
         for (i, metric) in work.metrics.iter().enumerate() {
             let value = match &result {
                 Ok(values) => values.get(i).copied().ok_or("it gave no value"),
-                Err(Trouble(why)) => Err(why.as_str()),
+                Err(why) => Err(why.as_str()),
             };
             report.add(metric.name, name, round, value);
         }
@@ -116,8 +118,25 @@ pub fn run(choice: &Choice, stop: &AtomicBool, tell: &mut dyn FnMut(Event<'_>)) 
     report
 }
 
-/// So many failures one after the other, whatever the work, and a rival is not asked again: each may take half a minute.
+/// So often one after the other a rival may not come up, whatever the work; then it is not asked again: each time may take
+/// half a minute.
 const GIVE_UP: u32 = 4;
+
+/// Why an attempt gave nothing.
+enum Failure {
+    /// The rival doesn't start or passes no packets.
+    Stands(Trouble),
+    /// It does, and what was to be measured could not be.
+    Measures(Trouble),
+}
+
+impl Failure {
+    fn why(self) -> Trouble {
+        match self {
+            Failure::Stands(why) | Failure::Measures(why) => why,
+        }
+    }
+}
 
 /// A round, a work, a rival, by their places.
 type Step = (usize, usize, usize);
@@ -140,29 +159,30 @@ fn plan(choice: &Choice, rivals: &[Box<dyn Rival>]) -> Vec<Step> {
 }
 
 /// One work of one rival, from an empty testbed to an empty testbed.
-fn attempt(choice: &Choice, rival: &dyn Rival, work: &Work) -> Result<Vec<f64>, Trouble> {
+fn attempt(choice: &Choice, rival: &dyn Rival, work: &Work) -> Result<Vec<f64>, Failure> {
     machine::settle(if choice.quick { QUICK_SETTLE } else { SETTLE });
     let setup = Setup { offload: work.setup.offload && rival.finishes_checksums(), ..work.setup };
-    let bed = Testbed::new(setup, rival.layout(), rival.queues(), traffic::needs_napi(work))?;
-    let mut running = rival.start(&bed)?;
+    let bed = Testbed::new(setup, rival.layout(), rival.queues(), traffic::needs_napi(work))
+        .map_err(Failure::Measures)?;
+    let mut running = rival.start(&bed).map_err(Failure::Stands)?;
     let forwards = bed.wait_until_it_forwards(FORWARDS);
     let started = running.since().elapsed();
-    forwards.map_err(|Trouble(why)| Trouble(running.died().unwrap_or(why)))?;
+    forwards.map_err(|Trouble(why)| Failure::Stands(Trouble(running.died().unwrap_or(why))))?;
     if work.traffic == Traffic::Start {
         return Ok(vec![started.as_secs_f64()]);
     }
     let pace = Pace { trial: choice.trial, quick: choice.quick };
     let values = traffic::measure(&bed, &running, work, pace);
     match running.died() {
-        Some(why) => Err(Trouble(why)),
-        None => values,
+        Some(why) => Err(Failure::Measures(Trouble(why))),
+        None => values.map_err(Failure::Measures),
     }
 }
 
 /// How long the first packet may take.
 const FORWARDS: Duration = Duration::from_secs(10);
 /// How long to wait for the machine to come to rest.
-const SETTLE: Duration = Duration::from_secs(1);
+const SETTLE: Duration = Duration::from_secs(3);
 /// The same in a quick run.
 const QUICK_SETTLE: Duration = Duration::from_millis(200);
 
@@ -189,8 +209,8 @@ fn stability(
         }
         match attempt(choice, kernel.as_ref(), work) {
             Ok(values) => samples.extend(values.first()),
-            Err(Trouble(why)) => {
-                tell(Event::Failed { rival: YARDSTICK, work, why: &why });
+            Err(failure) => {
+                tell(Event::Failed { rival: YARDSTICK, work, why: &failure.why().0 });
                 return None;
             }
         }

@@ -59,6 +59,8 @@ pub(super) struct Table {
     slab: Slab,
     /// Where the search for a record that may go went on last.
     hand: usize,
+    /// Which of a bucket's candidates makes way for the next (Knuth's linear congruence, TAOCP 2 §3.3.4).
+    chance: u64,
 }
 
 /// What became of a record that was to get in.
@@ -77,7 +79,7 @@ pub(super) enum Put {
 impl Table {
     /// For so many records at most. Memory is taken when the first comes.
     pub(super) fn new(most: usize) -> Self {
-        Table { most, buckets: Vec::new(), slab: Slab::default(), hand: 0 }
+        Table { most, buckets: Vec::new(), slab: Slab::default(), hand: 0, chance: 0 }
     }
 
     /// How many records there are.
@@ -141,8 +143,11 @@ impl Table {
     /// Makes a flow a candidate.
     pub(super) fn propose(&mut self, hash: u64) {
         self.build();
-        if let Some(bucket) = self.bucket(hash).and_then(|at| self.buckets.get_mut(at)) {
-            bucket.candidates[(hash >> 46) as usize % 4] = candidate(hash);
+        let at = self.bucket(hash);
+        if let Some(bucket) = at.and_then(|at| self.buckets.get_mut(at)) {
+            // By chance: flows that come in turn would else put each other out for ever.
+            self.chance = self.chance.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+            bucket.candidates[(self.chance >> 62) as usize] = candidate(hash);
         }
     }
 

@@ -39,9 +39,9 @@ const REPORT: &str = r#"{
     "machine": {"cpu": "A <CPU> & more", "cpus": 2, "memory": 8589934592, "kernel": "6.18", "virtual_machine": true, "root": true},
     "rounds": 5, "seconds": 1.0, "quick": false, "interrupted": true, "traffic": "made somehow", "stability": null,
     "rivals": [
-        {"name": "kernel", "what": "it", "version": "6.18", "missing": null},
-        {"name": "sekisho", "what": "we", "version": "0.1.0", "missing": null},
-        {"name": "vpp", "what": "they", "version": null, "missing": "not installed"}
+        {"name": "kernel", "what": "it", "version": "6.18", "chose": null, "missing": null},
+        {"name": "sekisho", "what": "we", "version": "0.1.0", "chose": "driver ring", "missing": null},
+        {"name": "vpp", "what": "they", "version": null, "chose": null, "missing": "not installed"}
     ],
     "metrics": [{"name": "packets.1k", "title": "packets", "unit": "packets/s", "better": "higher", "how": "somehow"}],
     "rows": [
@@ -60,7 +60,7 @@ fn the_report_of_an_earlier_run_is_shown_again() {
     let ran =
         sekisho(dir.path(), &["bench", "--from", "run.json", "--svg", "run.svg", "--json", "again.json"]);
     assert_eq!((ran.code, ran.err.as_str()), (0, ""));
-    for part in ["interrupted", "not installed", "1.50 M/s", "1.50 ×", "commit abc"] {
+    for part in ["interrupted", "not installed", "1.50 M/s", "1.50 ×", "commit abc", "driver ring"] {
         assert!(ran.out.contains(part), "{part}:\n{}", ran.out);
     }
     let svg = fs::read_to_string(dir.path().join("run.svg")).unwrap();

@@ -14,7 +14,7 @@ use super::rival::{Rival, YARDSTICK};
 use super::stats::Spread;
 use super::testbed::Testbed;
 use super::traffic::{self, Pace};
-use super::{Trouble, rival};
+use super::{Trouble, bars, rival};
 
 /// What is to be measured.
 #[derive(Debug, Clone)]
@@ -27,6 +27,8 @@ pub struct Choice {
     pub works: Vec<Work>,
     /// The rivals by name, in the order of the reports.
     pub rivals: Vec<&'static str>,
+    /// Whether only what the bars need is measured, of those of whom they need it.
+    pub bars: bool,
     /// Whether it is only to be seen that all of it works.
     pub quick: bool,
     /// The executable that is Sekisho.
@@ -79,6 +81,7 @@ pub fn run(choice: &Choice, stop: &AtomicBool, tell: &mut dyn FnMut(Event<'_>)) 
     let steps = plan(choice, &rivals);
     let mut clock = Clock::default();
     let mut failures: BTreeMap<&str, (u32, String)> = BTreeMap::new();
+    let mut chose = BTreeMap::new();
     for (step, &(round, work, rival)) in steps.iter().enumerate() {
         if stop.load(Relaxed) {
             report.interrupted = true;
@@ -92,7 +95,7 @@ pub fn run(choice: &Choice, stop: &AtomicBool, tell: &mut dyn FnMut(Event<'_>)) 
         let result = match failures.get(name) {
             Some((n, why)) if *n >= GIVE_UP => Err(why.clone()),
             _ => {
-                let outcome = attempt(choice, rival, work);
+                let outcome = attempt(choice, rival, work, &mut chose);
                 if let Err(Failure::Stands(Trouble(why)) | Failure::Measures(Trouble(why))) = &outcome {
                     tell(Event::Failed { rival: name, work, why });
                 }
@@ -113,6 +116,9 @@ pub fn run(choice: &Choice, stop: &AtomicBool, tell: &mut dyn FnMut(Event<'_>)) 
             };
             report.add(metric.name, name, round, value);
         }
+    }
+    for rival in &mut report.rivals {
+        rival.chose = chose.remove(rival.name.as_str());
     }
     report.conclude();
     report
@@ -149,8 +155,13 @@ fn plan(choice: &Choice, rivals: &[Box<dyn Rival>]) -> Vec<Step> {
             if round > 0 && matches!(work.traffic, Traffic::Memory) {
                 continue;
             }
-            let asked: Vec<usize> =
-                (0..rivals.len()).filter(|r| rivals[*r].declines(work).is_none()).collect();
+            let needed =
+                |r: &dyn Rival| !choice.bars || work.metrics.iter().any(|m| bars::needs(m.name, r.name()));
+            let takes_part = |r: &usize| {
+                let rival = rivals[*r].as_ref();
+                rival.declines(work).is_none() && needed(rival)
+            };
+            let asked: Vec<usize> = (0..rivals.len()).filter(takes_part).collect();
             let turn = (round + w) % asked.len().max(1);
             steps.extend(asked.iter().cycle().skip(turn).take(asked.len()).map(|r| (round, w, *r)));
         }
@@ -159,12 +170,20 @@ fn plan(choice: &Choice, rivals: &[Box<dyn Rival>]) -> Vec<Step> {
 }
 
 /// One work of one rival, from an empty testbed to an empty testbed.
-fn attempt(choice: &Choice, rival: &dyn Rival, work: &Work) -> Result<Vec<f64>, Failure> {
+fn attempt(
+    choice: &Choice,
+    rival: &dyn Rival,
+    work: &Work,
+    chose: &mut BTreeMap<&'static str, String>,
+) -> Result<Vec<f64>, Failure> {
     machine::settle(if choice.quick { QUICK_SETTLE } else { SETTLE });
     let setup = Setup { offload: work.setup.offload && rival.finishes_checksums(), ..work.setup };
     let bed = Testbed::new(setup, rival.layout(), rival.queues(), traffic::needs_napi(work))
         .map_err(Failure::Measures)?;
     let mut running = rival.start(&bed).map_err(Failure::Stands)?;
+    if let Some(what) = running.chose() {
+        chose.insert(rival.name(), what.to_owned());
+    }
     let forwards = bed.wait_until_it_forwards(FORWARDS);
     let started = running.since().elapsed();
     forwards.map_err(|Trouble(why)| Failure::Stands(Trouble(running.died().unwrap_or(why))))?;
@@ -207,7 +226,7 @@ fn stability(
         if stop.load(Relaxed) {
             return None;
         }
-        match attempt(choice, kernel.as_ref(), work) {
+        match attempt(choice, kernel.as_ref(), work, &mut BTreeMap::new()) {
             Ok(values) => samples.extend(values.first()),
             Err(failure) => {
                 tell(Event::Failed { rival: YARDSTICK, work, why: &failure.why().0 });
@@ -233,7 +252,7 @@ fn begin(choice: &Choice, rivals: &[Box<dyn Rival>]) -> Report {
             Ok(version) => (Some(version), None),
             Err(Trouble(why)) => (None, Some(why)),
         };
-        RivalReport { name: r.name().into(), what: r.what().into(), version, missing }
+        RivalReport { name: r.name().into(), what: r.what().into(), version, chose: None, missing }
     };
     Report {
         schema: SCHEMA,
@@ -294,6 +313,7 @@ mod tests {
             trial: Duration::ZERO,
             works: works[..1].to_vec(),
             rivals: Vec::new(),
+            bars: false,
             quick: false,
             program: "x".into(),
         };

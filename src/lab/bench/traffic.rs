@@ -39,9 +39,13 @@ pub fn description() -> String {
     .into()
 }
 
-/// Whether the work's packets come from the generator, for which the device they arrive at needs NAPI.
+/// Whether the work's packets are the generator's XDP frames, for which the device they arrive at needs NAPI.
 pub(super) fn needs_napi(work: &Work) -> bool {
-    !matches!(work.traffic, Traffic::Bulk { .. } | Traffic::RoundTrip { loaded: false } | Traffic::Start)
+    match work.traffic {
+        Traffic::Packets { .. } | Traffic::Destinations | Traffic::Lossless { .. } => true,
+        Traffic::NewFlows | Traffic::Memory => true,
+        Traffic::Bulk { .. } | Traffic::RoundTrip { .. } | Traffic::CpuTime | Traffic::Start => false,
+    }
 }
 
 /// Sends a work's traffic and gives the values of its metrics, in their order.
@@ -182,7 +186,7 @@ fn cpu_per_packet(bed: &Testbed, running: &Running, window: Window) -> Result<f6
         .map_err(Trouble::of)?;
     drop(stream);
     // The same devices, and no more behind them than a sink.
-    let empty = Testbed::new(bed.setup(), Layout::Program, 1, true)?;
+    let empty = Testbed::new(bed.setup(), Layout::Program, 1, false)?;
     let traffic = flows_of(BACKGROUND_FLOWS);
     let sink = Sink::open(empty.router(), "lan", &traffic).map_err(Trouble::of)?;
     let setup = load::Setup { method: Some(Method::PacketSocket), cpu: Some(0) };

@@ -6,6 +6,8 @@
 //!
 //! - `forward`: an established flow, by family and size.
 //! - `gateway`: the same with a stateful filter, and with NAT; and packets that each begin a flow.
+//! - `cache`: a NAT gateway with the flow cache off and on: one flow, a thousand, 65,536; behind 10,000 rules; and beside a
+//!   flood of new flows.
 //! - `super_frame`: 64 KB of TCP, passed whole or cut into 45 segments.
 //! - `routes`: flows to 64 Ki destinations with one route and with a million.
 //! - `workers`: one worker, two at once, and for comparison one each of two routers that share nothing; each
@@ -20,7 +22,7 @@ use std::time::{Duration, Instant};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use sekisho::fib::{NextHop, Route, RouteKind};
 use sekisho::packet::{Caps, Csum, Gso, GsoKind, Meta, Offload, Packet};
-use sekisho::path::Handed;
+use sekisho::path::{FlowCacheConfig, Handed};
 use sekisho::router::{Router, Worker};
 use sekisho::wire::ipv4::Ipv4;
 
@@ -158,6 +160,67 @@ fn gateway(c: &mut Criterion) {
     assert_eq!(round.frames.len(), BATCH);
 }
 
+const NAT: &str = "*nat\n:PREROUTING ACCEPT\n:INPUT ACCEPT\n:OUTPUT ACCEPT\n:POSTROUTING ACCEPT\n-A POSTROUTING -o wan -j MASQUERADE\nCOMMIT\n";
+
+/// What the flow cache saves, and whether it lasts.
+fn cache(c: &mut Criterion) {
+    let mut group = c.benchmark_group("cache");
+    group.throughput(Throughput::Elements(BATCH as u64));
+    let refuse = (0..10_000u32).map(|n| {
+        let [a, b] = (n as u16).to_be_bytes();
+        format!("-A FORWARD -s 172.16.{a}.{b}/32 -p tcp -m tcp --dport {} -j DROP\n", 1024 + n)
+    });
+    let many = STATEFUL.replace("-A FORWARD -m", &format!("{}-A FORWARD -m", refuse.collect::<String>()));
+    let plain = udp(CLIENT, SERVER, (1, 2), &bytes(22));
+    let mut unsummed = plain.clone();
+    unsummed[26..28].fill(0);
+    let segment = tcp(CLIENT, SERVER, (1, 2), 16, &bytes(10));
+    let stateful = format!("{STATEFUL}{NAT}");
+    for (name, rules, l3, flows, new) in [
+        ("no rules", "", &plain, 1u32, 0usize),
+        ("udp", &stateful, &plain, 1, 0),
+        ("tcp", &stateful, &segment, 1, 0),
+        ("1 k flows", &stateful, &unsummed, 1_000, 0),
+        ("64 k flows", &stateful, &unsummed, 65_536, 0),
+        ("10 k rules", &format!("{many}{NAT}"), &plain, 1, 0),
+        ("a flood beside 1 k flows", &stateful, &unsummed, 1_000, 16),
+    ] {
+        for (cache, config) in [("off", FlowCacheConfig::OFF), ("on", FlowCacheConfig::default())] {
+            let mut plan = Plan::default().rules(rules, "");
+            plan.config.conntrack.max = 1 << 20;
+            plan.config.flow_cache = config;
+            let b = plan.build().acquaint();
+            let mut round = Round::new(&b.router, b.now, Caps::FULL, l3, Offload::default(), BATCH);
+            let (mut n, mut strangers) = (0u32, 0u32);
+            let mut turn = |round: &mut Round| {
+                let mut at = 0;
+                round.turn(|| {
+                    at += 1;
+                    if at <= new {
+                        strangers = strangers.wrapping_add(1);
+                        return Some(Ipv4Addr::from((20 << 24) + strangers % (1 << 24)));
+                    }
+                    n = (n + 1) % flows;
+                    (flows > 1).then(|| Ipv4Addr::from((16 << 24) + n * 7))
+                });
+            };
+            // Each flow is there, and as well known as it can be.
+            (0..flows * 4 / BATCH as u32 + 4).for_each(|_| turn(&mut round));
+            group.bench_function(format!("{name}/{cache}"), |bench| {
+                bench.iter(|| {
+                    // 1,600 new ones a second that live for 30 seconds.
+                    round.now += if new > 0 { Duration::from_millis(10) } else { Duration::ZERO };
+                    turn(&mut round);
+                    if new > 0 {
+                        round.worker.handle_timeout(round.now);
+                    }
+                });
+            });
+            assert_eq!(round.frames.len(), BATCH, "nothing was lost on the way");
+        }
+    }
+}
+
 fn super_frame(c: &mut Criterion) {
     let b = Bench::acquainted();
     let mut group = c.benchmark_group("super_frame");
@@ -264,6 +327,6 @@ fn turns(router: &Router, now: sekisho::base::Instant, barrier: &Barrier, iterat
 criterion_group! {
     name = benches;
     config = Criterion::default().warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(3));
-    targets = forward, gateway, super_frame, routes, workers
+    targets = forward, gateway, cache, super_frame, routes, workers
 }
 criterion_main!(benches);

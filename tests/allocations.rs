@@ -64,15 +64,27 @@ const BATCH: usize = 64;
 
 /// Walks batches of a frame; gives how often memory was asked for in the last thousand of them.
 fn calls(b: &mut Bench, input: &[u8], offload: Offload, batch: usize) -> u64 {
+    calls_with(b, input, offload, batch, |_, _| {})
+}
+
+/// The same, with something changed in each frame, by its number.
+fn calls_with(
+    b: &mut Bench,
+    input: &[u8],
+    offload: Offload,
+    batch: usize,
+    change: impl Fn(usize, &mut [u8]),
+) -> u64 {
     let mut frames: Vec<Packet> = Vec::with_capacity(BATCH);
     let mut before = 0;
     for round in 0..1_100 {
         if round == 100 {
             before = CALLS.get();
         }
-        for _ in 0..batch {
+        for number in 0..batch {
             let mut p = b.worker.pool().sized(input.len());
             assert!(p.append(input));
+            change(round * batch + number, p.data_mut());
             p.meta = Default::default();
             p.meta.offload = offload;
             frames.push(p);
@@ -116,7 +128,7 @@ fn an_established_flow_asks_for_no_memory() {
             Offload { csum: at(20, 6), gso: None },
             BATCH,
         ),
-        ("a super-frame", tcp(CLIENT, SERVER, (1, 2), 16, &bytes(60_000)), tcp4, 4),
+        ("a super-frame", tcp(CLIENT, SERVER, (1, 2), 16, &bytes(60_000)), tcp4, BATCH),
         ("a super-frame of IPv6", tcp(CLIENT6, SERVER6, (1, 2), 16, &bytes(60_000)), tcp6, 4),
     ];
     for learned in [false, true] {
@@ -161,6 +173,23 @@ fn a_tracked_filtered_and_translated_flow_asks_for_no_memory() {
         assert_eq!(b.flows().len(), 1, "{name}");
         assert_eq!(b.tally(Tally::Forwarded), 1_100 * batch as u64, "{name}");
         assert_eq!(n, 0, "{name}");
+    }
+}
+
+#[test]
+fn segments_that_go_on_together_ask_for_no_memory() {
+    let verified = Offload { csum: Csum::Verified, gso: None };
+    for of_flows in [1, 5, 20] {
+        let mut b = Plan::default().build().acquaint();
+        let input = frame(LAN_MAC, CLIENT_MAC, &tcp(CLIENT6, SERVER6, (1, 2), 16, &bytes(1400)));
+        let n = calls_with(&mut b, &input, verified, BATCH, |number, frame| {
+            frame[14 + 40 + 1] = (number % of_flows) as u8;
+            let seq = (number / of_flows * 1400) as u32;
+            frame[14 + 44..14 + 48].copy_from_slice(&seq.to_be_bytes());
+        });
+        let made = b.tally(Tally::Coalesced);
+        assert_eq!(made >= 1_000, of_flows < 8, "{made} super-frames of {of_flows} flows");
+        assert_eq!(n, 0, "{of_flows} flows");
     }
 }
 

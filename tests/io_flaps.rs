@@ -63,20 +63,18 @@ fn crosses(from: &mut [Box<dyn Port>], to: &mut [Box<dyn Port>], pool: &mut Pool
     });
 }
 
+/// One test at a time: they count what the process has open.
+static ALONE: Mutex<()> = Mutex::new(());
+
 #[test]
 fn flaps_and_deletions_leave_nothing_behind() {
-    leaves_nothing_behind(Driver::Ring);
+    let _alone = ALONE.lock();
+    for driver in [Driver::Ring, Driver::Socket, Driver::Xdp] {
+        leave_nothing_behind(driver);
+    }
 }
 
-#[test]
-fn flaps_and_deletions_leave_nothing_behind_without_rings() {
-    leaves_nothing_behind(Driver::Socket);
-}
-
-fn leaves_nothing_behind(driver: Driver) {
-    // Descriptors and memory are the process's.
-    static ALONE: Mutex<()> = Mutex::new(());
-    let _alone = ALONE.lock().unwrap_or_else(|e| e.into_inner());
+fn leave_nothing_behind(driver: Driver) {
     let Some(here) = netns::Netns::new() else { return };
     here.run(|| {
         let mut n = Netlink::open().unwrap();
@@ -139,5 +137,50 @@ fn leaves_nothing_behind(driver: Driver) {
             assert!(n.tc_filters(index, hook).unwrap().is_empty());
         }
         assert!(!n.tc_has_clsact(index).unwrap());
+    });
+}
+
+/// A device that the router makes, with two queues, deleted under it: made anew each time, and no descriptor stays open.
+#[test]
+fn a_tap_of_two_queues_comes_back_as_often_as_it_goes() {
+    if std::fs::File::options().read(true).write(true).open("/dev/net/tun").is_err() {
+        println!("skipped: /dev/net/tun can't be opened here");
+        return;
+    }
+    let _alone = ALONE.lock();
+    let Some(here) = netns::Netns::new() else { return };
+    here.run(|| {
+        let mut n = Netlink::open().unwrap();
+        let spec = |kind, queues| DeviceSpec {
+            kind,
+            name: "tap0".into(),
+            device: "tap0".into(),
+            mac: None,
+            mtu: 1500,
+            queues,
+            steering: Steering { workers: 2, ..Steering::default() },
+            driver,
+            offload: true,
+            persist: false,
+            owner: None,
+            group: None,
+        };
+        let mut near = open(&spec(LinkKind::Tap, 2), 2).unwrap();
+        let mut far = open(&spec(LinkKind::Packet, 2), 2).unwrap();
+        let mut pool = Pool::new(256);
+        until("up at first", || all_up(&mut near) && all_up(&mut far));
+        crosses(&mut near, &mut far, &mut pool, 0);
+        let fds = descriptors();
+        for round in 0..rounds() {
+            let index = n.link_index("tap0").unwrap();
+            n.link_del(index).unwrap();
+            until("gone", || near.iter_mut().all(|p| p.check() == Status::Gone));
+            until("back", || all_up(&mut near) && all_up(&mut far));
+            crosses(&mut near, &mut far, &mut pool, round);
+            crosses(&mut far, &mut near, &mut pool, round);
+            assert_eq!(descriptors(), fds, "round {round}");
+        }
+        drop((near, far));
+        assert!(n.link("tap0").unwrap_err().is_missing());
     });
 }

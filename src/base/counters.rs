@@ -78,6 +78,8 @@ tallies! {
     Fragments "fragments_made" "fragments made of them";
     Segmented "segmented" "super-frames cut into segments in software";
     Segments "segments_made" "segments made of them";
+    Coalesced "coalesced" "super-frames made of segments that came in together";
+    Coalesce "segments_coalesced" "segments in them";
     Checksummed "checksums_finished" "partial checksums finished in software";
     Reassembled "reassembled" "datagrams put together from fragments";
     Redirects "redirects_sent" "ICMP redirects sent";

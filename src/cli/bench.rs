@@ -101,8 +101,11 @@ impl Run for Bench {
 
 impl Bench {
     fn choice(&self) -> Choice {
-        let wanted = |m: &Metric| self.only.iter().any(|o| begins(m.name, o));
-        let asked = |w: &&Work| match self.only.is_empty() {
+        let exact = |name: &str| WORKS.iter().flat_map(|w| w.metrics).any(|m| m.name == name);
+        // A metric's own name means that one, also where others begin with it.
+        let asked = |name: &str, o: &str| if exact(o) { name == o } else { begins(name, o) };
+        let wanted = |m: &Metric| self.only.iter().any(|o| asked(m.name, o));
+        let chosen_work = |w: &&Work| match self.only.is_empty() {
             true => !self.quick || w.quick,
             false => w.metrics.iter().any(wanted),
         };
@@ -115,7 +118,7 @@ impl Bench {
         Choice {
             rounds: if self.quick { 1 } else { self.rounds.into() },
             trial: if self.quick { QUICK.min(self.seconds) } else { self.seconds },
-            works: WORKS.iter().filter(asked).copied().collect(),
+            works: WORKS.iter().filter(chosen_work).copied().collect(),
             rivals: rival::all(&program).iter().map(|r| r.name()).filter(|n| chosen(n)).collect(),
             quick: self.quick,
             program,
@@ -261,6 +264,8 @@ mod tests {
         let names: Vec<_> = some.works.iter().map(|w| w.metrics[0].name).collect();
         assert_eq!(names, ["packets.1", "latency.idle.p50"]);
         assert_eq!(some.rivals, ["kernel", "sekisho-socket"]);
+        assert_eq!(choice("--only flows.new").works.len(), 1);
+        assert!(choice("--only flows").works.len() > 2);
         assert!(choice("--rivals all").rivals.len() > whole.rivals.len());
     }
 

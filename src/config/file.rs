@@ -35,6 +35,7 @@ pub(super) struct File {
 pub(super) struct RouterTable {
     pub(super) name: Given<String>,
     pub(super) workers: Given<i64>,
+    pub(super) flow_cache: Given<Scalar>,
     pub(super) control: Given<String>,
     pub(super) route_files: Vec<At<String>>,
     /// Those of `metrics`, `state`, `user` that are there.
@@ -174,6 +175,7 @@ fn router(t: &Table<'_>, sink: &mut Sink<'_>) -> RouterTable {
     RouterTable {
         name: t.string("name", sink),
         workers: t.number("workers", sink),
+        flow_cache: t.scalar("flow_cache", sink),
         control: t.string("control", sink),
         route_files: t.strings("route_files", sink),
         later: t.present(&keys::ROUTER).filter(|k| ["metrics", "state", "user"].contains(&k.value)).collect(),

@@ -13,7 +13,9 @@ mod route;
 use std::ops::RangeInclusive;
 use std::path::Path;
 
-use super::file::{At, File, Given, RouterTable};
+use crate::path::FlowCacheConfig;
+
+use super::file::{At, File, Given, RouterTable, Scalar};
 use super::near::did_you_mean;
 use super::problem::{Sink, quoted};
 use super::{Config, Doubt, IcmpConfig, LinkConfig, MAX_WORKERS, RouteFile, Services, host};
@@ -42,6 +44,7 @@ pub(super) fn config(file: File, path: &Path, sink: &mut Sink<'_>) -> (Config, D
         path: path.to_owned(),
         name,
         workers,
+        flow_cache: flow_cache(&file.router.flow_cache, sink),
         control,
         loopback,
         links,
@@ -145,6 +148,25 @@ fn router(t: &RouterTable, path: &Path, sink: &mut Sink<'_>) -> Router {
     let files = t.route_files.iter();
     let files = files.map(|f| RouteFile { line: sink.line(f.at), path: relative(&f.value) }).collect();
     (name, workers, control, files)
+}
+
+fn flow_cache(given: &Given<Scalar>, sink: &mut Sink<'_>) -> u32 {
+    let usual = FlowCacheConfig::default().entries;
+    let Some(given) = given.get() else { return usual };
+    match &given.value {
+        Scalar::Word(word) if word == "on" => usual,
+        Scalar::Word(word) if word == "off" => 0,
+        Scalar::Word(word) => {
+            let text =
+                format!("[router]: flow_cache: {} is neither \"on\" nor \"off\" nor a number", quoted(word));
+            sink.wrong(given.at, text);
+            usual
+        }
+        Scalar::Number(n) => {
+            let n = At { value: *n, at: given.at };
+            in_range(&n, "[router]: flow_cache", 0..=FlowCacheConfig::MOST, sink).unwrap_or(usual)
+        }
+    }
 }
 
 /// Why a router can't be called that: its name is the name of its socket too.

@@ -42,6 +42,8 @@ pub struct Config {
     pub name: String,
     /// Forwarding threads asked for, 1 to [`MAX_WORKERS`]; [`Config::workers`] says how many there are.
     pub workers: Option<usize>,
+    /// How many directions of flows each worker remembers the way of; 0: none.
+    pub flow_cache: u32,
     /// The control socket asked for; [`Config::control_path`] says where it is.
     pub control: Option<PathBuf>,
     /// Addresses of the loopback beyond 127.0.0.1/8 and ::1/128; host addresses all.

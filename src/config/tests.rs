@@ -189,6 +189,13 @@ fn the_links_table_is_what_the_file_says() {
 }
 
 #[test]
+fn the_flow_cache_has_a_size_or_is_off() {
+    let entries = |value: &str| good(&format!("[router]\nflow_cache = {value}")).flow_cache;
+    assert_eq!(["\"on\"", "\"off\"", "0", "4096"].map(entries), [131_072, 0, 0, 4096]);
+    assert_eq!(good("").flow_cache, 131_072);
+}
+
+#[test]
 fn workers_are_no_more_than_queues() {
     let links = |queues: &[&str]| {
         let mut text = String::from("[router]\nname = \"gw\"\n");

@@ -71,6 +71,16 @@ fn narrow(a: &Address) -> u64 {
     u64::from(u32::from_be_bytes([a[0], a[1], a[2], a[3]]))
 }
 
+/// The hash with its shard chosen among those of one of so many workers: where packets come to the worker they are steered
+/// to, no two lock the same shard.
+#[inline]
+pub(super) fn among(hash: u64, worker: usize, workers: u32) -> u64 {
+    let share = (SHARDS as u64 / u64::from(workers)).max(1);
+    let number = (worker as u64 * share + (hash >> 32) % share) % SHARDS as u64;
+    // The shard is what the upper half's lowest bits say.
+    hash & !((SHARDS as u64 - 1) << 32) | number << 32
+}
+
 /// One direction of a flow: its place and which.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct At(u32);
@@ -248,6 +258,28 @@ mod tests {
         under_other.sort_unstable();
         under_other.dedup();
         assert!(under_other.len() + 3 > chosen.len(), "{} of {}", under_other.len(), chosen.len());
+    }
+
+    #[test]
+    fn workers_have_shards_of_their_own() {
+        let key = Key::new(3);
+        for workers in [1u32, 2, 3, 7, 256, 300] {
+            let mut owners = [None; SHARDS];
+            let mut used = 0;
+            for n in 0..20_000u32 {
+                let hash = key.tuple(&tuple4(n, 9));
+                let worker = (n % workers.min(256)) as usize;
+                let steered = among(hash, worker, workers);
+                assert_eq!(steered as u32, hash as u32, "the place stays");
+                if workers == 1 {
+                    assert_eq!(steered, hash);
+                }
+                let owner = &mut owners[Index::number(steered)];
+                used += usize::from(owner.is_none());
+                assert_eq!(*owner.get_or_insert(worker), worker);
+            }
+            assert!(used >= SHARDS.saturating_sub(workers as usize), "{workers}: {used}");
+        }
     }
 
     #[test]

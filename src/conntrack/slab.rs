@@ -4,6 +4,9 @@
 //! lock. Each place has a lock of its own; the links beside it belong to whoever holds the lock of the list
 //! they are in (a [`wheel`](super::wheel), a [`source`](super::source) list, the free list here).
 //!
+//! Each worker takes places of its own, in runs that share no line with another's: the flows of two workers never stand
+//! side by side.
+//!
 //! ```text
 //! chunks  ├ 1024 places ┼ 1024 places ┼ not made yet …
 //!           │
@@ -11,6 +14,7 @@
 //! ```
 
 use std::num::NonZeroU32;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, OnceLock};
 
@@ -25,6 +29,9 @@ pub(super) const MOST: u32 = 1 << 30;
 
 /// Places in a chunk.
 const CHUNK: usize = 1024;
+
+/// Places a worker takes at a time, where there are several.
+const RUN: u32 = 64;
 
 /// A place.
 #[derive(Debug)]
@@ -60,32 +67,55 @@ impl Held {
 /// All places.
 #[derive(Debug)]
 pub(super) struct Slab {
-    chunks: Box<[OnceLock<Box<[Slot]>>]>,
-    free: Mutex<Free>,
+    chunks: Box<[OnceLock<Chunk>]>,
+    /// For each worker.
+    free: Box<[Free]>,
+    /// Places from here on are nobody's yet.
+    fresh: Mutex<u32>,
+    /// Places taken at a time.
+    run: u32,
 }
 
 #[derive(Debug)]
-struct Free {
+struct Chunk {
+    slots: Box<[Slot]>,
+    /// Whose each run is.
+    owners: [AtomicU32; CHUNK / RUN as usize],
+}
+
+/// The free places of one worker, on lines of their own.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Free(Mutex<Places>);
+
+#[derive(Debug)]
+struct Places {
     /// The place given back last; the others follow by `next`.
     head: u32,
-    /// Places beyond this were never used.
-    fresh: u32,
+    /// The rest of the run that was taken last.
+    rest: Range<u32>,
 }
 
 impl Slab {
-    /// For `max` flows; memory is taken as they come.
-    pub(super) fn new(max: u32) -> Self {
-        let chunks = (max.min(MOST) as usize).div_ceil(CHUNK);
+    /// For `max` flows of so many workers; memory is taken as they come.
+    pub(super) fn new(max: u32, workers: u32) -> Self {
+        let workers = workers.max(1);
+        let run = if workers == 1 { 1 } else { RUN };
+        // Each may have a run that it has not used up.
+        let places = max.min(MOST) as usize + (workers as usize - 1) * RUN as usize;
+        let none = || Free(Mutex::new(Places { head: NONE, rest: 0..0 }));
         Slab {
-            chunks: (0..chunks).map(|_| OnceLock::new()).collect(),
-            free: Mutex::new(Free { head: NONE, fresh: 0 }),
+            chunks: (0..places.div_ceil(CHUNK)).map(|_| OnceLock::new()).collect(),
+            free: (0..workers).map(|_| none()).collect(),
+            fresh: Mutex::new(0),
+            run,
         }
     }
 
     /// A place that was taken at some time.
     #[inline]
     pub(super) fn slot(&self, at: u32) -> Option<&Slot> {
-        self.chunks.get(at as usize / CHUNK)?.get()?.get(at as usize % CHUNK)
+        self.chunks.get(at as usize / CHUNK)?.get()?.slots.get(at as usize % CHUNK)
     }
 
     /// What stands in a place, locked.
@@ -99,39 +129,69 @@ impl Slab {
         self.held(id.slot).filter(|h| h.tenant == id.tenant && h.flow.is_some())
     }
 
-    /// Takes a free place; `None` if there is none.
-    pub(super) fn take(&self) -> Option<u32> {
-        let mut free = lock(&self.free);
-        if free.head != NONE {
-            let at = free.head;
-            free.head = self.slot(at)?.next.load(Relaxed);
+    /// Takes a free place of a worker's; of another's if it has none; `None` if nobody has.
+    pub(super) fn take(&self, worker: usize) -> Option<u32> {
+        let own = worker % self.free.len();
+        if let Some(at) = self.take_of(own) {
             return Some(at);
         }
-        let at = free.fresh;
-        let chunk = self.chunks.get(at as usize / CHUNK)?;
-        chunk.get_or_init(|| (0..CHUNK).map(|_| Slot::empty()).collect());
-        free.fresh = at + 1;
-        Some(at)
-    }
-
-    /// Gives an empty place back.
-    pub(super) fn give(&self, at: u32) {
-        let mut free = lock(&self.free);
-        if let Some(slot) = self.slot(at) {
-            slot.next.store(free.head, Relaxed);
-            free.head = at;
+        if let Some(run) = self.take_run(own) {
+            let at = run.start;
+            lock(&self.free[own].0).rest = at + 1..run.end;
+            return Some(at);
         }
+        (0..self.free.len()).find_map(|other| self.take_of(other))
     }
 
-    /// How many places were ever used: those from 0 up to here may hold flows.
+    fn take_of(&self, worker: usize) -> Option<u32> {
+        let mut places = lock(&self.free[worker].0);
+        if places.head != NONE {
+            let at = places.head;
+            places.head = self.slot(at)?.next.load(Relaxed);
+            return Some(at);
+        }
+        places.rest.next()
+    }
+
+    /// Places that nobody has had.
+    fn take_run(&self, worker: usize) -> Option<Range<u32>> {
+        let mut fresh = lock(&self.fresh);
+        let at = *fresh;
+        let chunk = self.chunks.get(at as usize / CHUNK)?.get_or_init(Chunk::new);
+        chunk.owners[at as usize % CHUNK / RUN as usize].store(worker as u32, Relaxed);
+        *fresh = at + self.run;
+        Some(at..*fresh)
+    }
+
+    /// Gives an empty place back, to the worker it is of.
+    pub(super) fn give(&self, at: u32) {
+        let Some(chunk) = self.chunks.get(at as usize / CHUNK).and_then(OnceLock::get) else { return };
+        let (owner, slot) =
+            (&chunk.owners[at as usize % CHUNK / RUN as usize], &chunk.slots[at as usize % CHUNK]);
+        let Some(free) = self.free.get(owner.load(Relaxed) as usize) else { return };
+        let mut places = lock(&free.0);
+        slot.next.store(places.head, Relaxed);
+        places.head = at;
+    }
+
+    /// How many places were ever taken: those from 0 up to here may hold flows.
     pub(super) fn reach(&self) -> u32 {
-        lock(&self.free).fresh
+        *lock(&self.fresh)
     }
 
     /// Bytes taken.
     pub(super) fn memory(&self) -> usize {
         let made = self.chunks.iter().filter(|c| c.get().is_some()).count();
-        made * CHUNK * size_of::<Slot>() + self.chunks.len() * size_of::<OnceLock<Box<[Slot]>>>()
+        made * CHUNK * size_of::<Slot>() + self.chunks.len() * size_of::<OnceLock<Chunk>>()
+    }
+}
+
+impl Chunk {
+    fn new() -> Self {
+        Chunk {
+            slots: (0..CHUNK).map(|_| Slot::empty()).collect(),
+            owners: std::array::from_fn(|_| AtomicU32::new(0)),
+        }
     }
 }
 
@@ -160,8 +220,8 @@ mod tests {
 
     #[test]
     fn places_are_used_again_and_never_twice() {
-        let slab = Slab::new(1500);
-        let mut taken: Vec<u32> = (0..1500).map(|_| slab.take().unwrap()).collect();
+        let slab = Slab::new(1500, 1);
+        let mut taken: Vec<u32> = (0..1500).map(|_| slab.take(0).unwrap()).collect();
         taken.sort_unstable();
         taken.dedup();
         assert_eq!(taken.len(), 1500);
@@ -169,14 +229,35 @@ mod tests {
         for at in [7, 1400] {
             slab.give(at);
         }
-        assert_eq!((slab.take(), slab.take()), (Some(1400), Some(7)));
+        assert_eq!((slab.take(0), slab.take(0)), (Some(1400), Some(7)));
         assert!(slab.memory() >= 2048 * size_of::<Slot>());
     }
 
     #[test]
+    fn workers_have_places_of_their_own() {
+        let slab = Slab::new(1000, 3);
+        let mut runs = [[0; 32]; 3];
+        for n in 0..600 {
+            let worker = n % 3;
+            runs[worker][(slab.take(worker).unwrap() / RUN) as usize] += 1;
+        }
+        for run in 0..32 {
+            assert!(runs.iter().filter(|r| r[run] > 0).count() <= 1, "{runs:?}");
+        }
+        // One may have all there is, and what he gives back is whose it was.
+        let mut more: Vec<u32> = std::iter::from_fn(|| slab.take(0)).collect();
+        assert!(more.len() >= 400);
+        more.sort_unstable();
+        more.dedup();
+        let last = *more.last().unwrap();
+        slab.give(last);
+        assert_eq!(slab.take(2), Some(last), "the others have none of their own");
+    }
+
+    #[test]
     fn a_number_outlives_its_tenant_and_finds_nothing() {
-        let slab = Slab::new(1);
-        let at = slab.take().unwrap();
+        let slab = Slab::new(1, 1);
+        let at = slab.take(0).unwrap();
         let id = {
             let mut held = slab.held(at).unwrap();
             held.flow = Some(super::super::testing::udp_flow(1, 2));

@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn the_newest_is_asked_first_and_any_may_leave() {
-        let (slab, sources) = (Slab::new(8), Sources::new());
+        let (slab, sources) = (Slab::new(8, 1), Sources::new());
         let list = |hash| {
             let mut seen = Vec::new();
             sources.find(&slab, hash, |at| {
@@ -120,7 +120,7 @@ mod tests {
             seen
         };
         for _ in 0..6 {
-            slab.take().unwrap();
+            slab.take(0).unwrap();
         }
         for at in 0..4 {
             sources.link(&slab, 77, at);

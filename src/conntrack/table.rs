@@ -20,14 +20,14 @@
 use std::sync::MutexGuard;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
-use super::shard::{At, Index, Key, Two};
+use super::shard::{At, Index, Key, Two, among};
 use super::slab::{Held, Slab};
 use super::source::Sources;
 use super::wheel::{Look, Wheel, tick_of};
 use super::{Config, Flow, State};
 use crate::base::Instant;
 use crate::packet::flow::Address;
-use crate::packet::{Direction, FlowId, Status, Tuple};
+use crate::packet::{Direction, FlowId, Status, Steering, Tuple};
 
 /// All flows. Shared by all workers.
 #[derive(Debug)]
@@ -38,12 +38,19 @@ pub struct Conntrack {
     sources: Sources,
     slab: Slab,
     wheels: Box<[Wheel]>,
-    count: AtomicU32,
+    steering: Steering,
+    count: Count,
     pub(super) counts: Counts,
 }
 
-/// What happened away from the established path.
+/// How many flows there are: on lines of its own, for what stands beside it is read for each packet.
 #[derive(Debug, Default)]
+#[repr(align(128))]
+struct Count(AtomicU32);
+
+/// What happened away from the established path. On lines of its own likewise.
+#[derive(Debug, Default)]
+#[repr(align(128))]
 pub(super) struct Counts {
     inserted: AtomicU64,
     early_drops: AtomicU64,
@@ -106,12 +113,20 @@ impl Conntrack {
             key: Key::new(seed),
             index: Index::new(),
             sources: Sources::new(),
-            slab: Slab::new(max),
+            slab: Slab::new(max, 1),
+            steering: Steering::default(),
             wheels: (0..WHEELS).map(|_| Wheel::new()).collect(),
-            count: AtomicU32::new(0),
+            count: Count::default(),
             counts: Counts::default(),
             config: Config { max, ..config },
         }
+    }
+
+    /// The empty table, divided among workers: a flow stands where nobody else comes while its packets are steered to one.
+    #[must_use]
+    pub fn steered(self, steering: Steering) -> Self {
+        debug_assert!(self.is_empty());
+        Conntrack { slab: Slab::new(self.config.max, steering.workers), steering, ..self }
     }
 
     /// Its sizes and habits.
@@ -121,7 +136,7 @@ impl Conntrack {
 
     /// Flows in the table, those past their deadline that are not freed yet among them.
     pub fn len(&self) -> usize {
-        self.count.load(Relaxed) as usize
+        self.count.0.load(Relaxed) as usize
     }
 
     /// Whether there are none.
@@ -298,7 +313,11 @@ impl Conntrack {
 
     #[inline]
     pub(super) fn hash(&self, tuple: &Tuple) -> u64 {
-        self.key.tuple(tuple)
+        let hash = self.key.tuple(tuple);
+        match self.steering.workers {
+            0 | 1 => hash,
+            workers => among(hash, self.steering.worker_of(tuple), workers),
+        }
     }
 
     /// The live flow of a tuple, its place locked.
@@ -336,7 +355,7 @@ impl Conntrack {
 
     /// Whether there is room for one more, or somebody who would make way.
     pub(super) fn has_room(&self, hash: u64, now: Instant) -> bool {
-        self.count.load(Relaxed) < self.config.max || self.makes_way(hash, now).is_some()
+        self.count.0.load(Relaxed) < self.config.max || self.makes_way(hash, now).is_some()
     }
 
     /// Puts a flow into the table: both its tuples are free then, and it counts.
@@ -357,11 +376,11 @@ impl Conntrack {
                     self.expire(id, now);
                     continue;
                 }
-                self.count.fetch_sub(1, Relaxed);
+                self.count.0.fetch_sub(1, Relaxed);
                 return Insertion::Clash(id, other);
             }
             let Some(id) = self.settle(&mut two, flow, under, hashes) else {
-                self.count.fetch_sub(1, Relaxed);
+                self.count.0.fetch_sub(1, Relaxed);
                 return Insertion::Full;
             };
             self.counts.inserted.fetch_add(1, Relaxed);
@@ -373,7 +392,7 @@ impl Conntrack {
     fn reserve(&self, hash: u64, now: Instant) -> bool {
         loop {
             let one_more = |n: u32| (n < self.config.max).then_some(n + 1);
-            if self.count.fetch_update(Relaxed, Relaxed, one_more).is_ok() {
+            if self.count.0.fetch_update(Relaxed, Relaxed, one_more).is_ok() {
                 return true;
             }
             let Some(victim) = self.makes_way(hash, now) else { return false };
@@ -416,7 +435,7 @@ impl Conntrack {
 
     /// Gives a flow its place, under shards that are locked.
     fn settle(&self, two: &mut Two<'_>, flow: &Flow, under: Under, hashes: [u64; 2]) -> Option<FlowId> {
-        let at = self.slab.take()?;
+        let at = self.slab.take(self.steering.worker_of(&flow.tuples[0]))?;
         let tenant = {
             let mut held = self.slab.held(at)?;
             held.flow = Some(*flow);
@@ -454,7 +473,7 @@ impl Conntrack {
         }
         drop(two);
         self.slab.give(id.slot);
-        self.count.fetch_sub(1, Relaxed);
+        self.count.0.fetch_sub(1, Relaxed);
         true
     }
 

@@ -44,6 +44,11 @@ pub enum XdpError {
     /// The kernel was built without it.
     #[error("this kernel has no AF_XDP (CONFIG_XDP_SOCKETS)")]
     NoSockets,
+    /// A program can't ask for the tags of frames.
+    #[error(
+        "this kernel does not tell XDP programs the VLAN tags of a virtual device's frames (that takes Linux 6.8)"
+    )]
+    NoTags,
     /// An XDP program can't be had.
     #[error("no XDP program for '{device}': {source}")]
     Program {

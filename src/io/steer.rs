@@ -28,7 +28,7 @@ pub fn classic(steering: &Steering, l3: u32) -> Vec<sock_filter> {
     w.finish()
 }
 
-/// A classic program as an extended one of the type SOCKET_FILTER: each number is one instruction as it stands in memory
+/// A classic program, of which every instruction can be reached, as an extended one of the type SOCKET_FILTER: each number is one instruction as it stands in memory
 /// (`struct bpf_insn`, RFC 9669 §3), the first byte lowest.
 pub fn extended(classic: &[sock_filter]) -> Vec<u64> {
     // R6 is the packet, R7 stands for X, R0 for A.
@@ -134,13 +134,12 @@ struct Ends {
     pair: Label,
     query: Label,
     mix: Label,
-    fail: Label,
 }
 
 impl Writer {
     fn whole(&mut self, steering: &Steering) {
-        let [v4, v6, pair, query, mix, fail] = std::array::from_fn(|_| self.label());
-        let ends = Ends { pair, query, mix, fail };
+        let [v4, v6, pair, query, mix] = std::array::from_fn(|_| self.label());
+        let ends = Ends { pair, query, mix };
         self.op(BPF_LDX | BPF_IMM, 0);
         self.load(BPF_B, 0);
         self.op(BPF_ALU | BPF_RSH | BPF_K, 4);
@@ -197,8 +196,6 @@ impl Writer {
         }
         self.op(BPF_ALU | BPF_MOD | BPF_K, steering.workers.max(1));
         self.op(BPF_RET | BPF_A, 0);
-        self.here(fail);
-        self.op(BPF_RET | BPF_K, 0);
     }
 
     /// A packet whose L3 header is at M[IP]. Errors go to `quote`, unless this is a quote itself.
@@ -229,8 +226,8 @@ impl Writer {
         for kind in queries {
             self.is((*kind).into(), ends.query);
         }
-        for kind in errors.iter().filter(|_| quote.is_some()) {
-            self.is((*kind).into(), quote.unwrap_or(ends.fail));
+        for (kind, quote) in errors.iter().filter_map(|kind| Some((kind, quote?))) {
+            self.is((*kind).into(), quote);
         }
         self.here(addresses);
         self.both_addresses(family);

@@ -2,8 +2,9 @@
 //!
 //! With offloads each frame has a virtio_net_hdr, both ways, so that super-frames and partial checksums
 //! cross; without them the device is opened plainly by the tun-tap crate, and the kernel finishes every frame before we
-//! see it. Each queue feeds one worker, and the kernel keeps a flow on its queue; a worker without one of its own writes to
-//! another's. What the kernel does with its end (addresses, bridges, forwarding) is the user's affair, so nothing there is
+//! see it. Each queue feeds one worker. The kernel chooses among them by the steering program ([`steer`]), which brings both
+//! directions of a flow to one worker; where it takes no program from us, it keeps a flow on the queue that its answers went
+//! out by. A worker without a queue of its own writes to another's. What the kernel does with its end (addresses, bridges, forwarding) is the user's affair, so nothing there is
 //! cut off.
 //!
 //! A persistent device is taken as it was made: one that has room for one queue gets one, whatever is asked for.
@@ -15,21 +16,24 @@
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use super::bpf::{Asm, BpfError, Insn, Kind, Program};
 use super::netlink::Netlink;
 use super::open::{DeviceSpec, OpenError};
 use super::port::{Port, Sent, Status, takes};
 use super::slot::Slot;
+use super::steer;
 use super::sys::{self, TunFlags, offload};
 use crate::link::LinkKind;
 use crate::packet::offload::{INVALID, VnetHdr};
 use crate::packet::{Caps, Packet, Pool};
+use crate::wire::ethernet;
 
 /// One worker's handle on a tun or tap device.
 pub(super) struct TunPort {
@@ -67,6 +71,8 @@ struct Device {
     queues: Vec<File>,
     index: u32,
     caps: Caps,
+    /// Whether our program chooses among the queues.
+    steered: bool,
     /// Frames it had dropped before we opened it: it may have been there.
     dropped_before: u64,
     /// Whether it has been told to stay.
@@ -127,6 +133,11 @@ impl Device {
             // we have no header to learn about.
             sys::tun_offload(tun, 0).map_err(failed)?;
         }
+        let steered = several && files.len() == spec.steering.workers as usize && steers(tun, spec);
+        if several && !steered {
+            // A persistent device may still have somebody's program. Before Linux 4.16 there are none.
+            sys::tun_steer(tun, None).ok();
+        }
         if let Some(user) = spec.owner {
             sys::tun_owner(tun, user).map_err(failed)?;
         }
@@ -149,6 +160,7 @@ impl Device {
             queues: files,
             index: link.index,
             caps,
+            steered,
             dropped_before: link.tx_dropped,
             kept: AtomicBool::new(false),
         })
@@ -184,6 +196,30 @@ impl Device {
         }
     }
 }
+
+/// Has the kernel choose among the queues as the workers are chosen; `false` where it won't have our program.
+fn steers(tun: BorrowedFd<'_>, spec: &DeviceSpec) -> bool {
+    let l3 = if spec.kind == LinkKind::Tap { ethernet::HEADER_LEN as u32 } else { 0 };
+    let mut asm = Asm::new();
+    for insn in steer::extended(&steer::classic(&spec.steering, l3)) {
+        asm.raw(Insn::from(insn));
+    }
+    let attached = Program::load(Kind::SocketFilter, "sekisho_steer", &asm).and_then(|p| {
+        sys::tun_steer(tun, Some(p.as_fd())).map_err(|e| BpfError::new("steer a tun device", e))
+    });
+    if let Err(e) = &attached
+        && !UNSTEERED.swap(true, Relaxed)
+    {
+        tracing::info!(
+            "'{}': the kernel spreads packets over the workers by a hash of its own: {e}",
+            spec.device
+        );
+    }
+    attached.is_ok()
+}
+
+/// Whether it has been said that there is no steering program: what one device is refused, all are.
+static UNSTEERED: AtomicBool = AtomicBool::new(false);
 
 /// Whether the device has, or is to have, several queues. One that is there stays as it is, and must be nobody's: a device
 /// with several queues would take us in beside another process.
@@ -365,6 +401,10 @@ impl Port for TunPort {
         }
         self.adopt(&now);
         shared.status(&shared.spec.device)
+    }
+
+    fn steered(&self) -> bool {
+        self.device.as_ref().is_some_and(|d| d.steered)
     }
 
     fn fd(&self) -> Option<RawFd> {

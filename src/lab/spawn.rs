@@ -109,13 +109,13 @@ impl Spawned {
     /// Starts a program inside. What it says is kept.
     pub fn start(netns: &Netns, program: &Path, args: &[&str]) -> Result<Self, SpawnError> {
         let mut command = Command::new(program);
-        command.args(args);
+        command.args(args).stdin(Stdio::null());
         Self::command(netns, command)
     }
 
-    /// The same of a command that has more to it, such as an environment.
+    /// The same of a command that has more to it, such as an environment and a stdin.
     pub fn command(netns: &Netns, mut command: Command) -> Result<Self, SpawnError> {
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let words = std::iter::once(command.get_program()).chain(command.get_args());
         let text = words.map(|w| w.to_string_lossy()).collect::<Vec<_>>().join(" ");
         let spawned = netns.command(&mut command).spawn();

@@ -7,13 +7,19 @@ use super::{HEADROOM, LARGE, Packet, SMALL};
 pub struct Pool {
     small: Vec<Box<[u8]>>,
     large: Vec<Box<[u8]>>,
-    keep: usize,
+    /// How many are kept of each.
+    keep: [usize; 2],
 }
 
 impl Pool {
     /// A pool that keeps at most `keep` pieces of each size.
     pub fn new(keep: usize) -> Self {
-        Pool { small: Vec::with_capacity(keep), large: Vec::with_capacity(keep), keep }
+        Pool::with(keep, keep)
+    }
+
+    /// A pool that keeps at most so many pieces for ordinary frames, and so many for super-frames.
+    pub fn with(small: usize, large: usize) -> Self {
+        Pool { small: Vec::with_capacity(small), large: Vec::with_capacity(large), keep: [small, large] }
     }
 
     /// An empty packet for an ordinary frame: room for 1,920 bytes.
@@ -50,12 +56,12 @@ impl Pool {
     /// Takes a packet's storage back.
     pub fn put(&mut self, packet: Packet) {
         let storage = packet.into_storage();
-        let shelf = match storage.len() {
-            SMALL => &mut self.small,
-            LARGE => &mut self.large,
+        let (shelf, keep) = match storage.len() {
+            SMALL => (&mut self.small, self.keep[0]),
+            LARGE => (&mut self.large, self.keep[1]),
             _ => return,
         };
-        if shelf.len() < self.keep {
+        if shelf.len() < keep {
             shelf.push(storage);
         }
     }
@@ -79,6 +85,10 @@ mod tests {
         pool.put(Packet::from_slice(&[1]));
         pool.spare(&mut others, 5, 5);
         assert_eq!((others.len(), pool.small.len()), (1, 0), "what there is");
+        let mut uneven = Pool::with(1, 2);
+        let packets: Vec<_> = (0..3).flat_map(|_| [uneven.small(), uneven.large()]).collect();
+        packets.into_iter().for_each(|p| uneven.put(p));
+        assert_eq!((uneven.small.len(), uneven.large.len()), (1, 2));
         assert!(pool.sized(1_920).tailroom() >= 1_920);
         assert!(pool.sized(1_921).tailroom() >= 65_535);
         assert!(pool.sized(70_000).tailroom() >= 70_000);

@@ -24,6 +24,7 @@ use super::queue::{Queue, Queues};
 use super::resolve::Memo;
 use super::trace::Tracer;
 use super::{Bound, Work};
+use super::{coalesce, egress};
 
 /// The configuration as the walk uses it: immutable, swapped whole.
 #[derive(Clone)]
@@ -116,7 +117,7 @@ impl Live {
             dad: Dad::new(neighbor::DadConfig::default(), seed.rotate_left(8)),
             reassembler: Reassembler::new(reassembly.clone()),
             defrag: Reassembler::new(reassembly),
-            conntrack: Arc::new(Conntrack::new(conntrack, seed.rotate_left(41))),
+            conntrack: Arc::new(Conntrack::new(conntrack, seed.rotate_left(41)).steered(steering)),
             steering,
             evicted: AtomicU64::new(0),
             states: LinkStates::new(links),
@@ -145,7 +146,9 @@ pub struct Local {
     /// Frames ready to be sent, by link.
     pub outbox: Vec<VecDeque<Packet>>,
     /// What each link's device takes, by link.
-    pub caps: Vec<Caps>,
+    pub(super) caps: Vec<Caps>,
+    /// What every device takes that packets from a link can leave by, by link.
+    pub(super) common: Vec<Caps>,
     /// Packets for the local stack.
     pub to_host: Vec<Packet>,
     /// The flow of the packet that walks, if conntrack has seen it.
@@ -173,9 +176,10 @@ impl Local {
         let cache = FlowCache::new(cache, || random(&mut rng));
         Local {
             counters: Arc::new(Counters::new(links)),
-            pool: Pool::new(POOL),
+            pool: Pool::with(SMALL_KEPT, LARGE_KEPT),
             outbox: (0..links).map(|_| VecDeque::new()).collect(),
             caps: vec![Caps::PLAIN; links],
+            common: vec![Caps::PLAIN; links],
             to_host: Vec::new(),
             flow: None,
             draining: Vec::new(),
@@ -187,6 +191,15 @@ impl Local {
             log: Vec::new(),
             cache,
             rng,
+        }
+    }
+
+    /// Says what a link's device takes.
+    pub fn set_caps(&mut self, link: LinkId, caps: Caps) {
+        let Some(old) = self.caps.get_mut(link.index()).filter(|old| **old != caps) else { return };
+        *old = caps;
+        for (at, common) in self.common.iter_mut().enumerate() {
+            *common = coalesce::common(&self.caps, LinkId(at as u16));
         }
     }
 
@@ -216,8 +229,11 @@ fn random((key, n): &mut (SipHasher13, u64)) -> u64 {
     key.hash(&n.to_le_bytes())
 }
 
-/// Pieces of storage a worker keeps of each size: four batches.
-const POOL: usize = 256;
+/// Pieces of storage a worker keeps for ordinary frames: as many as one outbox may hold, for a batch of super-frames that
+/// were cut. 8 MiB, if it ever comes to that.
+const SMALL_KEPT: usize = egress::OUTBOX;
+/// And for super-frames: four batches, 16 MiB.
+const LARGE_KEPT: usize = 256;
 
 /// One walk's surroundings.
 pub struct Cx<'a> {

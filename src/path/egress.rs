@@ -10,7 +10,7 @@ use crate::wire::{ethernet, ipv4::Ipv4};
 use super::{Cx, Hop, Local, resolve};
 
 /// Frames that may stand in one outbox: several batches, so that a burst of fragments fits.
-const OUTBOX: usize = 4_096;
+pub(super) const OUTBOX: usize = 4_096;
 
 /// Sends a packet by its hop: cut to the link's MTU, resolved, framed.
 pub(super) fn leave(cx: &mut Cx<'_>, p: Packet, hop: Hop) {

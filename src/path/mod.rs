@@ -27,6 +27,7 @@
 
 mod arp;
 mod claims;
+mod coalesce;
 mod cx;
 mod defrag;
 mod deliver;
@@ -71,8 +72,11 @@ use hook::{Stop, hook};
 /// 64 bounds the honest ones; this bounds what a mistake of ours could do.
 const CHAIN: usize = 256;
 
-/// Frames from a link, in the order they came; the vector is emptied.
+/// Frames that came in by a link together, in their order; the vector is emptied.
 pub fn receive_batch(cx: &mut Cx<'_>, link: LinkId, frames: &mut Vec<Packet>) {
+    if frames.len() > 1 {
+        coalesce::batch(cx, link, frames);
+    }
     let ahead = flow_cache::look_ahead(cx, link, frames);
     for (n, frame) in frames.drain(..).enumerate() {
         receive_one(cx, link, frame, ahead.get(n).and_then(Option::as_ref));

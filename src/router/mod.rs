@@ -146,9 +146,7 @@ pub struct Worker {
 impl Worker {
     /// Says what a link's device takes, so that frames for it are finished as far as it needs.
     pub fn set_caps(&mut self, link: LinkId, caps: Caps) {
-        if let Some(c) = self.local.caps.get_mut(link.index()) {
-            *c = caps;
-        }
+        self.local.set_caps(link, caps);
     }
 
     /// The worker's free storage.
@@ -161,7 +159,8 @@ impl Worker {
         self.with(now, |cx| path::receive(cx, link, frame));
     }
 
-    /// Frames came in by `link`; the vector is emptied. The configuration is looked up once for all.
+    /// Frames came in by `link`; the vector is emptied. The configuration is looked up once for all, and segments that
+    /// came together may go on together.
     pub fn handle_batch(&mut self, link: LinkId, frames: &mut Vec<Packet>, now: Instant) {
         self.with(now, |cx| path::receive_batch(cx, link, frames));
     }

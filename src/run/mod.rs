@@ -48,7 +48,7 @@ use crate::host::{Host, Services};
 use crate::io::{DeviceSpec, OpenError, Port};
 use crate::link::Links;
 use crate::packet::Steering;
-use crate::path::{Hooks, Listeners, LiveConfig, Snapshot, Tracking};
+use crate::path::{FlowCacheConfig, Hooks, Listeners, LiveConfig, Snapshot, Tracking};
 use crate::router::Router;
 
 pub use clock::Clock;
@@ -118,7 +118,8 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
     let mut ports = open(config, &snapshot, steering)?;
 
     let conntrack = config.conntrack.table.clone();
-    let live = LiveConfig { seed, steering, conntrack, ..LiveConfig::default() };
+    let flow_cache = FlowCacheConfig { entries: config.flow_cache, ..FlowCacheConfig::default() };
+    let live = LiveConfig { seed, steering, conntrack, flow_cache, ..LiveConfig::default() };
     let clock = Clock::start();
     let router = Router::new(snapshot, live, clock::wall_ms());
     for n in &config.neighbors {

@@ -5,10 +5,15 @@ use std::sync::Arc;
 
 use crate::config;
 use crate::fib::Rib;
+use crate::packet::Steering;
 use crate::path::{Listeners, LiveConfig, Snapshot};
 use crate::router::Router;
 
 pub(super) fn router(text: &str) -> (Router, Rib) {
+    steered(text, Steering::default())
+}
+
+pub(super) fn steered(text: &str, steering: Steering) -> (Router, Rib) {
     let config = config::parse(text, Path::new("r.toml")).unwrap();
     let links = config.links_table();
     let (rib, fib) = config.routing(&links).unwrap();
@@ -20,5 +25,5 @@ pub(super) fn router(text: &str) -> (Router, Rib) {
         links,
         listeners,
     };
-    (Router::new(snapshot, LiveConfig::default(), 0), rib)
+    (Router::new(snapshot, LiveConfig { steering, ..LiveConfig::default() }, 0), rib)
 }

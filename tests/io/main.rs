@@ -6,3 +6,4 @@ mod netns;
 mod packet;
 mod rings;
 mod tun_tap;
+mod xdp;

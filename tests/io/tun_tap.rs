@@ -6,10 +6,12 @@ use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
+use sekisho::base::Mac;
+use sekisho::io::bpf::{Asm, Kind, Program};
 use sekisho::io::netlink::Netlink;
 use sekisho::io::{DeviceSpec, Port, Sent, Status, open};
 use sekisho::link::LinkKind;
-use sekisho::packet::{Csum, Packet, Pool};
+use sekisho::packet::{Csum, Packet, Pool, Steering};
 
 use crate::contract::{open_one, spec, until};
 use crate::netns::Netns;
@@ -121,6 +123,63 @@ fn a_persistent_device_is_taken_with_the_queues_it_was_made_for() {
             n.link_del(index).unwrap();
         }
     });
+}
+
+/// The kernel runs the steering function, and brings a frame to the worker that it names: of tap and tun, both families.
+#[test]
+fn frames_come_to_the_worker_that_the_steering_function_names() {
+    let Some(here) = with_tun() else { return };
+    here.run(|| {
+        let mut n = Netlink::open().unwrap();
+        for kind in [LinkKind::Tun, LinkKind::Tap] {
+            for addresses in [[false; 2], [true; 2]] {
+                let steering = Steering { key: 0xfeed, workers: 3, addresses };
+                let wanted = DeviceSpec { queues: 3, steering, ..spec(kind, "dev0") };
+                let mut ports = open(&wanted, 3).unwrap();
+                if let Some(reason) = bpf_is_refused() {
+                    println!("skipped: {reason}");
+                    assert!(!ports[0].steered());
+                    return;
+                }
+                assert!(ports.iter().all(|p| p.steered()));
+                let index = n.link_index("dev0").unwrap();
+                for address in ["10.7.0.1/24", "fd07::1/64"] {
+                    n.addr_add(index, address.parse().unwrap()).unwrap();
+                }
+                if kind == LinkKind::Tap {
+                    for far in ["10.7.0.9", "fd07::9"] {
+                        n.neigh_add(index, far.parse().unwrap(), Mac([2, 0, 0, 0, 0, 9])).unwrap();
+                    }
+                }
+                until("all are up", || ports.iter_mut().all(|p| p.check() == Status::Up));
+                let (mut pool, mut seen) = (Pool::new(256), [0; 3]);
+                for (from, to) in [("10.7.0.1:0", "10.7.0.9:53"), ("[fd07::1]:0", "[fd07::9]:53")] {
+                    for _ in 0..100 {
+                        UdpSocket::bind(from).unwrap().send_to(b"?", to).unwrap();
+                    }
+                }
+                for (worker, port) in ports.iter_mut().enumerate() {
+                    let mut out = Vec::new();
+                    while port.receive(&mut pool, &mut out, 64) > 0 {}
+                    for packet in out {
+                        let named = steering.worker_of_frame(packet.data(), kind == LinkKind::Tap);
+                        assert_eq!(named, worker, "{kind:?} {:02x?}", packet.data());
+                        seen[worker] += 1;
+                        pool.put(packet);
+                    }
+                }
+                assert!(seen.iter().all(|n| *n > 20) && seen.iter().sum::<u32>() >= 200, "{seen:?}");
+            }
+        }
+    });
+}
+
+/// Why this process may load no program, if it may not.
+fn bpf_is_refused() -> Option<String> {
+    let mut asm = Asm::new();
+    asm.exit_with(0);
+    let error = Program::load(Kind::SocketFilter, "nothing", &asm).err()?;
+    error.is_permission().then(|| error.to_string())
 }
 
 /// What the kernel sends is spread over the queues, each flow on one of them and in its order; every worker can send.

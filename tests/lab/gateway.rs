@@ -112,6 +112,19 @@ impl Gateway {
         Gateway::new(&Choice::default())
     }
 
+    /// Whether every link has the driver that was asked for; if not, a line says why.
+    pub(crate) fn has_driver(&self, driver: &str) -> bool {
+        let stats = self.stats();
+        let missing = stats["links"].as_array().unwrap().iter().find_map(|link| {
+            let used = &link["driver"];
+            (used["driver"] != driver && used["asked"] == driver).then(|| used["fallback"].to_string())
+        });
+        if let Some(why) = &missing {
+            println!("skipped: {why}");
+        }
+        missing.is_none()
+    }
+
     pub(crate) fn client(&self) -> &Netns {
         &self.lab["client"]
     }

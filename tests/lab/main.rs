@@ -14,5 +14,6 @@ mod ping;
 mod quiet;
 mod service;
 mod services;
+mod super_frames;
 mod transfers;
 mod tun_tap;

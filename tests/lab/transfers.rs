@@ -8,6 +8,9 @@ use crate::gateway::{Choice, Gateway, SERVER, ip};
 /// What every combination of offloads has to carry.
 fn carry(choice: &Choice) {
     let gw = Gateway::new(choice);
+    if choice.driver != "auto" && !gw.has_driver(choice.driver) {
+        return;
+    }
     gw.acquaint();
     for to in SERVER {
         // What the client learns of the path here it remembers; IPv6 datagrams would be lost over it.
@@ -64,6 +67,20 @@ fn without_rings_and_offloads() {
 #[test]
 fn into_a_smaller_link() {
     isolate::test(|| carry(&Choice { far_mtu: 1400, ..Choice::default() }));
+}
+
+#[test]
+fn over_af_xdp() {
+    isolate::test(|| {
+        for (host_offload, offload) in [(true, "auto"), (false, "auto"), (true, "off")] {
+            carry(&Choice { driver: "xdp", host_offload, offload, ..Choice::default() });
+        }
+    });
+}
+
+#[test]
+fn over_af_xdp_with_a_worker_that_only_sends() {
+    isolate::test(|| carry(&Choice { driver: "xdp", workers: 2, ..Choice::default() }));
 }
 
 #[test]

@@ -36,7 +36,7 @@ impl Station {
     }
 }
 
-fn start(kind: &str, offload: &str) -> Station {
+fn start(kind: &str, offload: &str, workers: usize) -> Station {
     let lab = Plan::new()
         .space("router")
         .space("server")
@@ -57,7 +57,7 @@ fn start(kind: &str, offload: &str) -> Station {
                 r#"
 [router]
 name = "gw"
-workers = 1
+workers = {workers}
 control = "{}"
 [link.inside]
 kind = "{kind}"
@@ -88,11 +88,11 @@ addresses = ["10.2.0.1/24", "fd02::1/64"]
     Station { lab, router, _place: place }
 }
 
-fn carries_everything(kind: &str, offload: &str) {
+fn carries_everything(kind: &str, offload: &str, workers: usize) {
     if !possible() {
         return;
     }
-    let mut s = start(kind, offload);
+    let mut s = start(kind, offload, workers);
     let server = &s.lab["server"];
     let start = Instant::now();
     // The device's link-local address is still being checked for duplicates when the router starts.
@@ -113,7 +113,11 @@ fn carries_everything(kind: &str, offload: &str) {
             let report = Stream::new(ip(to), Amount::Bytes(16 << 20)).run(from, at).unwrap();
             assert!(report.intact(), "{kind} {to}: {report:?}");
             println!("{kind}, offload {offload}, {to}: {:.2} Gbit/s", report.rate() / 1e9);
-            for datagrams in [Datagrams::new(ip(to), 2000), Datagrams::new(ip(to), 2000).at_once(16)] {
+            for datagrams in [
+                Datagrams::new(ip(to), 2000),
+                Datagrams::new(ip(to), 2000).at_once(16),
+                Datagrams::new(ip(to), 4000).size(200).flows(16),
+            ] {
                 let report = datagrams.run(from, at).unwrap();
                 assert!(report.perfect(), "{kind} {to}: {datagrams:?}: {report:?}");
             }
@@ -130,20 +134,35 @@ fn carries_everything(kind: &str, offload: &str) {
 
 #[test]
 fn a_tap() {
-    isolate::test(|| carries_everything("tap", "auto"));
+    isolate::test(|| carries_everything("tap", "auto", 1));
 }
 
 #[test]
 fn a_tap_without_offload() {
-    isolate::test(|| carries_everything("tap", "off"));
+    isolate::test(|| carries_everything("tap", "off", 1));
 }
 
 #[test]
 fn a_tun() {
-    isolate::test(|| carries_everything("tun", "auto"));
+    isolate::test(|| carries_everything("tun", "auto", 1));
 }
 
 #[test]
 fn a_tun_without_offload() {
-    isolate::test(|| carries_everything("tun", "off"));
+    isolate::test(|| carries_everything("tun", "off", 1));
+}
+
+#[test]
+fn a_tap_of_two_workers() {
+    isolate::test(|| carries_everything("tap", "auto", 2));
+}
+
+#[test]
+fn a_tun_of_two_workers() {
+    isolate::test(|| carries_everything("tun", "auto", 2));
+}
+
+#[test]
+fn a_tun_of_two_workers_without_offload() {
+    isolate::test(|| carries_everything("tun", "off", 2));
 }

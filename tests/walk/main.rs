@@ -7,6 +7,7 @@
 mod basics;
 mod cached;
 mod check;
+mod coalescing;
 mod defrag;
 mod errors;
 mod flows;

@@ -39,8 +39,8 @@ struct Rig {
 
 impl Rig {
     fn new() -> Self {
-        let slab = Slab::new(PLACES);
-        assert!((0..PLACES).all(|_| slab.take().is_some()));
+        let slab = Slab::new(PLACES, 1);
+        assert!((0..PLACES).all(|_| slab.take(0).is_some()));
         Rig { slab, wheel: Wheel::new(), deadlines: RefCell::default(), now: 0 }
     }
 

@@ -69,7 +69,12 @@ impl Shared {
         let device = Netlink::open()?.link_at(index)?;
         let guard = Guard::raise(index, &self.name)?;
         let queues = queues(&self.questions, &self.name);
-        let redirect = Redirect::new(queues).map_err(|e| self.program(e))?;
+        let redirect = Redirect::new(index, queues).map_err(|e| self.program(e))?;
+        // Hardware hands over what was on a wire; a virtual device what a host left to it.
+        let unfinished = device.kind.is_some();
+        if unfinished && !redirect.tags {
+            return Err(XdpError::NoTags.into());
+        }
         let mut shares = Vec::with_capacity(self.workers);
         for worker in 0..self.workers {
             let mut sockets = Vec::new();
@@ -87,8 +92,6 @@ impl Shared {
             let anchor = anchor(index, worker == 0, other).map_err(failed)?;
             let waiter =
                 if sockets.len() > 1 { Some(sys::wait_for_any(&sockets).map_err(failed)?) } else { None };
-            // Hardware hands over what was on a wire.
-            let unfinished = device.kind.is_some();
             shares.push(Some(Share { anchor, sockets, waiter, caps, unfinished }));
         }
         let link = redirect.attach(index, XdpMode::Native).map_err(|e| match e.errno() {

@@ -6,8 +6,8 @@ use std::os::fd::{AsFd, AsRawFd as _};
 
 use super::insn::{
     ABS, ALU32, ALU64, ATOMIC, ATOMIC_ADD, ATOMIC_FETCH_ADD, Alu, CALL, Cond, END, EXIT, Helper, IMM, IND,
-    Insn, JA, JMP, JMP32, K, LD, LDX, MEM, NEG, Operand, PSEUDO_MAP_FD, PSEUDO_MAP_VALUE, Reg, ST, STX,
-    Width, X,
+    Insn, JA, JMP, JMP32, K, LD, LDX, MEM, NEG, Operand, PSEUDO_KFUNC_CALL, PSEUDO_MAP_FD, PSEUDO_MAP_VALUE,
+    Reg, ST, STX, Width, X,
 };
 
 /// A place to jump to.
@@ -182,6 +182,11 @@ impl Asm {
     /// Calls a helper.
     pub fn call(&mut self, helper: Helper) {
         self.push(JMP | CALL, 0, 0, 0, helper as i32);
+    }
+
+    /// Calls a function of the kernel by the number that [`super::function`] gave.
+    pub fn call_function(&mut self, number: i32) {
+        self.raw(Insn { code: JMP | CALL, src: PSEUDO_KFUNC_CALL, imm: number, ..Insn::default() });
     }
 
     /// Ends the program; its result is R0.

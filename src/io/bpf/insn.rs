@@ -180,6 +180,20 @@ pub struct Insn {
     pub imm: i32,
 }
 
+impl From<u64> for Insn {
+    /// An instruction as RFC 9669 §3.1 has it in a little-endian machine's memory, whatever machine this is.
+    fn from(n: u64) -> Self {
+        let [code, registers, o0, o1, i @ ..] = n.to_le_bytes();
+        Insn {
+            code,
+            dst: registers & 0xf,
+            src: registers >> 4,
+            offset: i16::from_le_bytes([o0, o1]),
+            imm: i32::from_le_bytes(i),
+        }
+    }
+}
+
 impl Insn {
     /// The eight bytes that the kernel reads, in this machine's order.
     pub fn bytes(self) -> [u8; 8] {
@@ -225,3 +239,5 @@ pub(super) const ATOMIC_FETCH_ADD: i32 = 0x01;
 // What a wide load loads, by its source field: section 5.4.
 pub(super) const PSEUDO_MAP_FD: u8 = 1;
 pub(super) const PSEUDO_MAP_VALUE: u8 = 2;
+/// What a call calls, by its source field: section 4.3.1, a function known by its type.
+pub(super) const PSEUDO_KFUNC_CALL: u8 = 2;

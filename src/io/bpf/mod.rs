@@ -13,12 +13,14 @@
 //! much more than that: rbpf is a virtual machine, aya a loader of compiled object files. Knows nothing of ports.
 
 mod asm;
+mod btf;
 pub mod classic;
 mod insn;
 mod map;
 mod program;
 
 pub use asm::{Asm, AsmError, Label};
+pub use btf::function;
 pub use insn::{Alu, Cond, Helper, Insn, Operand, Reg, Width};
 pub use map::{Map, MapKind};
 pub use program::{Action, Context, Kind, Link, LiveRun, Load, Program, TcAction, XdpMode};
@@ -59,7 +61,7 @@ pub enum BpfError {
 }
 
 impl BpfError {
-    fn new(doing: impl Into<String>, source: io::Error) -> Self {
+    pub(super) fn new(doing: impl Into<String>, source: io::Error) -> Self {
         let doing = doing.into();
         if source.raw_os_error() == Some(libc::EPERM) {
             return BpfError::NotPermitted(doing);

@@ -79,6 +79,9 @@ impl Context {
 pub struct Load {
     /// Frames may consist of several parts (`BPF_F_XDP_HAS_FRAGS`), which large MTUs take.
     pub frags: bool,
+    /// The interface whose driver the program asks about a frame (`BPF_F_XDP_DEV_BOUND_ONLY`, Linux 6.3); 0 for none. It can
+    /// hang nowhere else.
+    pub device: u32,
 }
 
 /// How an XDP program hangs at a device.
@@ -108,8 +111,9 @@ impl Program {
         let insns = asm.assemble().map_err(|e| BpfError::Assemble(name.to_owned(), e))?;
         let insns: Vec<[u8; 8]> = insns.into_iter().map(Insn::bytes).collect();
         let attach = if kind == Kind::Xdp { BPF_XDP } else { 0 };
-        let flags = if load.frags { BPF_F_XDP_HAS_FRAGS } else { 0 };
-        let spec = ProgramSpec { kind: kind as u32, attach, insns: &insns, name, flags };
+        let frags = if load.frags { BPF_F_XDP_HAS_FRAGS } else { 0 };
+        let flags = frags | if load.device != 0 { BPF_F_XDP_DEV_BOUND_ONLY } else { 0 };
+        let spec = ProgramSpec { kind: kind as u32, attach, insns: &insns, name, flags, device: load.device };
         let fd = program_load(&spec).map_err(|(source, log)| {
             if log.is_empty() {
                 return BpfError::new(format!("load the BPF program {name}"), source);
@@ -211,6 +215,7 @@ const BPF_TCX_INGRESS: u32 = 46;
 const BPF_TCX_EGRESS: u32 = 47;
 /// linux/bpf.h.
 const BPF_F_XDP_HAS_FRAGS: u32 = 1 << 5;
+const BPF_F_XDP_DEV_BOUND_ONLY: u32 = 1 << 6;
 // linux/if_link.h.
 const XDP_FLAGS_SKB_MODE: u32 = 1 << 1;
 const XDP_FLAGS_DRV_MODE: u32 = 1 << 2;

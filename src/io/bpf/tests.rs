@@ -165,7 +165,7 @@ fn programs_hang_as_long_as_their_links() {
         let pass = {
             let mut asm = Asm::new();
             asm.exit_with(Action::Pass as i32);
-            Program::load_with(Kind::Xdp, "pass", &asm, Load { frags: true }).unwrap()
+            Program::load_with(Kind::Xdp, "pass", &asm, Load { frags: true, ..Load::default() }).unwrap()
         };
         // A veth takes XDP frames from its peer only while it has NAPI, which an XDP program gives it.
         let native = pass.attach_xdp(b, XdpMode::Native).unwrap();

@@ -34,6 +34,8 @@ pub struct ProgramSpec<'a> {
     pub name: &'a str,
     /// `BPF_F_…`
     pub flags: u32,
+    /// The interface it is for, 0 for any.
+    pub device: u32,
 }
 
 /// A run of a program on data of ours: the fields of `BPF_PROG_TEST_RUN`.
@@ -158,6 +160,7 @@ pub fn program_load(spec: &ProgramSpec<'_>) -> Result<OwnedFd, (io::Error, Strin
         insns: spec.insns.as_ptr() as u64,
         license: LICENSE.as_ptr() as u64,
         flags: spec.flags,
+        device: spec.device,
         attach: spec.attach,
         ..ProgramLoad::default()
     };
@@ -336,8 +339,9 @@ struct LinkCreate {
     rest: [u32; 6],
 }
 
-/// What our programs are under; helpers that are for GPL programs only can't be called.
-const LICENSE: &std::ffi::CStr = c"MIT";
+/// What our programs are under: of the licenses by which a program may call the kernel's own functions, the one that is
+/// MIT as well, as all of this is.
+const LICENSE: &std::ffi::CStr = c"Dual MIT/GPL";
 /// Bytes for what the verifier says.
 const LOG: usize = 256 * 1024;
 

@@ -76,6 +76,15 @@ pub fn tun_group(tun: BorrowedFd<'_>, group: u32) -> io::Result<()> {
     integer(tun, libc::TUNSETGROUP as _, group)
 }
 
+/// Has a program (of the type SOCKET_FILTER) say to which queue the kernel gives a frame, or lets the kernel choose
+/// (`TUNSETSTEERINGEBPF`, Linux 4.16). The device keeps the program, persistent ones also when they are closed.
+pub fn tun_steer(tun: BorrowedFd<'_>, program: Option<BorrowedFd<'_>>) -> io::Result<()> {
+    let fd: libc::c_int = program.map_or(-1, |p| p.as_raw_fd());
+    // SAFETY: TUNSETSTEERINGEBPF reads an int, which lives on this stack; a descriptor in it is open while it is borrowed.
+    let result = unsafe { libc::ioctl(tun.as_raw_fd(), libc::TUNSETSTEERINGEBPF as _, &raw const fd) };
+    checked(result).map(drop)
+}
+
 /// The descriptor of a device that the tun-tap crate opened.
 pub fn own_tun(device: tun_tap::Iface) -> OwnedFd {
     // SAFETY: into_raw_fd gives up the device's only descriptor, which is open.

@@ -11,6 +11,7 @@
 //! [`traffic`] by what means. Everything is in namespaces and in a directory of its own. Prints nothing itself:
 //! whoever runs it is told how far it is.
 
+mod answer;
 pub mod bars;
 pub mod machine;
 pub mod metric;

@@ -44,6 +44,11 @@ pub trait Rival {
         1
     }
 
+    /// Whether it can hand on packets whose checksums are still to be finished. Where it can't, the hosts finish them.
+    fn finishes_checksums(&self) -> bool {
+        true
+    }
+
     /// Starts it. It need not forward yet when this returns, but it has read all its configuration.
     fn start(&self, bed: &Testbed) -> Result<Running, Trouble>;
 }

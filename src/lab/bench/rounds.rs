@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use super::machine::{self, Machine};
-use super::metric::{Traffic, Work};
+use super::metric::{Setup, Traffic, Work};
 use super::report::{MetricReport, Report, RivalReport, SCHEMA, Stability};
 use super::rival::{Rival, YARDSTICK};
 use super::stats::Spread;
@@ -142,7 +142,8 @@ fn plan(choice: &Choice, rivals: &[Box<dyn Rival>]) -> Vec<Step> {
 /// One work of one rival, from an empty testbed to an empty testbed.
 fn attempt(choice: &Choice, rival: &dyn Rival, work: &Work) -> Result<Vec<f64>, Trouble> {
     machine::settle(if choice.quick { QUICK_SETTLE } else { SETTLE });
-    let bed = Testbed::new(work.setup, rival.layout(), rival.queues())?;
+    let setup = Setup { offload: work.setup.offload && rival.finishes_checksums(), ..work.setup };
+    let bed = Testbed::new(setup, rival.layout(), rival.queues(), traffic::needs_napi(work))?;
     let mut running = rival.start(&bed)?;
     let forwards = bed.wait_until_it_forwards(FORWARDS);
     let started = running.since().elapsed();

@@ -22,6 +22,7 @@ use super::Trouble;
 use super::metric::Setup;
 use super::ruleset::{self, GATEWAYS};
 use crate::base::Mac;
+use crate::lab::load::set_napi;
 use crate::lab::{End, Netns, Plan, Topology, Workplace};
 
 /// The client's address.
@@ -68,12 +69,16 @@ pub struct Testbed {
 }
 
 impl Testbed {
-    /// One with so many queues on the router's devices.
-    pub fn new(setup: Setup, layout: Layout, queues: u32) -> Result<Self, Trouble> {
+    /// One with so many queues on the router's devices. With `napi` the one on the client's side receives by NAPI, which
+    /// frames of the generator's need and which no device has by itself.
+    pub fn new(setup: Setup, layout: Layout, queues: u32, napi: bool) -> Result<Self, Trouble> {
         let place = Workplace::new().map_err(Trouble::of)?;
         let lab = plan(setup, layout, queues).build().map_err(Trouble::of)?;
         let bed = Testbed { lab, place, setup, layout };
         bed.quieten();
+        if napi {
+            set_napi(bed.router(), "lan", true).map_err(Trouble::of)?;
+        }
         Ok(bed)
     }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use super::{
@@ -27,7 +27,8 @@ impl Rival for OpenVSwitch {
     }
 
     fn what(&self) -> &'static str {
-        "Open vSwitch's userspace datapath (--disable-system) on AF_PACKET, ct(commit,nat(src)) and a stateful filter"
+        "Open vSwitch's userspace datapath (--disable-system, userspace-tso-enable) on AF_PACKET, ct(commit,nat(src)) and a \
+         stateful filter"
     }
 
     fn available(&self) -> Result<String, Trouble> {
@@ -63,7 +64,9 @@ impl Rival for OpenVSwitch {
             let mut command = ovs.command("ovs-vsctl")?;
             tool(bed, command.arg(format!("--db={at}")).arg("--timeout=20").args(args))
         };
-        vsctl(&["--no-wait", "init"])?;
+        // Without it packets with checksums that are still to be finished count as damaged.
+        let tso = "other_config:userspace-tso-enable=true";
+        vsctl(&["--no-wait", "init", "--", "set", "Open_vSwitch", ".", tso])?;
         let switch = ovs.daemon(bed, "ovs-vswitchd", &[&at, "--disable-system"])?;
         vsctl(&[
             "add-br",
@@ -127,7 +130,12 @@ impl Files {
     fn daemon(&self, bed: &Testbed, name: &str, args: &[&str]) -> Result<Spawned, Trouble> {
         let unixctl = format!("--unixctl={}", self.path(&format!("{name}.ctl")).display());
         let mut command = self.command(name)?;
-        command.args(args).args(["--no-chdir", "-vsyslog:off", "-vconsole:warn", &unixctl]);
+        command.stdin(Stdio::null()).args(args).args([
+            "--no-chdir",
+            "-vsyslog:off",
+            "-vconsole:warn",
+            &unixctl,
+        ]);
         Spawned::command(bed.router(), command).map_err(Trouble::of)
     }
 }

@@ -3,7 +3,8 @@
 //! At the MTU at which they are fastest, 65520, which they choose for themselves: TCP segments cross the tap device whole.
 
 use std::fs;
-use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::os::fd::AsFd as _;
+use std::process::Command;
 use std::time::Instant;
 
 use super::{Layout, Rival, Running, START, Testbed, Trouble, Work, find, version, wait_until};
@@ -33,10 +34,9 @@ fn declines(work: &Work) -> Option<&'static str> {
     }
 }
 
-/// The client's namespace as a path, for as long as this process lives.
-fn client(bed: &Testbed) -> String {
-    format!("/proc/{}/fd/{}", std::process::id(), bed.client().as_fd().as_raw_fd())
-}
+/// The client's namespace as a path: the program has it as its stdin, since another process's files are not for
+/// everyone who is root.
+const CLIENT_NETNS: &str = "/proc/self/fd/0";
 
 impl Rival for Slirp {
     fn name(&self) -> &'static str {
@@ -62,7 +62,7 @@ impl Rival for Slirp {
     fn start(&self, bed: &Testbed) -> Result<Running, Trouble> {
         let program = find(&["slirp4netns"])?;
         let mtu = format!("--mtu={MTU}");
-        let args = ["--configure", &mtu, "--netns-type=path", &client(bed), TAP];
+        let args = ["--configure", &mtu, "--netns-type=path", CLIENT_NETNS, TAP];
         run(bed, &program, &args)
     }
 }
@@ -77,7 +77,9 @@ impl Rival for Pasta {
     }
 
     fn available(&self) -> Result<String, Trouble> {
-        Ok(version(&find(&["pasta"])?, &["--version"]))
+        // Its build may not know its version; then what comes is its licence.
+        let said = version(&find(&["pasta"])?, &["--version"]);
+        Ok(if said.starts_with("pasta") { said } else { "pasta, unknown version".into() })
     }
 
     fn declines(&self, work: &Work) -> Option<&'static str> {
@@ -92,7 +94,7 @@ impl Rival for Pasta {
         let program = find(&["pasta"])?;
         let (address, gateway, length) = (CLIENT.to_string(), LAN.to_string(), LENGTH.to_string());
         let log = bed.place().path("pasta.log");
-        let (log, netns) = (log.to_string_lossy(), client(bed));
+        let log = log.to_string_lossy();
         let args = [
             "--foreground",
             "--quiet",
@@ -116,7 +118,7 @@ impl Rival for Pasta {
             &gateway,
             "--netns-only",
             "--netns",
-            &netns,
+            CLIENT_NETNS,
         ];
         run(bed, &program, &args)
     }
@@ -125,7 +127,10 @@ impl Rival for Pasta {
 /// Starts it, and waits until the client has a default route by way of it.
 fn run(bed: &Testbed, program: &std::path::Path, args: &[&str]) -> Result<Running, Trouble> {
     let since = Instant::now();
-    let mut program = Spawned::start(bed.router(), program, args).map_err(Trouble::of)?;
+    let netns = bed.client().as_fd().try_clone_to_owned().map_err(Trouble::of)?;
+    let mut command = Command::new(program);
+    command.args(args).stdin(netns);
+    let mut program = Spawned::command(bed.router(), command).map_err(Trouble::of)?;
     let configured = || {
         let table = fs::read_to_string("/proc/thread-self/net/route").unwrap_or_default();
         table.lines().any(|l| {

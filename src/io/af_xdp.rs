@@ -15,7 +15,7 @@
 //! A queue takes 9 MiB of locked memory, 18 where packets are longer than 1,770 bytes.
 //!
 //! XDP tells a frame's bytes and nothing else: what its sender left to the hardware has to be guessed ([`unfinished`]).
-//! The kernel's own stack sees only what no socket took, and is kept off that by a [`Guard`].
+//! The kernel's own stack sees only what no socket took, and is kept off that by a [`Guard`](super::guard::Guard).
 //!
 //! # When the interface goes
 //!

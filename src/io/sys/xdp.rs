@@ -11,7 +11,7 @@
 //!             └───────────────────────────┘
 //! ```
 //!
-//! A [`Frame`](area::Frame) is the right to touch one frame's bytes: there is one for each, it can't be copied, pushing
+//! A [`Frame`] is the right to touch one frame's bytes: there is one for each, it can't be copied, pushing
 //! it into a ring gives it away, and only what the kernel gives back makes it anew. None leaves this module: a
 //! received frame is seen as a slice while a closure runs and is the kernel's again afterwards, one to be sent is
 //! filled from slices.

@@ -12,10 +12,10 @@
 //! A frame costs one copy in, by the kernel, and one here, to where the router works on it; out likewise. What came of
 //! working on frames where they lie is in `docs/benchmarks.md`.
 //!
-//! A queue takes 5 MiB of locked memory, 10 where packets are longer than 1,770 bytes.
+//! A queue takes 9 MiB of locked memory, 18 where packets are longer than 1,770 bytes.
 //!
 //! XDP tells a frame's bytes and nothing else: what its sender left to the hardware has to be guessed ([`unfinished`]).
-//! The kernel's own stack sees only what no socket took, and is kept off that by a [`Guard`].
+//! The kernel's own stack sees only what no socket took, and is kept off that by a [`Guard`](super::guard::Guard).
 //!
 //! # When the interface goes
 //!
@@ -160,7 +160,7 @@ fn queues(questions: &UnixDatagram, name: &str) -> u32 {
 const LINK_HEADER: u32 = 14 + 8;
 /// What the kernel leaves free before a received packet (linux/bpf.h).
 const XDP_PACKET_HEADROOM: u32 = 256;
-/// Frames to receive into, for each queue: what a worker may be late by, 2 ms at a million packets a second.
-const RECEIVE: u32 = 2_048;
+/// Frames to receive into, for each queue: what a worker may be late by, 4 ms at a million packets a second.
+const RECEIVE: u32 = 4_096;
 /// Frames to send from: as many as a veth's ring holds twice. More are no use, and are out of the cache each time.
 const TRANSMIT: u32 = 512;

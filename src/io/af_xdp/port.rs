@@ -165,16 +165,12 @@ impl Port for XdpPort {
             match push(socket, packet, share.caps, self.mtu) {
                 Pushed::Taken => sent.count(packet),
                 Pushed::TooLong => sent.refuse(packet),
-                Pushed::Full if full => break,
-                Pushed::Full => {
-                    // What is sent at once makes room.
-                    full = socket.submit().is_err() || socket.waiting() > 0;
-                    if full {
-                        break;
-                    }
+                // What is sent at once makes room.
+                Pushed::Full if !full && socket.submit().is_ok() && socket.waiting() == 0 => {
                     full = true;
                     continue;
                 }
+                Pushed::Full => break,
             }
             full = false;
             queue.pop_front().into_iter().for_each(|p| pool.put(p));
@@ -203,15 +199,13 @@ impl Port for XdpPort {
             return Status::Gone;
         };
         if !bound {
-            if mine {
-                if let Err(e) = shared.incarnate(&mut incarnation, index) {
-                    let complaint = Some(e.to_string());
-                    if incarnation.complaint != complaint {
-                        tracing::warn!("{e}");
-                        incarnation.complaint = complaint;
-                    }
-                    return Status::Down;
+            if mine && let Err(e) = shared.incarnate(&mut incarnation, index) {
+                let complaint = Some(e.to_string());
+                if incarnation.complaint != complaint {
+                    tracing::warn!("{e}");
+                    incarnation.complaint = complaint;
                 }
+                return Status::Down;
             }
             self.adopt(&mut incarnation);
             if !self.is_bound_to(index) {

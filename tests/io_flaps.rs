@@ -159,7 +159,7 @@ fn a_tap_of_two_queues_comes_back_as_often_as_it_goes() {
             mtu: 1500,
             queues,
             steering: Steering { workers: 2, ..Steering::default() },
-            driver,
+            driver: Driver::Auto,
             offload: true,
             persist: false,
             owner: None,

@@ -100,10 +100,10 @@ fn a_flood_does_not_wash_out_who_is_busy() {
 #[test]
 fn who_is_used_no_more_makes_way() {
     let mut rig = Rig::new(1024);
-    for _ in 0..4 {
+    for _ in 0..8 {
         (0..1024).for_each(|n| _ = rig.comes(n));
     }
-    for _ in 0..8 {
+    for _ in 0..200 {
         (5000..6024).for_each(|n| _ = rig.comes(n));
     }
     let known = (5000..6024).filter(|n| rig.knows(*n)).count();

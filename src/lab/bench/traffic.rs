@@ -56,22 +56,21 @@ pub fn measure(bed: &Testbed, running: &Running, work: &Work, pace: Pace) -> Res
         Traffic::Packets { flows } => {
             let stream = Stream::open(bed, flows_of(flows), None)?;
             stream.establish(bed, flows)?;
-            one(rate::saturation(&stream.generator, &stream.sink, window).map_err(Trouble::of)?.rate())
+            one(stream.saturate(window)?)
         }
         Traffic::Destinations => {
             let traffic = load::Traffic::new(CLIENT_MAC, LAN_MAC, IpAddr::V4(CLIENT), IpAddr::V4(COVERED.0));
             let stream = Stream::open(bed, traffic.endless().span(32 - COVERED.1), None)?;
-            one(rate::saturation(&stream.generator, &stream.sink, window).map_err(Trouble::of)?.rate())
+            one(stream.saturate(window)?)
         }
         Traffic::Lossless { flows } => {
             let stream = Stream::open(bed, flows_of(flows), None)?;
             stream.establish(bed, flows)?;
             let short = Window::of(pace.trial / 4);
-            let most = rate::saturation(&stream.generator, &stream.sink, short).map_err(Trouble::of)?;
             let search = rate::Search {
                 trial: pace.trial / 4,
                 budget: pace.trial * 6,
-                ..rate::Search::from(most.rate().max(1.0))
+                ..rate::Search::from(stream.saturate(short)?.max(1.0))
             };
             one(rate::highest(&stream.generator, &stream.sink, &search).map_err(Trouble::of)?.rate)
         }
@@ -107,7 +106,7 @@ pub fn measure(bed: &Testbed, running: &Running, work: &Work, pace: Pace) -> Res
             // The kernel's table holds 262,144 flows by default, those of the warm-up too: no more are made.
             let length = pace.trial.min(NEW_FLOWS);
             let window = Window { warm_up: length / 5, length };
-            one(rate::saturation(&stream.generator, &stream.sink, window).map_err(Trouble::of)?.rate())
+            one(stream.saturate(window)?)
         }
         Traffic::Memory => one(memory_per_flow(bed, running, pace)?),
         Traffic::CpuTime => one(cpu_per_packet(bed, running, window)?),
@@ -146,6 +145,16 @@ impl Stream {
         let setup = load::Setup { method, cpu: Some(0) };
         let generator = Generator::start(bed.client(), "eth0", &traffic, setup).map_err(Trouble::of)?;
         Ok(Stream { generator, sink, traffic })
+    }
+
+    /// What arrives a second of as much as can be sent.
+    fn saturate(&self, window: Window) -> Result<f64, Trouble> {
+        let result = rate::saturation(&self.generator, &self.sink, window).map_err(Trouble::of)?;
+        match result.sent {
+            // That nothing arrived would be a finding; of a machine that does something else it is none.
+            0 => Err(Trouble("the generator sent nothing all the while: the machine has other work".into())),
+            _ => Ok(result.rate()),
+        }
     }
 
     /// Sends packets of all flows, and answers them, until each has been answered: then they are established.

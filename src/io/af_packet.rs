@@ -13,6 +13,7 @@
 //! another interface under the name makes a new one with the sockets of all ports in it, in the order of the
 //! workers, so that the same flow meets the same worker on every link; the others find theirs there.
 
+mod gro;
 mod inward;
 mod line;
 mod outward;
@@ -32,6 +33,7 @@ use super::sys;
 use crate::base::Mac;
 use crate::link::{Driver, InUse};
 use crate::packet::{Caps, Steering};
+use gro::Gro;
 use line::{Line, LineError};
 pub(super) use port::PacketPort;
 
@@ -60,6 +62,7 @@ struct Incarnation {
     /// Counts from 1; 0 while there was none.
     generation: u64,
     guard: Option<Guard>,
+    gro: Option<Gro>,
     /// What their ports have not taken yet.
     lines: Vec<Option<Line>>,
     /// Why there is no next one although an interface has the name; said once, not four times a second.
@@ -123,6 +126,7 @@ impl Shared {
     /// where that has to wait until the interface is up.
     fn incarnate(&self, incarnation: &mut Incarnation, index: u32) -> Result<(), OpenError> {
         incarnation.lines.clear();
+        incarnation.gro = None;
         incarnation.guard = None;
         let failed = |source| OpenError::Device { device: self.name.clone(), source };
         let guard = Guard::raise(index, &self.name)?;
@@ -137,8 +141,9 @@ impl Shared {
             result => result,
         };
         let Some(lines) = lines.map_err(|e| failed(e.into()))? else { return Ok(()) };
+        let gro = if self.caps.tso4 { Gro::on(index, &self.name) } else { None };
         let generation = incarnation.generation + 1;
-        *incarnation = Incarnation { generation, guard: Some(guard), lines, complaint: None };
+        *incarnation = Incarnation { generation, guard: Some(guard), gro, lines, complaint: None };
         Ok(())
     }
 

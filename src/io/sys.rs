@@ -16,7 +16,8 @@ mod tun;
 mod xdp;
 
 pub use iface::{
-    Flags, enter_network, interface_flags, interface_index, interface_mtu, receive_queues, unshare_network,
+    Flags, enter_network, interface_flags, interface_index, interface_mtu, interface_name, put_together,
+    puts_together, receive_queues, unshare_network,
 };
 pub use mmsg::{Batch, Message, VlanTag};
 pub use packet::{

@@ -4,11 +4,12 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::AsFd;
+use std::os::unix::net::UnixDatagram;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use sekisho::io::netlink::Netlink;
-use sekisho::io::sys::{TunFlags, tun_attach};
+use sekisho::io::sys::{TunFlags, put_together, puts_together, tun_attach};
 use sekisho::io::{DeviceSpec, Port, Sent, Status};
 use sekisho::link::{Driver, LinkKind};
 use sekisho::packet::{Csum, Gso, GsoKind, Net, Offload, Packet, Pool};
@@ -137,6 +138,34 @@ fn super_frames_cross_while_both_ends_work() {
             }
         });
         assert_eq!(far.overruns(), 0);
+    });
+}
+
+#[test]
+fn what_comes_in_segments_is_put_together_while_the_link_is_open() {
+    let Some(here) = Netns::new() else { return };
+    here.run(|| {
+        let mut n = Netlink::open().unwrap();
+        n.link_add_veth("near", "far", None).unwrap();
+        let index = n.link_index("near").unwrap();
+        let any = UnixDatagram::unbound().unwrap();
+        let is_on = |name: &str| puts_together(any.as_fd(), name).unwrap();
+        assert!(!is_on("near"), "off for a veth");
+        for offload in [false, true] {
+            let port = open_one(&DeviceSpec { offload, ..spec(LinkKind::Packet, "near") });
+            assert_eq!((is_on("near"), is_on("far")), (offload, false));
+            drop(port);
+            assert!(!is_on("near"));
+        }
+        put_together(any.as_fd(), "near", true).unwrap();
+        drop(open_one(&spec(LinkKind::Packet, "near")));
+        assert!(is_on("near"), "what was on stays on");
+
+        put_together(any.as_fd(), "near", false).unwrap();
+        let mut port = open_one(&spec(LinkKind::Packet, "near"));
+        n.set_name(index, "other").unwrap();
+        assert_eq!(port.check(), Status::Gone);
+        assert!(!is_on("other"), "by another name, too");
     });
 }
 

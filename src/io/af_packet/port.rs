@@ -130,6 +130,7 @@ impl Port for PacketPort {
             let mut incarnation = shared.lock();
             if incarnation.generation == self.generation {
                 // What it took from the interface goes back, in case that only has another name now.
+                incarnation.gro = None;
                 incarnation.guard = None;
                 incarnation.lines.clear();
             }

@@ -57,6 +57,37 @@ pub fn receive_queues(socket: BorrowedFd<'_>, name: &str) -> io::Result<u32> {
     Ok(receive + combined)
 }
 
+/// The name of the interface of this index in the namespace of `socket`.
+pub fn interface_name(socket: BorrowedFd<'_>, index: u32) -> io::Result<String> {
+    // SAFETY: an ifreq is integers and unions of them; all zeros is a valid one.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    request.ifr_ifru.ifru_ifindex = index.cast_signed();
+    // SAFETY: SIOCGIFNAME reads the index from and writes the name into the ifreq, which lives on this stack.
+    checked(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFNAME as _, &raw mut request) })?;
+    let name: Vec<u8> = request.ifr_name.iter().map(|c| c.cast_unsigned()).take_while(|c| *c != 0).collect();
+    Ok(String::from_utf8_lossy(&name).into_owned())
+}
+
+/// Whether the kernel puts segments together that the interface receives (GRO).
+pub fn puts_together(socket: BorrowedFd<'_>, name: &str) -> io::Result<bool> {
+    ethtool_value(socket, name, ETHTOOL_GGRO, 0).map(|on| on != 0)
+}
+
+/// Has the kernel do so, or not.
+pub fn put_together(socket: BorrowedFd<'_>, name: &str, on: bool) -> io::Result<()> {
+    ethtool_value(socket, name, ETHTOOL_SGRO, u32::from(on)).map(drop)
+}
+
+/// Commands whose argument is one number (`struct ethtool_value`); gives what the kernel left there.
+fn ethtool_value(socket: BorrowedFd<'_>, name: &str, command: u32, value: u32) -> io::Result<u32> {
+    let mut argument = [command, value];
+    let mut request = request(name)?;
+    request.ifr_ifru.ifru_data = argument.as_mut_ptr().cast();
+    // SAFETY: SIOCETHTOOL reads and writes the two words that the ifreq points at; both live on this stack.
+    checked(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL as _, &raw mut request) })?;
+    Ok(argument[1])
+}
+
 /// Moves this thread into a new network namespace, of which it is the only one.
 pub fn unshare_network() -> io::Result<()> {
     // SAFETY: CLONE_NEWNET changes where this thread's sockets are made and touches no memory.
@@ -85,3 +116,5 @@ pub(super) fn request(name: &str) -> io::Result<libc::ifreq> {
 
 /// linux/ethtool.h.
 const ETHTOOL_GCHANNELS: u32 = 0x3c;
+const ETHTOOL_GGRO: u32 = 0x2b;
+const ETHTOOL_SGRO: u32 = 0x2c;

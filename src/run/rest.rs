@@ -23,8 +23,8 @@ use crate::base::Instant;
 pub(super) const LOOK: Duration = Duration::from_micros(60);
 /// How often it is asked, while looking, whether the CPU was taken away.
 const ASK: Duration = Duration::from_millis(2);
-/// How long there is no looking after it was.
-const STAND_OFF: Duration = Duration::from_millis(50);
+/// How long there is no looking after it was: at first, and at most, if it is taken away again and again.
+const STAND_OFF: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(5)];
 /// Sources that are told apart.
 const SOURCES: usize = 16;
 
@@ -38,6 +38,8 @@ pub(super) struct Rest {
     taken: u64,
     ask: Instant,
     stand_off: Instant,
+    /// How long the next time without looking is.
+    penalty: Duration,
     /// Whether there is another CPU for whoever is waited for.
     alone: bool,
 }
@@ -51,6 +53,7 @@ impl Rest {
             taken: 0,
             ask: Instant::ZERO,
             stand_off: Instant::ZERO,
+            penalty: STAND_OFF[0],
             alone: cpus < 2,
         }
     }
@@ -79,9 +82,11 @@ impl Rest {
             let taken = taken();
             let lately = taken.wrapping_sub(std::mem::replace(&mut self.taken, taken));
             if lately > 0 {
-                self.stand_off = now + STAND_OFF;
+                self.stand_off = now + self.penalty;
+                self.penalty = (self.penalty * 4).min(STAND_OFF[1]);
                 return false;
             }
+            self.penalty = (self.penalty / 2).max(STAND_OFF[0]);
         }
         true
     }
@@ -143,6 +148,15 @@ mod tests {
         }
         let back = ping(&mut rest);
         assert!(rest.looks(back, || 3), "not again since");
+        // Taken away whenever we look: soon we hardly do.
+        let mut taken = 3;
+        let mut looked = 0;
+        for _ in 0..100_000 {
+            let next = ping(&mut rest);
+            taken += u64::from(rest.looks(next, || taken));
+            looked = taken - 3;
+        }
+        assert!(looked < 200, "{looked}");
         assert!(!Rest::new(1).looks(back, || 0));
     }
 }

@@ -52,27 +52,22 @@ fn behind_ethernet(frame: &[u8], from: usize) -> Option<(u16, usize)> {
 /// Looks at the packet that begins at a place, and into as many tunnels.
 fn packet(frame: &[u8], ethertype: u16, at: usize, tunnels: usize) -> Option<Place> {
     let l3 = frame.get(at..)?;
-    let (length, protocol, pseudo) = match ethertype {
+    let (length, protocol) = match ethertype {
         ethernet::IPV4 => {
             let ip = Ipv4::new(l3).filter(|ip| ip.version() == 4 && !ip.is_fragment())?;
-            let length = ip.header_len().max(ipv4::HEADER_LEN);
-            let upper = usize::from(ip.total_len()).checked_sub(length)?;
-            (length, ip.protocol(), checksum::pseudo_v4(ip.src(), ip.dst(), ip.protocol(), upper as u32))
+            (ip.header_len().max(ipv4::HEADER_LEN), ip.protocol())
         }
-        ethernet::IPV6 => {
-            let ip = Ipv6::new(l3).filter(|ip| ip.version() == 6)?;
-            let (length, protocol) = match ip.next_header() {
-                next @ (proto::TCP | proto::UDP) => (ipv6::HEADER_LEN, next),
-                _ => behind_extensions(l3)?,
-            };
-            let upper = (ipv6::HEADER_LEN + usize::from(ip.payload_len())).checked_sub(length)?;
-            (length, protocol, checksum::pseudo_v6(ip.src(), ip.dst(), protocol, upper as u32))
-        }
+        ethernet::IPV6 => match Ipv6::new(l3).filter(|ip| ip.version() == 6)?.next_header() {
+            next @ (proto::TCP | proto::UDP) => (ipv6::HEADER_LEN, next),
+            _ => behind_extensions(l3)?,
+        },
         _ => return None,
     };
     let start = at + length;
     let undone = |field| {
-        (word(frame, start + field) == Some(checksum::fold(pseudo))).then_some(Place { start, field })
+        // No sum of a pseudo-header is 0: it says that there is no checksum.
+        let sum = word(frame, start + field).filter(|sum| *sum != 0)?;
+        (sum == pseudo_header(ethertype, l3, length, protocol)?).then_some(Place { start, field })
     };
     let within = tunnels.checked_sub(1);
     match protocol {
@@ -109,6 +104,24 @@ fn packet(frame: &[u8], ethertype: u16, at: usize, tunnels: usize) -> Option<Pla
         }
         _ => None,
     }
+}
+
+/// The folded sum of the pseudo-header of a packet whose headers are `length` bytes.
+#[inline]
+fn pseudo_header(ethertype: u16, l3: &[u8], length: usize, protocol: u8) -> Option<u16> {
+    let sum = match ethertype {
+        ethernet::IPV4 => {
+            let ip = Ipv4::new(l3)?;
+            let upper = usize::from(ip.total_len()).checked_sub(length)?;
+            checksum::pseudo_v4(ip.src(), ip.dst(), protocol, upper as u32)
+        }
+        _ => {
+            let ip = Ipv6::new(l3)?;
+            let upper = (ipv6::HEADER_LEN + usize::from(ip.payload_len())).checked_sub(length)?;
+            checksum::pseudo_v6(ip.src(), ip.dst(), protocol, upper as u32)
+        }
+    };
+    Some(checksum::fold(sum))
 }
 
 /// Where the upper layer of an IPv6 packet with extension headers begins, and its protocol, if that has a checksum of its own.

@@ -195,6 +195,12 @@ impl Chunk {
 }
 
 impl Slot {
+    /// Looks at both ends of it: nothing but memory is asked.
+    #[inline]
+    pub(super) fn warm(&self) -> u32 {
+        u32::from(self.held.is_poisoned()) ^ self.armed.load(Relaxed)
+    }
+
     fn empty() -> Self {
         Slot {
             held: Mutex::new(Held { tenant: NonZeroU32::MIN, flow: None }),

@@ -25,7 +25,7 @@ pub use packet::{
     take_error,
 };
 pub use peer::{Peer, effective_user, peer_of};
-pub use ring::{Held, RxRing, TxRing};
+pub use ring::{Held, RxRing, TxRing, Whereabouts};
 pub use tun::{
     TunFlags, offload, own_tun, tun_attach, tun_group, tun_name, tun_offload, tun_owner, tun_persist,
     tun_steer, tun_vnet_header,

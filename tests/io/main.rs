@@ -4,5 +4,6 @@ mod contract;
 mod netlink;
 mod netns;
 mod packet;
+mod rings;
 mod tun_tap;
 mod xdp;

@@ -8,7 +8,7 @@ use crate::gateway::{Choice, Gateway, SERVER, ip};
 /// What every combination of offloads has to carry.
 fn carry(choice: &Choice) {
     let gw = Gateway::new(choice);
-    if choice.driver != "auto" && !gw.has_driver(choice.driver) {
+    if choice.driver == "xdp" && !gw.has_driver(choice.driver) {
         return;
     }
     gw.acquaint();
@@ -50,6 +50,18 @@ fn with_a_router_that_offloads_nothing() {
 #[test]
 fn with_no_offloads_anywhere() {
     isolate::test(|| carry(&Choice { offload: "off", host_offload: false, ..Choice::default() }));
+}
+
+#[test]
+fn without_rings() {
+    isolate::test(|| carry(&Choice { driver: "socket", ..Choice::default() }));
+}
+
+#[test]
+fn without_rings_and_offloads() {
+    isolate::test(|| {
+        carry(&Choice { driver: "socket", offload: "off", host_offload: false, ..Choice::default() })
+    });
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::line::Line;
 use crate::io::slot::Slot;
-use crate::io::sys::{Batch, RxRing, VlanTag};
+use crate::io::sys::{Batch, RxRing, VlanTag, Whereabouts};
 use crate::packet::offload::{INVALID, VnetHdr, restore_tag};
 use crate::packet::{Packet, Pool};
 
@@ -44,32 +44,36 @@ impl Inward {
             return self.read_socket(line, pool, out, max);
         };
         while out.len() - before < max {
-            match ring.queued((max - (out.len() - before)).min(MOST_QUEUED)) {
-                0 => match self.read_slot(&mut ring, pool) {
-                    Taken::One(packet) => out.push(packet),
-                    Taken::Lost => self.lost += 1,
-                    Taken::Empty => break,
+            // Looked at once: a slot that gets ready in between would be taken for the other kind.
+            match ring.next_in() {
+                None => break,
+                Some(Whereabouts::Slot) => match self.read_slot(&mut ring, pool) {
+                    Some(packet) => out.push(packet),
+                    None => self.lost += 1,
                 },
-                count => self.read_queue(&mut ring, line, count, pool, out),
+                Some(Whereabouts::Queue) => {
+                    let count = ring.queued((max - (out.len() - before)).min(MOST_QUEUED));
+                    self.read_queue(&mut ring, line, count, pool, out);
+                }
             }
         }
         line.rx = Some(ring);
         out.len() - before
     }
 
-    /// The frame in the next slot.
+    /// The frame in the next slot; `None` if only a part of it is there: it was longer than the slot, and there was no
+    /// room at the socket either.
     #[inline]
-    fn read_slot(&mut self, ring: &mut RxRing, pool: &mut Pool) -> Taken {
-        let Some(held) = ring.take() else { return Taken::Empty };
+    fn read_slot(&mut self, ring: &mut RxRing, pool: &mut Pool) -> Option<Packet> {
+        let held = ring.take()?;
         let (header, frame) = held.parts();
-        // Longer than the slot, and no room at the socket either.
-        if frame.len() != held.len() || held.is_queued() {
-            return Taken::Lost;
+        if frame.len() != held.len() {
+            return None;
         }
         let mut packet = pool.sized(frame.len());
         packet.append(frame);
         finish(&mut packet, &header, held.tag());
-        Taken::One(packet)
+        Some(packet)
     }
 
     /// The next `count` frames, of which the socket has all.
@@ -163,16 +167,6 @@ impl Inward {
         finish(&mut packet, &header, message.tag);
         Some(packet)
     }
-}
-
-/// What is in a slot.
-enum Taken {
-    /// A frame.
-    One(Packet),
-    /// A part of one.
-    Lost,
-    /// Nothing yet.
-    Empty,
 }
 
 /// Adds what came beside the bytes.

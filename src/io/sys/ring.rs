@@ -37,6 +37,15 @@ pub struct RxRing {
     next: usize,
 }
 
+/// Where a frame is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whereabouts {
+    /// In its slot.
+    Slot,
+    /// At the socket; the slot has its beginning.
+    Queue,
+}
+
 /// A frame in its slot, which the kernel gets back when this is dropped.
 pub struct Held<'a> {
     ring: &'a mut RxRing,
@@ -69,6 +78,16 @@ impl RxRing {
         self.slots.status(self.next).load(Ordering::Acquire) & libc::TP_STATUS_USER != 0
     }
 
+    /// Where the next frame is, if there is one.
+    #[inline]
+    pub fn next_in(&self) -> Option<Whereabouts> {
+        match self.slots.status(self.next).load(Ordering::Acquire) & QUEUED {
+            QUEUED => Some(Whereabouts::Queue),
+            libc::TP_STATUS_USER => Some(Whereabouts::Slot),
+            _ => None,
+        }
+    }
+
     /// The next frame, if there is one.
     #[inline]
     pub fn take(&mut self) -> Option<Held<'_>> {
@@ -82,12 +101,12 @@ impl RxRing {
         Some(Held { ring: self, header })
     }
 
-    /// How many frames in a row from the next one on are queued at the socket, up to `most`.
+    /// How many frames in a row from the next one on are ready and queued at the socket, up to `most`.
     pub fn queued(&self, most: usize) -> usize {
         let mut slot = self.next;
         for n in 0..most.min(self.slots.count) {
             let status = self.slots.status(slot).load(Ordering::Acquire);
-            if status & (libc::TP_STATUS_USER | libc::TP_STATUS_COPY) != QUEUED {
+            if status & QUEUED != QUEUED {
                 return n;
             }
             slot = self.after(slot);
@@ -134,12 +153,6 @@ impl Held<'_> {
     /// Whether there is nothing in it.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-
-    /// Whether the socket has the frame whole, because it is longer than the slot.
-    #[inline]
-    pub fn is_queued(&self) -> bool {
-        self.header.tp_status & libc::TP_STATUS_COPY != 0
     }
 
     /// The tag that the kernel took off the frame.

@@ -23,7 +23,6 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::base::{Column, DropReason, Instant, LinkId};
-use crate::io::sys;
 use crate::io::{Port, Sent, Status};
 use crate::packet::Packet;
 use crate::path::Handed;
@@ -180,7 +179,7 @@ impl Loop {
             if busy && busy_rounds % BUSY_ROUNDS != 0 {
                 continue;
             }
-            let looks = busy || self.rest.looks(now, sys::preemptions);
+            let looks = busy || self.rest.looks(now);
             if looks && self.ask_ports() {
                 continue;
             }

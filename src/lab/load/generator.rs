@@ -8,7 +8,8 @@
 //! | `LiveFrames` | CAP_BPF and CAP_NET_ADMIN outside of any user namespace | spins: takes a whole CPU at any rate |
 //! | `PacketSocket` | CAP_NET_RAW in its namespace | sleeps between bursts: takes little CPU at low rates |
 //!
-//! Knows nothing of what the frames meet.
+//! A veth with several queues receives by the one of the CPU that sends (modulo their number): whoever wants traffic on all of them
+//! starts a generator on each CPU. Knows nothing of what the frames meet.
 
 mod live;
 mod socket;

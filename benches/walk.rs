@@ -7,8 +7,9 @@
 //! - `forward`: an established flow, by family and size.
 //! - `gateway`: the same with a stateful filter, and with NAT; and packets that each begin a flow.
 //! - `cache`: a NAT gateway with the flow cache off and on: one flow, a thousand, 65,536; behind 10,000 rules; and beside a
-//!   flood of new flows.
-//! - `super_frame`: 64 KB of TCP, passed whole or cut into 45 segments.
+//!   flood of new flows. In time on a CPU.
+//! - `super_frame`: 64 KB of TCP, passed whole or cut into 45 segments, one or a batch of them.
+//! - `segments`: 45 segments that came in plain, each on its own or put together into one super-frame.
 //! - `routes`: flows to 64 Ki destinations with one route and with a million.
 //! - `workers`: one worker, two at once, and for comparison one each of two routers that share nothing; each
 //!   has a flow of its own, and the time is that of a batch of each.
@@ -20,11 +21,12 @@ use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use sekisho::base::counters::Tally;
 use sekisho::fib::{NextHop, Route, RouteKind};
 use sekisho::packet::{Caps, Csum, Gso, GsoKind, Meta, Offload, Packet};
 use sekisho::path::{FlowCacheConfig, Handed};
 use sekisho::router::{Router, Worker};
-use sekisho::wire::ipv4::Ipv4;
+use sekisho::wire::{ipv4::Ipv4, tcp::Tcp};
 
 use make::{bytes, tcp, udp};
 use net::*;
@@ -57,6 +59,27 @@ struct Round {
 }
 
 impl Round {
+    /// Walks a batch of copies in storage of the pool, whither it goes back.
+    fn anew<'a>(&mut self, inputs: impl Iterator<Item = (&'a [u8], Offload)>) {
+        for (input, offload) in inputs {
+            let mut p = self.worker.pool().sized(input.len());
+            p.append(input);
+            p.meta.offload = offload;
+            self.frames.push(p);
+        }
+        self.worker.handle_batch(LAN, &mut self.frames, self.now);
+        let spare = &mut self.spare;
+        self.worker.transmit(WAN, |pool, queue| {
+            std::mem::swap(queue, spare);
+            let mut what = Handed::default();
+            for p in spare.drain(..) {
+                what.sent[p.meta.column as usize] += 1;
+                pool.put(p);
+            }
+            what
+        });
+    }
+
     fn new(
         router: &Router,
         now: sekisho::base::Instant,
@@ -205,20 +228,40 @@ fn cache(c: &mut Criterion) {
                 });
             };
             // Each flow is there, and as well known as it can be.
-            (0..flows * 4 / BATCH as u32 + 4).for_each(|_| turn(&mut round));
+            (0..flows * 8 / BATCH as u32 + 8).for_each(|_| turn(&mut round));
+            let before = b.router.totals();
             group.bench_function(format!("{name}/{cache}"), |bench| {
-                bench.iter(|| {
-                    // 1,600 new ones a second that live for 30 seconds.
-                    round.now += if new > 0 { Duration::from_millis(10) } else { Duration::ZERO };
-                    turn(&mut round);
-                    if new > 0 {
-                        round.worker.handle_timeout(round.now);
+                bench.iter_custom(|times| {
+                    let start = on_cpu();
+                    for _ in 0..times {
+                        // 1,600 new ones a second that live for 30 seconds.
+                        round.now += if new > 0 { Duration::from_millis(10) } else { Duration::ZERO };
+                        turn(&mut round);
+                        if new > 0 {
+                            round.worker.handle_timeout(round.now);
+                        }
                     }
+                    on_cpu().saturating_sub(start)
                 });
             });
             assert_eq!(round.frames.len(), BATCH, "nothing was lost on the way");
+            let t = b.router.totals();
+            let of = |what| t.tally(what) - before.tally(what);
+            let (all, hits) = (of(Tally::Forwarded), of(Tally::FlowCacheHits));
+            assert!(
+                config == FlowCacheConfig::OFF || all < 1000 * BATCH as u64 || hits * 3 > all * 2,
+                "{hits} hits of {all}"
+            );
         }
     }
+}
+
+/// The time this thread has had a CPU: what others do on the machine is not in it.
+fn on_cpu() -> Duration {
+    // The kernel adds up what it owes a thread when it gives way.
+    std::thread::yield_now();
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").expect("a kernel with schedstat");
+    Duration::from_nanos(text.split(' ').next().and_then(|n| n.parse().ok()).expect("a number"))
 }
 
 fn super_frame(c: &mut Criterion) {
@@ -233,27 +276,40 @@ fn super_frame(c: &mut Criterion) {
     assert_eq!(whole.frames.len(), 1);
 
     // Cut, the frame itself does not come out again: it is copied anew from storage of the pool.
-    let mut cut = Round::new(&b.router, b.now, Caps::PLAIN, &l3, offload, 0);
-    let input = frame(LAN_MAC, CLIENT_MAC, &l3);
-    group.bench_function("cut", |bench| {
-        bench.iter(|| {
-            let mut p = cut.worker.pool().sized(input.len());
-            p.append(&input);
-            p.meta.offload = offload;
-            cut.frames.push(p);
-            cut.worker.handle_batch(LAN, &mut cut.frames, cut.now);
-            let spare = &mut cut.spare;
-            cut.worker.transmit(WAN, |pool, queue| {
-                std::mem::swap(queue, spare);
-                let mut what = Handed::default();
-                for p in spare.drain(..) {
-                    what.sent[p.meta.column as usize] += 1;
-                    pool.put(p);
-                }
-                what
-            });
+    for (name, count) in [("cut", 1), ("a batch of 64, cut", BATCH)] {
+        let mut cut = Round::new(&b.router, b.now, Caps::PLAIN, &l3, offload, 0);
+        let input = frame(LAN_MAC, CLIENT_MAC, &l3);
+        group.throughput(Throughput::Bytes((l3.len() * count) as u64));
+        group.bench_function(name, |bench| {
+            bench.iter(|| cut.anew((0..count).map(|_| (&input[..], offload))));
         });
-    });
+    }
+}
+
+/// Segments of one flow, 64 KB in all, as they come from a host that segments by itself.
+fn segments(c: &mut Criterion) {
+    let b = Bench::acquainted();
+    let mut group = c.benchmark_group("segments");
+    let inputs: Vec<_> = (0..45u32)
+        .map(|i| {
+            let mut l3 = tcp(CLIENT, SERVER, (1, 2), 16, &bytes(1448));
+            Ipv4::new(&mut l3[..]).unwrap().set_ident(i as u16);
+            Ipv4::new(&mut l3[..]).unwrap().fill_checksum();
+            let mut header = Tcp::new(&mut l3[20..]).unwrap();
+            header.set_seq(1000 + i * 1448);
+            header.fill_checksum(CLIENT.into(), SERVER.into());
+            frame(LAN_MAC, CLIENT_MAC, &l3)
+        })
+        .collect();
+    group.throughput(Throughput::Elements(inputs.len() as u64));
+    for (name, caps) in [("each on its own", Caps::PLAIN), ("put together", Caps::FULL)] {
+        let mut round = Round::new(&b.router, b.now, caps, &inputs[0][14..], Offload::default(), 0);
+        group.bench_function(name, |bench| {
+            bench.iter(|| round.anew(inputs.iter().map(|i| (&i[..], Offload::default()))));
+        });
+        let made = b.tally(Tally::Coalesced) > 0;
+        assert_eq!(made, caps == Caps::FULL);
+    }
 }
 
 fn routes(c: &mut Criterion) {
@@ -327,6 +383,6 @@ fn turns(router: &Router, now: sekisho::base::Instant, barrier: &Barrier, iterat
 criterion_group! {
     name = benches;
     config = Criterion::default().warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(3));
-    targets = forward, gateway, cache, super_frame, routes, workers
+    targets = forward, gateway, cache, super_frame, segments, routes, workers
 }
 criterion_main!(benches);

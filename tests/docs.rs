@@ -8,6 +8,8 @@ use std::path::Path;
 
 use sekisho::base::DropReason;
 use sekisho::base::counters::Tally;
+use sekisho::lab::bench::metric::WORKS;
+use sekisho::lab::bench::rival;
 
 /// Replaces, or compares, what stands between `<!-- NAME -->` and `<!-- /NAME -->`.
 #[track_caller]
@@ -41,4 +43,22 @@ fn packet_path() {
     }
     table.push('\n');
     generated("packet-path.md", "tallies", &table);
+}
+
+#[test]
+fn bench() {
+    let mut table =
+        String::from("\n| metric | unit | better | how it is measured |\n| --- | --- | --- | --- |\n");
+    for m in WORKS.iter().flat_map(|w| w.metrics) {
+        writeln!(table, "| `{}` | {} | {} | {} |", m.name, m.unit, m.better.name(), m.how).unwrap();
+    }
+    table.push('\n');
+    generated("bench.md", "metrics", &table);
+    let mut table = String::from("\n| rival | what it is | measured |\n| --- | --- | --- |\n");
+    for r in rival::all(Path::new("sekisho")) {
+        let when = if rival::by_default(r.name()) { "always" } else { "if named" };
+        writeln!(table, "| `{}` | {} | {when} |", r.name(), r.what()).unwrap();
+    }
+    table.push('\n');
+    generated("bench.md", "rivals", &table);
 }

@@ -16,7 +16,7 @@ use std::time::Duration;
 use super::{Failure, Outcome, Paint, Run, complain, say};
 use crate::lab::bench::metric::{Metric, WORKS, Work};
 use crate::lab::bench::text::Tone;
-use crate::lab::bench::{self, Choice, Report, rival, svg, text};
+use crate::lab::bench::{self, Choice, Report, bars, rival, svg, text};
 use crate::lab::isolate;
 use progress::Progress;
 
@@ -51,6 +51,9 @@ pub(super) struct Bench {
     /// Measure these only: names from --list, separated by commas; `all` is everyone
     #[arg(long, value_name = "RIVAL,…", value_delimiter = ',', value_parser = rival_name)]
     rivals: Vec<String>,
+    /// Measure only what the bars are about, of those they are about: some ten minutes
+    #[arg(long, conflicts_with = "quick")]
+    bars: bool,
     /// One round of short trials of a few metrics, kernel and Sekisho only: does it work? Its figures mean little
     #[arg(long)]
     quick: bool,
@@ -67,7 +70,7 @@ pub(super) struct Bench {
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
     /// Measure nothing: show the report of an earlier run, from the JSON it wrote
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["list", "only", "rivals", "quick"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["list", "only", "rivals", "bars", "quick"])]
     from: Option<PathBuf>,
 }
 
@@ -106,6 +109,7 @@ impl Bench {
         let asked = |name: &str, o: &str| if exact(o) { name == o } else { begins(name, o) };
         let wanted = |m: &Metric| self.only.iter().any(|o| asked(m.name, o));
         let chosen_work = |w: &&Work| match self.only.is_empty() {
+            true if self.bars => w.metrics.iter().any(|m| bars::is_about(m.name)),
             true => !self.quick || w.quick,
             false => w.metrics.iter().any(wanted),
         };
@@ -120,6 +124,7 @@ impl Bench {
             trial: if self.quick { QUICK.min(self.seconds) } else { self.seconds },
             works: WORKS.iter().filter(chosen_work).copied().collect(),
             rivals: rival::all(&program).iter().map(|r| r.name()).filter(|n| chosen(n)).collect(),
+            bars: self.bars,
             quick: self.quick,
             program,
         }
@@ -260,6 +265,8 @@ mod tests {
         let quick = choice("--quick");
         assert_eq!((quick.rounds, quick.rivals.as_slice()), (1, ["kernel", "sekisho"].as_slice()));
         assert!(quick.works.len() < WORKS.len() / 2 && quick.trial < whole.trial);
+        let bars = choice("--bars");
+        assert!(bars.bars && bars.works.len() < WORKS.len() && bars.rivals == whole.rivals);
         let some = choice("--only latency.idle,packets.1 --rivals sekisho-socket,kernel --rounds 2");
         let names: Vec<_> = some.works.iter().map(|w| w.metrics[0].name).collect();
         assert_eq!(names, ["packets.1", "latency.idle.p50"]);

@@ -4,8 +4,7 @@
 //! lock. Each place has a lock of its own; the links beside it belong to whoever holds the lock of the list
 //! they are in (a [`wheel`](super::wheel), a [`source`](super::source) list, the free list here).
 //!
-//! Each worker takes places of its own, in runs that share no line with another's: the flows of two workers never stand
-//! side by side.
+//! Each worker takes places of its own, a run at a time: flows of two workers share a line at the edge of a run at most.
 //!
 //! ```text
 //! chunks  ├ 1024 places ┼ 1024 places ┼ not made yet …
@@ -196,6 +195,12 @@ impl Chunk {
 }
 
 impl Slot {
+    /// Looks at both ends of it: nothing but memory is asked.
+    #[inline]
+    pub(super) fn warm(&self) -> u32 {
+        u32::from(self.held.is_poisoned()) ^ self.armed.load(Relaxed)
+    }
+
     fn empty() -> Self {
         Slot {
             held: Mutex::new(Held { tenant: NonZeroU32::MIN, flow: None }),

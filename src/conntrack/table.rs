@@ -178,7 +178,7 @@ impl Conntrack {
     /// Begins to fetch what stands under a number from memory; nothing else.
     #[inline]
     pub fn warm(&self, id: FlowId) -> u32 {
-        self.slab.slot(id.slot).map_or(0, |s| s.armed.load(Relaxed))
+        self.slab.slot(id.slot).map_or(0, super::slab::Slot::warm)
     }
 
     /// Sets the mark of a flow that is still there.

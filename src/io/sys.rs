@@ -84,15 +84,6 @@ fn version(release: &str) -> (u32, u32) {
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
 
-/// How often the kernel has taken the CPU from this thread for another's sake.
-pub fn preemptions() -> u64 {
-    // SAFETY: a rusage is integers; all zeros is a valid one.
-    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
-    // SAFETY: getrusage fills the structure, which lives on this stack. It fails only for an unknown `who`.
-    unsafe { libc::getrusage(libc::RUSAGE_THREAD, &raw mut usage) };
-    usage.ru_nivcsw.cast_unsigned()
-}
-
 /// Gives the result of a syscall, or the error it left in `errno`.
 fn checked(result: libc::c_int) -> io::Result<libc::c_int> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }

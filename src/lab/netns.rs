@@ -339,6 +339,36 @@ pub(super) fn nudge<T>(thread: &thread::JoinHandle<T>) {
     unsafe { libc::pthread_kill(thread.as_pthread_t(), nudge_signal()) };
 }
 
+/// CPU time that a process has used, all its threads together, to the nanosecond.
+pub(super) fn process_cpu_time(pid: u32) -> io::Result<Duration> {
+    let mut clock = 0;
+    let pid = libc::pid_t::try_from(pid).map_err(io::Error::other)?;
+    // SAFETY: the kernel's name for the clock is written to a variable on this stack; a process that isn't there is refused.
+    match unsafe { libc::clock_getcpuclockid(pid, &raw mut clock) } {
+        0 => read_clock(clock),
+        errno => Err(io::Error::from_raw_os_error(errno)),
+    }
+}
+
+/// CPU time that a thread of ours has used.
+pub(super) fn thread_cpu_time<T>(thread: &thread::JoinHandle<T>) -> io::Result<Duration> {
+    use std::os::unix::thread::JoinHandleExt as _;
+    let mut clock = 0;
+    // SAFETY: the thread is not joined or detached as long as its handle is borrowed, so that the id is good; the clock's
+    // name is written to a variable on this stack.
+    match unsafe { libc::pthread_getcpuclockid(thread.as_pthread_t(), &raw mut clock) } {
+        0 => read_clock(clock),
+        errno => Err(io::Error::from_raw_os_error(errno)),
+    }
+}
+
+fn read_clock(clock: libc::clockid_t) -> io::Result<Duration> {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the time is written to a variable on this stack; a clock that isn't there is refused.
+    check(unsafe { libc::clock_gettime(clock, &raw mut time) })?;
+    Ok(Duration::new(time.tv_sec.cast_unsigned(), time.tv_nsec as u32))
+}
+
 /// Keeps the calling thread on one CPU.
 pub(super) fn pin(cpu: usize) -> io::Result<()> {
     // SAFETY: a cpu_set_t is an array of integers; all zeros is a valid one.

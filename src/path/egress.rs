@@ -88,6 +88,7 @@ fn towards(cx: &mut Cx<'_>, p: Packet, hop: Hop) {
 }
 
 /// Finishes what the egress device can't, and frames the packet.
+#[inline]
 pub(super) fn frame(cx: &mut Cx<'_>, mut p: Packet, link: LinkId, dst: Option<Mac>) {
     let caps = cx.me.caps.get(link.index()).copied().unwrap_or(crate::packet::Caps::PLAIN);
     if caps.take(&p.meta.offload) {
@@ -120,6 +121,7 @@ fn segmented(cx: &mut Cx<'_>, n: usize) {
     cx.multiplied(n.saturating_sub(1));
 }
 
+#[inline]
 fn put(cx: &mut Cx<'_>, mut p: Packet, link: LinkId, dst: Option<Mac>) {
     let own = cx.snap.links.get(link).and_then(|l| l.mac);
     let framed = match (own, dst) {

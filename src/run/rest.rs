@@ -12,8 +12,8 @@
 //! ```
 //!
 //! A stream in one direction is never looked out for, whatever its rate; packets then come in batches, which is cheap.
-//! Where the CPUs are all busy, the kernel takes ours away in the middle: then there is no looking for a while. Knows nothing
-//! of ports.
+//! Where the CPUs are all busy, the kernel takes ours away in the middle, which shows as a gap between two looks: then there is
+//! no looking for a while. Knows nothing of ports.
 
 use std::time::Duration;
 
@@ -21,10 +21,10 @@ use crate::base::Instant;
 
 /// The longest time to look after the last packet. An answer through two context switches comes well within it.
 pub(super) const LOOK: Duration = Duration::from_micros(60);
-/// How often it is asked, while looking, whether the CPU was taken away.
-const ASK: Duration = Duration::from_millis(2);
-/// How long there is no looking after it was.
-const STAND_OFF: Duration = Duration::from_millis(50);
+/// A longer time between two looks is somebody else's turn on the CPU, and not one of the kernel's own short ones.
+const TURN: Duration = Duration::from_micros(300);
+/// How long there is no looking after it was: at first, and at most, if it is taken away again and again.
+const STAND_OFF: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(5)];
 /// Sources that are told apart.
 const SOURCES: usize = 16;
 
@@ -34,10 +34,11 @@ pub(super) struct Rest {
     guesses: [u8; SOURCES],
     /// What came last, and when.
     last: Option<(usize, Instant)>,
-    /// Times the CPU was taken away when that was asked last, and when to ask again.
-    taken: u64,
-    ask: Instant,
+    /// When it last decided to look on.
+    looked: Option<Instant>,
     stand_off: Instant,
+    /// How long the next time without looking is.
+    penalty: Duration,
     /// Whether there is another CPU for whoever is waited for.
     alone: bool,
 }
@@ -48,15 +49,16 @@ impl Rest {
         Rest {
             guesses: [1; SOURCES],
             last: None,
-            taken: 0,
-            ask: Instant::ZERO,
+            looked: None,
             stand_off: Instant::ZERO,
+            penalty: STAND_OFF[0],
             alone: cpus < 2,
         }
     }
 
     /// Packets came from this source.
     pub(super) fn came(&mut self, source: usize, now: Instant) {
+        self.mind_the_gap(now);
         let source = source % SOURCES;
         if let Some((before, at)) = self.last {
             let guess = &mut self.guesses[before];
@@ -68,22 +70,26 @@ impl Rest {
         self.last = Some((source, now));
     }
 
-    /// Whether to keep looking. `taken` says how often the kernel has taken the CPU from this thread so far.
-    pub(super) fn looks(&mut self, now: Instant, taken: impl FnOnce() -> u64) -> bool {
+    /// Whether to keep looking.
+    pub(super) fn looks(&mut self, now: Instant) -> bool {
+        self.mind_the_gap(now);
         let Some((source, at)) = self.last else { return false };
-        if self.alone || self.guesses[source] < 2 || now.since(at) > LOOK || now < self.stand_off {
-            return false;
-        }
-        if now >= self.ask {
-            self.ask = now + ASK;
-            let taken = taken();
-            let lately = taken.wrapping_sub(std::mem::replace(&mut self.taken, taken));
-            if lately > 0 {
-                self.stand_off = now + STAND_OFF;
-                return false;
+        let looks =
+            !self.alone && self.guesses[source] >= 2 && now.since(at) <= LOOK && now >= self.stand_off;
+        self.looked = looks.then_some(now);
+        looks
+    }
+
+    /// Stands off if the CPU was taken away while looking: for longer each time in a row.
+    fn mind_the_gap(&mut self, now: Instant) {
+        let Some(looked) = self.looked.take() else { return };
+        if now.since(looked) > TURN {
+            if now.since(self.stand_off) > self.penalty * 8 {
+                self.penalty = STAND_OFF[0];
             }
+            self.stand_off = now + self.penalty;
+            self.penalty = (self.penalty * 4).min(STAND_OFF[1]);
         }
-        true
     }
 }
 
@@ -98,51 +104,61 @@ mod tests {
     #[test]
     fn answers_are_looked_out_for_and_streams_are_not() {
         let mut rest = Rest::new(2);
-        assert!(!rest.looks(at(0), || 0), "nothing came yet");
+        assert!(!rest.looks(at(0)), "nothing came yet");
         // Each request is answered within 20 µs, and the next one comes 10 ms later.
         for n in 0..5 {
             rest.came(0, at(n * 10_000));
             rest.came(1, at(n * 10_000 + 20));
         }
         rest.came(0, at(60_000));
-        assert!(rest.looks(at(60_010), || 0), "for the answer");
-        assert!(!rest.looks(at(60_100), || 0), "not for long");
+        assert!(rest.looks(at(60_010)), "for the answer");
+        assert!(!rest.looks(at(60_100)), "not for long");
         rest.came(1, at(60_101));
-        assert!(!rest.looks(at(60_102), || 0), "not for the next request");
+        assert!(!rest.looks(at(60_102)), "not for the next request");
         // A stream.
         for n in 0..5 {
             rest.came(0, at(70_000 + n * 10));
         }
-        assert!(!rest.looks(at(70_041), || 0));
+        assert!(!rest.looks(at(70_041)));
     }
 
     #[test]
     fn whoever_has_lost_the_cpu_sleeps_for_a_while() {
         let mut rest = Rest::new(2);
         let mut now = 0;
-        let mut ping = |rest: &mut Rest| {
+        let mut ping = |rest: &mut Rest, pause: u64| {
+            now += pause;
             for source in [0, 1, 0, 1, 0, 1] {
                 now += 20;
                 rest.came(source, at(now));
             }
-            at(now + 5)
+            now += 5;
+            at(now)
         };
-        let soon = ping(&mut rest);
-        assert!(rest.looks(soon, || 0));
-        for _ in 0..20 {
-            ping(&mut rest);
+        let soon = ping(&mut rest, 0);
+        assert!(rest.looks(soon));
+        let later = ping(&mut rest, 50);
+        assert!(rest.looks(later), "a short gap is nobody's turn");
+        let taken = ping(&mut rest, 3_000);
+        assert!(!rest.looks(taken), "three milliseconds between two looks");
+        let still = ping(&mut rest, 40_000);
+        assert!(!rest.looks(still));
+        let again = ping(&mut rest, 20_000);
+        assert!(rest.looks(again));
+        // Taken away whenever we look: soon we hardly do.
+        let mut looked = 0;
+        for _ in 0..3_000 {
+            let next = ping(&mut rest, 4_000);
+            looked += u64::from(rest.looks(next));
         }
-        let later = ping(&mut rest);
-        assert!(!rest.looks(later, || 3), "taken away three times meanwhile");
-        for _ in 0..100 {
-            let next = ping(&mut rest);
-            assert!(!rest.looks(next, || 3));
-        }
-        for _ in 0..400 {
-            ping(&mut rest);
-        }
-        let back = ping(&mut rest);
-        assert!(rest.looks(back, || 3), "not again since");
-        assert!(!Rest::new(1).looks(back, || 0));
+        assert!((1..10).contains(&looked), "{looked} times in twelve seconds");
+        // Quiet for long: as if nothing had been.
+        let back = ping(&mut rest, 60_000_000);
+        assert!(rest.looks(back));
+        let once = ping(&mut rest, 3_000);
+        assert!(!rest.looks(once));
+        let soon = ping(&mut rest, 60_000);
+        assert!(rest.looks(soon), "the short penalty again");
+        assert!(!Rest::new(1).looks(soon));
     }
 }

@@ -23,7 +23,6 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::base::{Column, DropReason, Instant, LinkId};
-use crate::io::sys;
 use crate::io::{Port, Sent, Status};
 use crate::packet::Packet;
 use crate::path::Handed;
@@ -37,6 +36,11 @@ use super::watch::{Watch, ends_addresses};
 
 /// Frames taken from a port before the next has its turn: one receive call of the backends.
 const BATCH: usize = 64;
+/// Bytes walked before what came of them is transmitted: what a core's own cache still holds when they are read again.
+/// Super-frames reach this long before their number counts.
+const HELD_BYTES: usize = 512 << 10;
+/// Super-frames taken at a time at least.
+const LEAST_BATCH: usize = 4;
 /// How often a port is asked whether its interface is still there.
 const CHECK: Duration = Duration::from_millis(250);
 /// Packets walked before what came of them is transmitted: their storage is the pool's, which keeps four batches.
@@ -88,6 +92,8 @@ struct Slot {
     registered: Option<(RawFd, u32)>,
     /// Whether there may be frames to receive.
     ready: bool,
+    /// How many frames are taken at a time.
+    batch: usize,
     /// The port's overruns that have been counted.
     overruns: u64,
     /// Its interface's condition when it was looked at last.
@@ -131,6 +137,7 @@ impl Loop {
                 overruns: 0,
                 status: Status::Down,
                 shared: false,
+                batch: BATCH,
             })
             .collect();
         let [frames, own] = std::array::from_fn(|_| Vec::with_capacity(BATCH));
@@ -172,7 +179,7 @@ impl Loop {
             if busy && busy_rounds % BUSY_ROUNDS != 0 {
                 continue;
             }
-            let looks = busy || self.rest.looks(now, sys::preemptions);
+            let looks = busy || self.rest.looks(now);
             if looks && self.ask_ports() {
                 continue;
             }
@@ -186,26 +193,29 @@ impl Loop {
     /// Takes what has come, walks it, and transmits; `false` if nothing had.
     fn round(&mut self, now: Instant) -> bool {
         let mut held = self.take_over(now);
-        let mut worked = held > 0;
+        let (mut worked, mut held_bytes) = (held > 0, 0);
         for i in 0..self.slots.len() {
             let slot = &mut self.slots[i];
             if !slot.ready {
                 continue;
             }
-            let n = slot.port.receive(self.worker.pool(), &mut self.frames, BATCH);
-            slot.ready = n >= BATCH;
+            let n = slot.port.receive(self.worker.pool(), &mut self.frames, slot.batch);
+            slot.ready = n >= slot.batch;
             if n == 0 {
                 continue;
             }
             worked = true;
+            let bytes = self.frames.iter().map(Packet::len).sum();
+            slot.batch = next_batch(slot.batch, bytes);
+            held_bytes += bytes;
             let link = slot.link;
             self.rest.came(i % FROM_WORKERS, now);
             self.hand_over(i, n, now);
             self.worker.handle_batch(link, &mut self.frames, now);
             held += n;
-            if held >= HELD {
+            if held >= HELD || held_bytes >= HELD_BYTES {
                 self.flush(now);
-                held = 0;
+                (held, held_bytes) = (0, 0);
             }
         }
         let local = self.take_local(now);
@@ -451,6 +461,16 @@ fn handed(sent: &Sent) -> Handed {
     h.sent[Column::Received as usize] = sent.received;
     h.sent[Column::Originated as usize] = sent.packets.saturating_sub(sent.received);
     h
+}
+
+/// How many frames to take next of a port whose last batch was of so many bytes.
+fn next_batch(batch: usize, bytes: usize) -> usize {
+    match bytes {
+        _ if bytes > HELD_BYTES => (batch / 2).max(LEAST_BATCH),
+        // Twice as many of the same would still be few enough.
+        _ if bytes <= HELD_BYTES / 2 => (batch * 2).min(BATCH),
+        _ => batch,
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The binary as its users meet it: what it prints where, and its exit codes.
 
 mod bad_input;
+mod bench;
 mod check;
 mod live;
 mod rules;

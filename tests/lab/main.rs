@@ -1,5 +1,6 @@
 //! The router between real hosts: `sekisho run` in a namespace, kernels on either side of it.
 
+mod bench;
 mod besieged;
 mod firewall;
 mod forge;

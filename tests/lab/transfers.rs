@@ -8,7 +8,7 @@ use crate::gateway::{Choice, Gateway, SERVER, ip};
 /// What every combination of offloads has to carry.
 fn carry(choice: &Choice) {
     let gw = Gateway::new(choice);
-    if choice.driver != "auto" && !gw.has_driver(choice.driver) {
+    if choice.driver == "xdp" && !gw.has_driver(choice.driver) {
         return;
     }
     gw.acquaint();
@@ -106,8 +106,12 @@ fn both_ways_at_once() {
 #[test]
 fn on_two_workers_in_flow_order() {
     isolate::test(|| {
-        for host_offload in [true, false] {
-            let gw = Gateway::new(&Choice { workers: 2, host_offload, ..Choice::default() });
+        // AF_XDP has one queue here: the worker who has it hands over what is the other's.
+        for (host_offload, driver) in [(true, "auto"), (false, "auto"), (false, "xdp")] {
+            let gw = Gateway::new(&Choice { workers: 2, host_offload, driver, ..Choice::default() });
+            if driver != "auto" && !gw.has_driver(driver) {
+                return;
+            }
             gw.acquaint();
             for to in SERVER {
                 for at_once in [1, 16] {

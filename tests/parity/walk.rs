@@ -10,7 +10,7 @@ use sekisho::host::{Host, Services};
 use sekisho::io::netlink::Refusal;
 use sekisho::link::{Address, Link, LinkKind, Links, RpFilter};
 use sekisho::packet::{Caps, Packet};
-use sekisho::path::{Hooks, Listeners, LiveConfig, Snapshot};
+use sekisho::path::{FlowCacheConfig, Hooks, Listeners, LiveConfig, Snapshot};
 use sekisho::router::{Router, Worker};
 
 use crate::twin::{Port, REFUSALS, ROUTES, Wires};
@@ -27,7 +27,8 @@ pub(crate) struct Walk {
 impl Walk {
     /// With this source validation on every link.
     pub(crate) fn new(rp_filter: RpFilter) -> Self {
-        Walk::with(rp_filter, true, 1000, LiveConfig::default())
+        let config = LiveConfig { flow_cache: flow_cache(), ..LiveConfig::default() };
+        Walk::with(rp_filter, true, 1000, config)
     }
 
     /// With redirects or without, this many ICMP errors a second, and these tables.
@@ -117,6 +118,14 @@ impl Wires for Walk {
         }
         self.collect(now);
         std::mem::take(&mut self.out)
+    }
+}
+
+/// The flow cache of the walks: flows get into it as early as can be, and with `SEKISHO_FLOW_CACHE=off` there is none.
+pub(crate) fn flow_cache() -> FlowCacheConfig {
+    match std::env::var("SEKISHO_FLOW_CACHE").as_deref() {
+        Ok("off") => FlowCacheConfig::OFF,
+        _ => FlowCacheConfig { eager: true, ..FlowCacheConfig::default() },
     }
 }
 

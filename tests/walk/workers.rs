@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sekisho::base::{Column, DropReason, Instant, LinkId};
-use sekisho::packet::{Caps, Net, Packet};
+use sekisho::packet::{Caps, Net, Packet, Steering};
 use sekisho::path::Handed;
 use sekisho::router::Worker;
 use sekisho::wire::arp::{Arp, Op};
@@ -317,4 +317,50 @@ fn nothing_leaves_untranslated_when_workers_begin_the_same_flows() {
         }
     });
     b.balanced();
+}
+
+/// Clients that all use the same ports, so that NAT has to exchange most of them: the answers come to the worker of the flow.
+#[test]
+fn answers_to_a_masqueraded_flow_come_to_its_own_worker() {
+    let nat = "*nat\n:PREROUTING ACCEPT\n:INPUT ACCEPT\n:OUTPUT ACCEPT\n:POSTROUTING ACCEPT
+-A POSTROUTING -o wan -j MASQUERADE\nCOMMIT\n";
+    for workers in [2, 4] {
+        let mut plan = Plan::default().rules(nat, "");
+        let steering = Steering { key: 0xdead_beef, workers, addresses: [false; 2] };
+        plan.config.steering = steering;
+        let b = plan.build().acquaint();
+        let mut own: Vec<Worker> = (0..workers).map(|_| another(&b)).collect();
+        let (mut right, mut all, mut kept) = (0, 0, 0);
+        for n in 0..3_000u16 {
+            let client = std::net::Ipv4Addr::new(10, 1, 0, 10 + (n % 30) as u8);
+            let l3 = match n % 10 {
+                9 => ping(client, SERVER, b"x"),
+                8 => tcp(client, SERVER, (2_000 + n / 30, 443), sekisho::wire::tcp::SYN, b""),
+                _ => udp(client, SERVER, (2_000 + n / 30, 53), b"x"),
+            };
+            let worker = steering.worker(&l3);
+            own[worker].handle_frame(LAN, Packet::from_slice(&frame(LAN_MAC, CLIENT_MAC, &l3)), b.now);
+            while let Some((link, p)) = own[worker].poll_transmit() {
+                if (link, p.meta.net) != (WAN, Net::Ipv4) {
+                    continue;
+                }
+                let sent = p.l3();
+                let mut answer = sent.to_vec();
+                answer[12..16].copy_from_slice(&sent[16..20]);
+                answer[16..20].copy_from_slice(&sent[12..16]);
+                if n % 10 == 9 {
+                    answer[20] = 0;
+                } else {
+                    answer[20..22].copy_from_slice(&sent[22..24]);
+                    answer[22..24].copy_from_slice(&sent[20..22]);
+                    kept += u32::from(sent[20..22] == l3[20..22]);
+                }
+                all += 1;
+                right += u32::from(steering.worker(&answer) == worker);
+            }
+        }
+        assert!(all > 2_700 && kept < 600, "{all}, of which {kept} kept their port");
+        assert!(f64::from(right) >= f64::from(all) * 0.99, "{right} of {all}");
+        b.balanced();
+    }
 }

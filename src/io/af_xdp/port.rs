@@ -10,7 +10,9 @@ use super::incarnation::{Incarnation, Share, Shared};
 use super::sender::Sender;
 use super::unfinished;
 use crate::link::{Driver, InUse};
+use crate::packet::offload::finish_checksum;
 use crate::packet::{Caps, Csum, MAX_L3, Packet, Pool};
+use crate::wire::proto;
 
 /// One worker's queues of an interface.
 pub(in super::super) struct XdpPort {
@@ -159,20 +161,16 @@ impl Port for XdpPort {
         }
         let Some(socket) = share.sockets.first_mut() else { return };
         let mut full = false;
-        while let Some(packet) = queue.front() {
+        while let Some(packet) = queue.front_mut() {
             match push(socket, packet, share.caps, self.mtu) {
                 Pushed::Taken => sent.count(packet),
                 Pushed::TooLong => sent.refuse(packet),
-                Pushed::Full if full => break,
-                Pushed::Full => {
-                    // What is sent at once makes room.
-                    full = socket.submit().is_err() || socket.waiting() > 0;
-                    if full {
-                        break;
-                    }
+                // What is sent at once makes room.
+                Pushed::Full if !full && socket.submit().is_ok() && socket.waiting() == 0 => {
                     full = true;
                     continue;
                 }
+                Pushed::Full => break,
             }
             full = false;
             queue.pop_front().into_iter().for_each(|p| pool.put(p));
@@ -189,32 +187,31 @@ impl Port for XdpPort {
         let shared = self.shared.clone();
         let index = shared.index();
         let mut incarnation = shared.lock();
-        let Some(index) = index else {
-            if incarnation.generation == self.generation {
+        let mine = incarnation.generation == self.generation;
+        let bound = index.is_some_and(|index| self.is_bound_to(index)) && !(mine && incarnation.over);
+        let Some(index) = index.filter(|_| bound || self.share.is_none()) else {
+            // Also where there is another of the name already: who was on the link that went has to be forgotten.
+            if mine {
                 incarnation.end();
             }
             drop(incarnation);
             self.release();
             return Status::Gone;
         };
-        if incarnation.over && incarnation.generation == self.generation {
-            self.release();
-        }
-        if !self.is_bound_to(index) {
-            if incarnation.generation != self.generation {
-                self.adopt(&mut incarnation);
-            }
-            if !self.is_bound_to(index) {
-                self.release();
-                if let Err(e) = shared.incarnate(&mut incarnation, index) {
-                    let complaint = Some(e.to_string());
-                    if incarnation.complaint != complaint {
-                        tracing::warn!("{e}");
-                        incarnation.complaint = complaint;
-                    }
-                    return Status::Down;
+        if !bound {
+            if mine && let Err(e) = shared.incarnate(&mut incarnation, index) {
+                let complaint = Some(e.to_string());
+                if incarnation.complaint != complaint {
+                    tracing::warn!("{e}");
+                    incarnation.complaint = complaint;
                 }
-                self.adopt(&mut incarnation);
+                return Status::Down;
+            }
+            self.adopt(&mut incarnation);
+            if !self.is_bound_to(index) {
+                // It went again meanwhile.
+                drop(incarnation);
+                return Status::Down;
             }
         }
         drop(incarnation);
@@ -244,8 +241,10 @@ impl Port for XdpPort {
 
 /// Puts a packet into the ring, if the device takes such packets.
 #[inline]
-fn push(socket: &mut XdpSocket, packet: &Packet, caps: Caps, mtu: usize) -> Pushed {
-    if !takes(packet, caps, mtu) {
+fn push(socket: &mut XdpSocket, packet: &mut Packet, caps: Caps, mtu: usize) -> Pushed {
+    // The kernel can't be told that a checksum is no sum.
+    let is_sum = packet.meta.proto != proto::SCTP;
+    if !takes(packet, caps, mtu) || !is_sum && !finish_checksum(packet) {
         return Pushed::TooLong;
     }
     let checksum = match packet.meta.offload.csum {

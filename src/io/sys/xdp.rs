@@ -11,7 +11,7 @@
 //!             └───────────────────────────┘
 //! ```
 //!
-//! A [`Frame`](area::Frame) is the right to touch one frame's bytes: there is one for each, it can't be copied, pushing
+//! A [`Frame`] is the right to touch one frame's bytes: there is one for each, it can't be copied, pushing
 //! it into a ring gives it away, and only what the kernel gives back makes it anew. None leaves this module: a
 //! received frame is seen as a slice while a closure runs and is the kernel's again afterwards, one to be sent is
 //! filled from slices.
@@ -43,7 +43,10 @@ pub struct XdpLayout {
 
 /// A socket on one queue of an interface, with frames and rings of its own.
 pub struct XdpSocket {
+    /// Receives, and is what is waited on.
     socket: OwnedFd,
+    /// Sends from the same memory. Nobody waits on it: else each packet that was sent would wake whoever does, in vain.
+    sender: OwnedFd,
     area: Area,
     fill: Producer<u64>,
     receive: Consumer<Descriptor>,
@@ -70,55 +73,41 @@ impl XdpSocket {
     /// Takes CAP_NET_RAW. `ENOBUFS`: the memory is beyond RLIMIT_MEMLOCK. `EINVAL`: there is no such queue, or this kernel
     /// knows nothing of what the layout asks for. `EBUSY`: another socket has the queue.
     pub fn open(interface: u32, queue: u32, layout: XdpLayout) -> io::Result<Self> {
-        let kind = libc::SOCK_RAW | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
-        // SAFETY: socket touches no memory and gives a new descriptor, or -1.
-        let fd = checked(unsafe { libc::socket(libc::AF_XDP, kind, 0) })?;
-        // SAFETY: the descriptor was made just now and nobody else owns it.
-        let socket = unsafe { OwnedFd::from_raw_fd(fd) };
+        let socket = socket()?;
         let (area, frames) = Area::new(layout.frame, layout.receive + layout.transmit)?;
         area.register(socket.as_fd(), layout.checksums)?;
         for (name, entries) in [
             (libc::XDP_UMEM_FILL_RING, layout.receive),
             (libc::XDP_UMEM_COMPLETION_RING, layout.transmit),
             (libc::XDP_RX_RING, layout.receive),
-            (libc::XDP_TX_RING, layout.transmit),
         ] {
             set(socket.as_fd(), name, &entries)?;
         }
         let offsets = offsets(socket.as_fd())?;
         let map = |page_offset, at, entries| ring::map(socket.as_fd(), page_offset, at, entries);
-        let fill = Producer::new(map(libc::XDP_UMEM_PGOFF_FILL_RING, &offsets.fr, layout.receive)?);
+        let mut fill = Producer::new(map(libc::XDP_UMEM_PGOFF_FILL_RING, &offsets.fr, layout.receive)?);
         let completion =
             Consumer::new(map(libc::XDP_UMEM_PGOFF_COMPLETION_RING, &offsets.cr, layout.transmit)?);
-        let map = |page_offset, at, entries| ring::map(socket.as_fd(), page_offset, at, entries);
-        let receive = Consumer::new(map(libc::XDP_PGOFF_RX_RING as u64, &offsets.rx, layout.receive)?);
-        let transmit = Producer::new(map(libc::XDP_PGOFF_TX_RING as u64, &offsets.tx, layout.transmit)?);
-        // A send call hands over 32 packets and is to be repeated, unless told (Linux 6.17) that it may more.
-        let _ = set(socket.as_fd(), XDP_MAX_TX_SKB_BUDGET, &layout.transmit);
-        let mut this =
-            XdpSocket { socket, area, fill, receive, transmit, completion, spare: Vec::new(), layout };
+        let at = libc::XDP_PGOFF_RX_RING.cast_unsigned();
+        let receive = Consumer::new(ring::map(socket.as_fd(), at, &offsets.rx, layout.receive)?);
         let mut frames = frames.into_iter();
         for frame in frames.by_ref().take(layout.receive as usize) {
-            this.fill.push(this.area.give(frame, 0));
+            fill.push(area.give(frame, 0));
         }
-        this.fill.submit();
-        this.spare = frames.collect();
-        this.bind(interface, queue)?;
-        Ok(this)
-    }
+        fill.submit();
+        let pieces = if layout.pieces { libc::XDP_USE_SG } else { 0 };
+        let flags = libc::XDP_COPY | libc::XDP_USE_NEED_WAKEUP | pieces;
+        bind(socket.as_fd(), interface, queue, flags, None)?;
 
-    fn bind(&self, interface: u32, queue: u32) -> io::Result<()> {
-        let pieces = if self.layout.pieces { libc::XDP_USE_SG } else { 0 };
-        let address = libc::sockaddr_xdp {
-            sxdp_family: libc::AF_XDP as u16,
-            sxdp_flags: libc::XDP_COPY | libc::XDP_USE_NEED_WAKEUP | pieces,
-            sxdp_ifindex: interface,
-            sxdp_queue_id: queue,
-            sxdp_shared_umem_fd: 0,
-        };
-        let length = size_of_val(&address) as libc::socklen_t;
-        // SAFETY: bind reads `length` bytes of the address, which lives on this stack.
-        checked(unsafe { libc::bind(self.socket.as_raw_fd(), (&raw const address).cast(), length) }).map(drop)
+        let sender = self::socket()?;
+        set(sender.as_fd(), libc::XDP_TX_RING, &layout.transmit)?;
+        // A send call hands over 32 packets and is to be repeated, unless told (Linux 6.17) that it may more.
+        let _ = set(sender.as_fd(), XDP_MAX_TX_SKB_BUDGET, &layout.transmit);
+        let at = libc::XDP_PGOFF_TX_RING.cast_unsigned();
+        let transmit = Producer::new(ring::map(sender.as_fd(), at, &offsets.tx, layout.transmit)?);
+        bind(sender.as_fd(), interface, queue, libc::XDP_SHARED_UMEM, Some(socket.as_fd()))?;
+        let spare = frames.collect();
+        Ok(XdpSocket { socket, sender, area, fill, receive, transmit, completion, spare, layout })
     }
 
     /// Shows up to `max` pieces of received packets to `take`, in order, with whether the packet goes on in the next;
@@ -192,7 +181,7 @@ impl XdpSocket {
             let flags = libc::MSG_DONTWAIT;
             // SAFETY: with a length of 0 nothing is read, neither of the buffer nor of the address.
             let sent = unsafe {
-                libc::sendto(self.socket.as_raw_fd(), std::ptr::null(), 0, flags, std::ptr::null(), 0)
+                libc::sendto(self.sender.as_raw_fd(), std::ptr::null(), 0, flags, std::ptr::null(), 0)
             };
             // A call stops after some packets, or at one that was dropped: what counts is whether any went.
             if self.transmit.waiting() == before {
@@ -241,6 +230,34 @@ impl AsFd for XdpSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
+}
+
+fn socket() -> io::Result<OwnedFd> {
+    let kind = libc::SOCK_RAW | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+    // SAFETY: socket touches no memory and gives a new descriptor, or -1.
+    let fd = checked(unsafe { libc::socket(libc::AF_XDP, kind, 0) })?;
+    // SAFETY: the descriptor was made just now and nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Binds a socket to a queue; `share` is the one whose memory it uses, where it has none of its own.
+fn bind(
+    socket: BorrowedFd<'_>,
+    interface: u32,
+    queue: u32,
+    flags: u16,
+    share: Option<BorrowedFd<'_>>,
+) -> io::Result<()> {
+    let address = libc::sockaddr_xdp {
+        sxdp_family: libc::AF_XDP as u16,
+        sxdp_flags: flags,
+        sxdp_ifindex: interface,
+        sxdp_queue_id: queue,
+        sxdp_shared_umem_fd: share.map_or(0, |fd| fd.as_raw_fd().cast_unsigned()),
+    };
+    let length = size_of_val(&address) as libc::socklen_t;
+    // SAFETY: bind reads `length` bytes of the address, which lives on this stack.
+    checked(unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), length) }).map(drop)
 }
 
 /// Where the parts of the rings are in their mappings.

@@ -28,6 +28,15 @@ enum Who {
     Fastest,
 }
 
+impl Who {
+    fn is(self, rival: &str) -> bool {
+        match self {
+            Who::Default => rival == OURS,
+            Who::Fastest => rival.starts_with(OURS),
+        }
+    }
+}
+
 /// What it is compared with.
 #[derive(Debug, Clone, Copy)]
 enum Against {
@@ -103,6 +112,23 @@ pub struct BarResult {
     pub aim_met: Option<bool>,
 }
 
+/// Whether a bar needs anybody's figure of a metric.
+pub fn is_about(metric: &str) -> bool {
+    BARS.iter().any(|b| b.metric == metric || matches!(b.against, Against::Itself(base) if base == metric))
+}
+
+/// Whether a bar needs a rival's figure of a metric.
+pub fn needs(metric: &str, rival: &str) -> bool {
+    BARS.iter().any(|bar| {
+        let ours = bar.who.is(rival);
+        match bar.against {
+            Against::Rival(other) => bar.metric == metric && (ours || rival == other),
+            Against::Itself(base) => ours && (bar.metric == metric || base == metric),
+            Against::Nothing => ours && bar.metric == metric,
+        }
+    })
+}
+
 /// Holds a report's figures against the bars. One without figures is there too, without a verdict.
 pub(super) fn judge(report: &Report) -> Vec<BarResult> {
     BARS.iter().map(|bar| bar.judge(report)).collect()
@@ -176,6 +202,28 @@ mod tests {
             }
             let harder = if bar.better == Better::Higher { bar.aim > bar.least } else { bar.aim < bar.least };
             assert!(harder, "{}", bar.name);
+        }
+    }
+
+    #[test]
+    fn who_is_needed_for_what() {
+        for (metric, rivals) in [
+            ("packets.1k", &["kernel", "sekisho", "sekisho-xdp", "ovs", "vpp"][..]),
+            ("packets.64k", &["sekisho"]),
+            ("routes.1", &["sekisho"]),
+            ("tcp.up.1", &["kernel", "sekisho", "slirp4netns", "pasta", "vpp"]),
+            ("lossless.1", &[]),
+        ] {
+            let all = crate::lab::bench::rival::all("x".as_ref());
+            let needed: Vec<_> = all
+                .iter()
+                .map(|r| r.name())
+                .filter(|r| crate::lab::bench::rival::by_default(r) && needs(metric, r))
+                .collect();
+            for rival in &needed {
+                assert!(rivals.contains(rival), "{rival} for {metric}");
+            }
+            assert_eq!(needed.len(), rivals.len(), "{metric}");
         }
     }
 

@@ -145,6 +145,20 @@ pub const WORKS: &[Work] = &[
         rate!("packets.64k", "packets, 64 k flows", "the same with 65,536 established flows in turn"),
     ),
     work(
+        Setup { rules: Rules::More(1_000), ..USUAL },
+        Traffic::Packets { flows: 1 << 10 },
+        rate!(
+            "rules.1k",
+            "packets, 1 k rules",
+            "as packets.1k with 1,000 rules before the accept (-s ADDRESS -p tcp --dport PORT -j DROP) that match none of it"
+        ),
+    ),
+    work(
+        Setup { rules: Rules::More(10_000), ..USUAL },
+        Traffic::Packets { flows: 1 << 10 },
+        rate!("rules.10k", "packets, 10 k rules", "the same with 10,000 rules"),
+    ),
+    work(
         USUAL,
         Traffic::Lossless { flows: 1 },
         rate!(
@@ -315,20 +329,6 @@ pub const WORKS: &[Work] = &[
             "loading 1 M routes",
             "the time from starting the router, or from the first route handed to the kernel by netlink, until it forwards by all 1,000,000",
         )],
-    ),
-    work(
-        Setup { rules: Rules::More(1_000), ..USUAL },
-        Traffic::Packets { flows: 1 << 10 },
-        rate!(
-            "rules.1k",
-            "packets, 1 k rules",
-            "as packets.1k with 1,000 rules before the accept (-s ADDRESS -p tcp --dport PORT -j DROP) that match none of it"
-        ),
-    ),
-    work(
-        Setup { rules: Rules::More(10_000), ..USUAL },
-        Traffic::Packets { flows: 1 << 10 },
-        rate!("rules.10k", "packets, 10 k rules", "the same with 10,000 rules"),
     ),
     work(
         USUAL,

@@ -69,6 +69,8 @@ pub struct RivalReport {
     pub what: String,
     /// Its version, if it is there.
     pub version: Option<String>,
+    /// What it chose for itself, where it was left the choice: Sekisho the driver.
+    pub chose: Option<String>,
     /// Why it isn't.
     pub missing: Option<String>,
 }
@@ -195,6 +197,7 @@ pub(super) mod tests {
             name: name.into(),
             what: "a <router> & more".into(),
             version: Some("1".into()),
+            chose: None,
             missing: None,
         };
         let mut report = Report {

@@ -56,19 +56,34 @@ pub trait Rival {
 /// A rival that has been started; dropping it ends it.
 #[derive(Debug)]
 pub struct Running {
-    programs: Vec<Spawned>,
+    programs: Programs,
     since: Instant,
+    chose: Option<String>,
 }
+
+/// Its programs, in the order in which they were started.
+#[derive(Debug)]
+struct Programs(Vec<Spawned>);
 
 impl Running {
     /// Of programs, the one that forwards last, and the moment at which the first was started.
     pub(super) fn new(programs: Vec<Spawned>, since: Instant) -> Self {
-        Running { programs, since }
+        Running { programs: Programs(programs), since, chose: None }
+    }
+
+    /// With what it chose for itself, where it was left the choice.
+    pub(super) fn that_chose(self, what: String) -> Self {
+        Running { chose: Some(what), ..self }
+    }
+
+    /// What it chose for itself, for the report.
+    pub fn chose(&self) -> Option<&str> {
+        self.chose.as_deref()
     }
 
     /// The process that forwards; the kernel is none.
     pub fn process(&self) -> Option<u32> {
-        self.programs.last().map(Spawned::id)
+        self.programs.0.last().map(Spawned::id)
     }
 
     /// When it was started.
@@ -78,7 +93,7 @@ impl Running {
 
     /// What a program of it said last, if one has ended.
     pub fn died(&mut self) -> Option<String> {
-        let dead = self.programs.iter_mut().find_map(|p| (!p.is_running()).then(|| p.said()))?;
+        let dead = self.programs.0.iter_mut().find_map(|p| (!p.is_running()).then(|| p.said()))?;
         Some(match last_words(&dead) {
             "" => "it ended".into(),
             words => format!("it ended: {words}"),
@@ -86,10 +101,10 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for Programs {
     fn drop(&mut self) {
         // The last was started last and stands on the others.
-        while self.programs.pop().is_some() {}
+        while self.0.pop().is_some() {}
     }
 }
 

@@ -14,7 +14,7 @@ use super::rival::{Rival, YARDSTICK};
 use super::stats::Spread;
 use super::testbed::Testbed;
 use super::traffic::{self, Pace};
-use super::{Trouble, rival};
+use super::{Trouble, bars, rival};
 
 /// What is to be measured.
 #[derive(Debug, Clone)]
@@ -27,6 +27,8 @@ pub struct Choice {
     pub works: Vec<Work>,
     /// The rivals by name, in the order of the reports.
     pub rivals: Vec<&'static str>,
+    /// Whether only what the bars need is measured, of those of whom they need it.
+    pub bars: bool,
     /// Whether it is only to be seen that all of it works.
     pub quick: bool,
     /// The executable that is Sekisho.
@@ -79,6 +81,7 @@ pub fn run(choice: &Choice, stop: &AtomicBool, tell: &mut dyn FnMut(Event<'_>)) 
     let steps = plan(choice, &rivals);
     let mut clock = Clock::default();
     let mut failures: BTreeMap<&str, (u32, String)> = BTreeMap::new();
+    let mut chose = BTreeMap::new();
     for (step, &(round, work, rival)) in steps.iter().enumerate() {
         if stop.load(Relaxed) {
             report.interrupted = true;
@@ -90,34 +93,56 @@ pub fn run(choice: &Choice, stop: &AtomicBool, tell: &mut dyn FnMut(Event<'_>)) 
         tell(Event::Step { step, steps: steps.len(), round, work, rival: name, left });
         let began = Instant::now();
         let result = match failures.get(name) {
-            Some((n, why)) if *n >= GIVE_UP => Err(Trouble(why.clone())),
-            _ => attempt(choice, rival, work),
-        };
-        match &result {
-            Ok(_) => drop(failures.remove(name)),
-            Err(Trouble(why)) => {
-                let known = failures.entry(name).or_insert((0, String::new()));
-                *known = (known.0 + 1, why.clone());
-                if known.0 <= GIVE_UP {
+            Some((n, why)) if *n >= GIVE_UP => Err(why.clone()),
+            _ => {
+                let outcome = attempt(choice, rival, work, &mut chose);
+                if let Err(Failure::Stands(Trouble(why)) | Failure::Measures(Trouble(why))) = &outcome {
                     tell(Event::Failed { rival: name, work, why });
                 }
+                if let Err(Failure::Stands(Trouble(why))) = &outcome {
+                    let (n, last) = failures.entry(name).or_default();
+                    (*n, *last) = (*n + 1, why.clone());
+                } else {
+                    failures.remove(name);
+                }
+                outcome.map_err(|e| e.why().0)
             }
-        }
+        };
         clock.took(steps[step], began.elapsed());
         for (i, metric) in work.metrics.iter().enumerate() {
             let value = match &result {
                 Ok(values) => values.get(i).copied().ok_or("it gave no value"),
-                Err(Trouble(why)) => Err(why.as_str()),
+                Err(why) => Err(why.as_str()),
             };
             report.add(metric.name, name, round, value);
         }
+    }
+    for rival in &mut report.rivals {
+        rival.chose = chose.remove(rival.name.as_str());
     }
     report.conclude();
     report
 }
 
-/// So many failures one after the other, whatever the work, and a rival is not asked again: each may take half a minute.
+/// So often one after the other a rival may not come up, whatever the work; then it is not asked again: each time may take
+/// half a minute.
 const GIVE_UP: u32 = 4;
+
+/// Why an attempt gave nothing.
+enum Failure {
+    /// The rival doesn't start or passes no packets.
+    Stands(Trouble),
+    /// It does, and what was to be measured could not be.
+    Measures(Trouble),
+}
+
+impl Failure {
+    fn why(self) -> Trouble {
+        match self {
+            Failure::Stands(why) | Failure::Measures(why) => why,
+        }
+    }
+}
 
 /// A round, a work, a rival, by their places.
 type Step = (usize, usize, usize);
@@ -130,8 +155,13 @@ fn plan(choice: &Choice, rivals: &[Box<dyn Rival>]) -> Vec<Step> {
             if round > 0 && matches!(work.traffic, Traffic::Memory) {
                 continue;
             }
-            let asked: Vec<usize> =
-                (0..rivals.len()).filter(|r| rivals[*r].declines(work).is_none()).collect();
+            let needed =
+                |r: &dyn Rival| !choice.bars || work.metrics.iter().any(|m| bars::needs(m.name, r.name()));
+            let takes_part = |r: &usize| {
+                let rival = rivals[*r].as_ref();
+                rival.declines(work).is_none() && needed(rival)
+            };
+            let asked: Vec<usize> = (0..rivals.len()).filter(takes_part).collect();
             let turn = (round + w) % asked.len().max(1);
             steps.extend(asked.iter().cycle().skip(turn).take(asked.len()).map(|r| (round, w, *r)));
         }
@@ -140,29 +170,38 @@ fn plan(choice: &Choice, rivals: &[Box<dyn Rival>]) -> Vec<Step> {
 }
 
 /// One work of one rival, from an empty testbed to an empty testbed.
-fn attempt(choice: &Choice, rival: &dyn Rival, work: &Work) -> Result<Vec<f64>, Trouble> {
+fn attempt(
+    choice: &Choice,
+    rival: &dyn Rival,
+    work: &Work,
+    chose: &mut BTreeMap<&'static str, String>,
+) -> Result<Vec<f64>, Failure> {
     machine::settle(if choice.quick { QUICK_SETTLE } else { SETTLE });
     let setup = Setup { offload: work.setup.offload && rival.finishes_checksums(), ..work.setup };
-    let bed = Testbed::new(setup, rival.layout(), rival.queues(), traffic::needs_napi(work))?;
-    let mut running = rival.start(&bed)?;
+    let bed = Testbed::new(setup, rival.layout(), rival.queues(), traffic::needs_napi(work))
+        .map_err(Failure::Measures)?;
+    let mut running = rival.start(&bed).map_err(Failure::Stands)?;
+    if let Some(what) = running.chose() {
+        chose.insert(rival.name(), what.to_owned());
+    }
     let forwards = bed.wait_until_it_forwards(FORWARDS);
     let started = running.since().elapsed();
-    forwards.map_err(|Trouble(why)| Trouble(running.died().unwrap_or(why)))?;
+    forwards.map_err(|Trouble(why)| Failure::Stands(Trouble(running.died().unwrap_or(why))))?;
     if work.traffic == Traffic::Start {
         return Ok(vec![started.as_secs_f64()]);
     }
     let pace = Pace { trial: choice.trial, quick: choice.quick };
     let values = traffic::measure(&bed, &running, work, pace);
     match running.died() {
-        Some(why) => Err(Trouble(why)),
-        None => values,
+        Some(why) => Err(Failure::Measures(Trouble(why))),
+        None => values.map_err(Failure::Measures),
     }
 }
 
 /// How long the first packet may take.
 const FORWARDS: Duration = Duration::from_secs(10);
 /// How long to wait for the machine to come to rest.
-const SETTLE: Duration = Duration::from_secs(1);
+const SETTLE: Duration = Duration::from_secs(3);
 /// The same in a quick run.
 const QUICK_SETTLE: Duration = Duration::from_millis(200);
 
@@ -187,10 +226,10 @@ fn stability(
         if stop.load(Relaxed) {
             return None;
         }
-        match attempt(choice, kernel.as_ref(), work) {
+        match attempt(choice, kernel.as_ref(), work, &mut BTreeMap::new()) {
             Ok(values) => samples.extend(values.first()),
-            Err(Trouble(why)) => {
-                tell(Event::Failed { rival: YARDSTICK, work, why: &why });
+            Err(failure) => {
+                tell(Event::Failed { rival: YARDSTICK, work, why: &failure.why().0 });
                 return None;
             }
         }
@@ -213,7 +252,7 @@ fn begin(choice: &Choice, rivals: &[Box<dyn Rival>]) -> Report {
             Ok(version) => (Some(version), None),
             Err(Trouble(why)) => (None, Some(why)),
         };
-        RivalReport { name: r.name().into(), what: r.what().into(), version, missing }
+        RivalReport { name: r.name().into(), what: r.what().into(), version, chose: None, missing }
     };
     Report {
         schema: SCHEMA,
@@ -274,6 +313,7 @@ mod tests {
             trial: Duration::ZERO,
             works: works[..1].to_vec(),
             rivals: Vec::new(),
+            bars: false,
             quick: false,
             program: "x".into(),
         };

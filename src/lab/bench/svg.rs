@@ -68,8 +68,9 @@ fn subtitle(report: &Report) -> String {
     let m = &report.machine;
     let commit = report.commit.as_deref().map_or(String::new(), |c| format!(", commit {c}"));
     let quick = if report.quick { ", a quick run" } else { "" };
+    let rounds = if report.rounds == 1 { "round" } else { "rounds" };
     format!(
-        "{}, {} CPUs, Linux {}{commit}; {}; {} rounds{quick}",
+        "{}, {} CPUs, Linux {}{commit}; {}; {} {rounds}{quick}",
         m.cpu, m.cpus, m.kernel, report.date, report.rounds
     )
 }
@@ -107,7 +108,7 @@ impl Scale {
             scale.high = scale.high.max(bar.good.high.log2().ceil() as i32);
         }
         // What lies farther away ends at the edge: its figure stands beside it.
-        Scale { low: scale.low.max(-7), high: scale.high.min(7) }
+        Scale { low: scale.low.max(-5), high: scale.high.min(5) }
     }
 
     fn x(&self, ratio: f64) -> f64 {
@@ -178,7 +179,7 @@ impl Chart {
             LEFT - 8.0,
             escape(&bar.row.rival),
             RIGHT + 10.0,
-            escape(&format!("{} ×  {value}", times(bar.good.median))),
+            escape(&format!("{} × · {value}", times(bar.good.median))),
             y = self.y
         );
     }

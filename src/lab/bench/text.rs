@@ -81,7 +81,9 @@ fn head(out: &mut String, r: &Report, brush: Brush<'_>) {
     for rival in &r.rivals {
         let text = match (&rival.version, &rival.missing) {
             (_, Some(why)) => brush(Tone::Odd, why),
-            (Some(version), None) => version.clone(),
+            (Some(version), None) => {
+                version.clone() + &rival.chose.as_ref().map_or(String::new(), |c| format!(", {c}"))
+            }
             (None, None) => String::new(),
         };
         let _ = writeln!(out, "  {:<width$}  {text}", rival.name);
@@ -180,7 +182,8 @@ fn bar(b: &BarResult, report: &Report) -> [String; 6] {
 /// A ratio with as many digits as say something.
 pub fn times(ratio: f64) -> String {
     match ratio.abs() {
-        0.0..0.1 => format!("{ratio:.3}"),
+        0.0..0.01 => format!("{ratio:.5}"),
+        0.01..0.1 => format!("{ratio:.3}"),
         0.1..10.0 => format!("{ratio:.2}"),
         10.0..100.0 => format!("{ratio:.1}"),
         _ => format!("{ratio:.0}"),
@@ -242,7 +245,10 @@ mod tests {
         ] {
             assert_eq!(figure(value, unit), text);
         }
-        assert_eq!([0.0123, 0.5, 1.154, 12.34, 123.4].map(times), ["0.012", "0.50", "1.15", "12.3", "123"]);
+        assert_eq!(
+            [0.000_42, 0.0123, 0.5, 1.154, 12.34, 123.4].map(times),
+            ["0.00042", "0.012", "0.50", "1.15", "12.3", "123"]
+        );
     }
 
     #[test]

@@ -1,19 +1,22 @@
-//! CPU time: what moving a packet takes of the whole machine, fairly between a kernel and a process.
+//! CPU time: what moving a packet takes, fairly between a kernel and a process.
 //!
-//! A kernel forwards in interrupt context, on whatever thread is interrupted; a router in user space does
-//! half of its work in the sender's system calls and half of it in its own. Counting a process's time would flatter the one
-//! and counting softirq time the other, and a kernel without precise accounting can't even say. So the whole machine
-//! is measured, by what is left of it: the time in which its CPUs had nothing to do (`/proc/stat`; exact on kernels with
-//! dynamic ticks).
+//! A kernel forwards in softirq context, on whatever thread is interrupted: on a veth that is the sender's. A router
+//! in user space does half of its work in the sender's system calls and the rest in its own threads. Counting a process's
+//! time alone would flatter the one, counting softirq time the other, and a kernel without precise accounting
+//! doesn't even know that. So all threads that can have to do with it are counted, to the nanosecond, and what they
+//! take without a router is taken off:
 //!
 //! ```text
-//!  busy(x)  = CPUs * elapsed - idle                                 while `rate` packets a second are sent
-//!  cost     = (busy(with the router) - busy(without)) / packets that arrived
+//!  used(x)  = the sender's thread + the router's processes + ksoftirqd       while `rate` packets a second are sent
+//!  cost     = (used(with the router) - used(without)) / packets that arrived
 //!  without  = the same traffic, counted and dropped by a Sink where it enters the router's namespace
 //! ```
 //!
+//! What is left out is going idle and waking up. The whole machine's busy time (`/proc/stat`; exact on kernels with dynamic
+//! ticks) has that too, and everything else: [`Use::machine_cost`] is for a machine that has nothing else to do.
+//!
 //! The traffic has to come from [`Method::PacketSocket`](super::Method), which sleeps between its bursts: the other generator
-//! is busy at any rate, and hides what the kernel does on its CPU. The machine must have nothing else to do.
+//! is busy at any rate, and hides what the kernel does on its CPU.
 
 use std::fs;
 use std::thread::sleep;
@@ -21,6 +24,7 @@ use std::time::{Duration, Instant};
 
 use super::rate::Throughput;
 use super::{Doing as _, Generator, LoadError, Rate, Sink, Window};
+use crate::lab::netns::process_cpu_time;
 
 /// A moment's reading of the machine's clocks.
 #[derive(Debug, Clone, Copy)]
@@ -54,13 +58,24 @@ pub struct Use {
     pub machine: Duration,
     /// CPU time of the processes that were named, user and system.
     pub processes: Duration,
+    /// The same with that of the sender's thread and the kernel's softirq threads.
+    pub threads: Duration,
 }
 
 impl Use {
-    /// CPU time a packet that arrived, less that of the same traffic without a router; nanoseconds. Negative
-    /// where the machine had more to do without.
+    /// CPU time a packet that arrived, of all threads that had to do with it, less that of the same traffic without a router;
+    /// in nanoseconds. Not above 0 where more was used without.
     pub fn cost(&self, without: &Use) -> f64 {
-        let a_second = |u: &Use| u.machine.as_secs_f64() / u.traffic.elapsed.as_secs_f64().max(1e-9);
+        self.more(without, |u| u.threads)
+    }
+
+    /// The same of the whole machine.
+    pub fn machine_cost(&self, without: &Use) -> f64 {
+        self.more(without, |u| u.machine)
+    }
+
+    fn more(&self, without: &Use, time: impl Fn(&Use) -> Duration) -> f64 {
+        let a_second = |u: &Use| time(u).as_secs_f64() / u.traffic.elapsed.as_secs_f64().max(1e-9);
         (a_second(self) - a_second(without)) * 1e9 / self.traffic.rate().max(1e-9)
     }
 
@@ -70,7 +85,8 @@ impl Use {
     }
 }
 
-/// Sends at a rate and measures what the machine and some processes take meanwhile. The generator is off afterwards.
+/// Sends at a rate and measures what some processes, the sender and the machine take meanwhile. The generator is off
+/// afterwards.
 pub fn measure(
     generator: &Generator,
     sink: &Sink,
@@ -78,31 +94,37 @@ pub fn measure(
     window: Window,
     processes: &[u32],
 ) -> Result<Use, LoadError> {
+    let softirq = softirq_threads();
     generator.set_rate(Rate::PerSecond(rate))?;
     generator.wait_until_sending()?;
     sleep(window.warm_up);
-    let counts = || Ok::<_, LoadError>((generator.sent()?, sink.packets()?, process_time(processes)));
-    let (before, start) = (counts()?, Reading::now()?);
+    let read = || {
+        let own = process_time(processes);
+        let threads = own + process_time(&softirq) + generator.cpu_time();
+        Ok::<_, LoadError>((generator.sent()?, sink.packets()?, own, threads))
+    };
+    let (before, start) = (read()?, Reading::now()?);
     sleep(window.length);
-    let (after, end) = (counts()?, Reading::now()?);
+    let (after, end) = (read()?, Reading::now()?);
     generator.set_rate(Rate::Off)?;
     let [machine, elapsed] = end.since(&start);
     let traffic = Throughput { sent: after.0 - before.0, received: after.1 - before.1, elapsed };
-    Ok(Use { traffic, machine, processes: after.2.saturating_sub(before.2) })
+    let [processes, threads] = [after.2.saturating_sub(before.2), after.3.saturating_sub(before.3)];
+    Ok(Use { traffic, machine, processes, threads })
 }
 
-/// User and system time of processes, their threads included; nothing of those that have ended.
+/// CPU time of processes, their threads included; nothing of those that have ended.
 pub fn process_time(processes: &[u32]) -> Duration {
-    let stat = |pid: &u32| fs::read_to_string(format!("/proc/{pid}/stat")).ok();
-    let ticks: u64 = processes.iter().filter_map(stat).filter_map(|s| busy_ticks(&s)).sum();
-    Duration::from_millis(ticks * TICK_MILLIS)
+    processes.iter().filter_map(|pid| process_cpu_time(*pid).ok()).sum()
 }
 
-/// Of `/proc/PID/stat` the fields 14 and 15, utime and stime (proc(5)). The name before them may hold anything.
-fn busy_ticks(stat: &str) -> Option<u64> {
-    let (_, rest) = stat.rsplit_once(')')?;
-    let mut fields = rest.split_whitespace().skip(11).map(str::parse::<u64>);
-    Some(fields.next()?.ok()? + fields.next()?.ok()?)
+/// The kernel's threads that do the softirq work that got too much for whoever was interrupted, one a CPU.
+fn softirq_threads() -> Vec<u32> {
+    let is_one = |pid: &u32| {
+        fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.starts_with("ksoftirqd/"))
+    };
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(is_one).collect()
 }
 
 /// Of `/proc/stat`: how many CPUs there are, and how long all of them together were idle or waited for disks.
@@ -125,9 +147,6 @@ mod tests {
         let stat =
             "cpu  1 2 3 70 5 6 7 0 0 0\ncpu0 1 2 3 30 4 0 0 0 0 0\ncpu1 0 0 0 40 1 6 7 0 0 0\nintr 9 1\n";
         assert_eq!(idle_time(stat), (2, Duration::from_millis(750)));
-        let stat = "77 (a) b) S 1 2 3 4 5 6 7 8 9 10 250 50 0 0 20 0 1";
-        assert_eq!(busy_ticks(stat), Some(300));
-        assert_eq!(busy_ticks("77 (short) S 1"), None);
         assert_eq!(process_time(&[u32::MAX]), Duration::ZERO);
     }
 
@@ -147,9 +166,11 @@ mod tests {
         let used = |millis, received| Use {
             traffic: Throughput { sent: received, received, elapsed: Duration::from_secs(1) },
             machine: Duration::from_millis(millis),
+            threads: Duration::from_millis(millis / 2),
             processes: Duration::from_millis(30),
         };
-        assert!((used(150, 100_000).cost(&used(50, 100_000)) - 1000.0).abs() < 1e-6);
+        assert!((used(150, 100_000).machine_cost(&used(50, 100_000)) - 1000.0).abs() < 1e-6);
+        assert!((used(150, 100_000).cost(&used(50, 100_000)) - 500.0).abs() < 1e-6);
         assert!((used(150, 100_000).process_cost() - 300.0).abs() < 1e-6);
     }
 }

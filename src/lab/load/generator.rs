@@ -220,6 +220,11 @@ impl Generator {
         netlink(&self.space, |n| n.link(&self.device).map(|d| d.tx_packets))
     }
 
+    /// CPU time its thread has used, what the kernel did in its system calls included.
+    pub(super) fn cpu_time(&self) -> Duration {
+        self.thread.as_ref().and_then(|thread| netns::thread_cpu_time(thread).ok()).unwrap_or_default()
+    }
+
     /// Where it sends, for messages.
     pub(super) fn place(&self) -> String {
         format!("{} of {}", self.device, self.space.name())

@@ -63,6 +63,9 @@ impl Histogram {
     /// The time that this part of all, 0 to 1, does not exceed; zero if there is none.
     pub fn quantile(&self, part: f64) -> Duration {
         let rank = ((part.clamp(0.0, 1.0) * self.count as f64).ceil() as u64).clamp(1, self.count.max(1));
+        if rank == 1 && self.count > 0 {
+            return Duration::from_nanos(self.least);
+        }
         let mut below = 0;
         for (i, n) in self.slots.iter().enumerate() {
             below += n;

@@ -4,6 +4,8 @@
 //! of its headers are written anew each time. Eight instructions decide whether a frame is due; what is not is
 //! given back, so that the rate holds to within a batch however long the kernel runs the program.
 
+use std::time::Duration;
+
 use super::traffic::{FIRST_PORTS, MARK, PORT_BITS, PORT_MASK, SCATTER, Traffic, scatter_shift};
 use crate::io::bpf::classic::{Classic, Op, Test};
 use crate::io::bpf::{Action, Alu, Asm, AsmError, Cond, Context, Helper, Map, Reg, TcAction, Width};
@@ -23,13 +25,8 @@ pub(super) mod state {
     pub(in crate::lab::load) const SENT_WORD: usize = 2;
 }
 
-/// What the generator is told through a map of two words: how fast, and how late a frame may be before its time is
-/// given up, both in ticks.
+/// What the generator is told through a map of one word.
 pub(super) mod control {
-    /// Bytes of it.
-    pub(in crate::lab::load) const SIZE: u32 = 16;
-    /// Where the second word stands.
-    pub(super) const PATIENCE: i16 = 8;
     /// Send nothing.
     pub(in crate::lab::load) const HOLD: u64 = 0;
     /// Send whatever can be sent; anything above is the time between two frames, in ticks.
@@ -39,6 +36,9 @@ pub(super) mod control {
 /// A tick is a 64th of a nanosecond: fine enough for tens of millions of frames a second, and 64 bits of
 /// them last nine years.
 pub(super) const TICK_BITS: i32 = 6;
+/// How late a frame may be before its time is given up. A generator that shares its CPU with what is measured is kept from it
+/// for some milliseconds at a time, and makes up for that when it is back.
+pub(super) const PATIENCE: Duration = Duration::from_millis(5);
 /// Sends the traffic's frames: over `control` it is told how fast, `state` is its own.
 pub(super) fn generator(traffic: &Traffic, control: &Map, state: &Map) -> Asm {
     let mut asm = Asm::new();
@@ -53,14 +53,13 @@ pub(super) fn generator(traffic: &Traffic, control: &Map, state: &Map) -> Asm {
     // Is one due?
     asm.map_value(R1, control, 0);
     asm.load(Width::B8, R8, R1, 0);
-    asm.load(Width::B8, R9, R1, control::PATIENCE);
     asm.jump_if(Cond::Eq, R8, control::HOLD as i32, idle);
     asm.jump_if(Cond::Eq, R8, control::SATURATE as i32, send);
     asm.call(Helper::KtimeGetNs);
     asm.alu(Alu::Shl, R0, TICK_BITS);
     asm.load(Width::B8, R2, R7, state::DUE);
     asm.jump_if(Cond::Lt, R0, R2, idle);
-    asm.alu(Alu::Sub, R0, R9);
+    asm.alu(Alu::Sub, R0, (PATIENCE.as_nanos() as i32) << TICK_BITS);
     let in_time = asm.label();
     asm.jump_if(Cond::Ge, R2, R0, in_time);
     asm.mov(R2, R0);
@@ -265,13 +264,13 @@ mod tests {
                 Err(e) if e.is_permission() => return println!("skipped: {e}"),
                 map => map.unwrap(),
             };
-            let control = Map::array(control::SIZE, 1).unwrap();
+            let control = Map::array(8, 1).unwrap();
             let program =
                 Program::load(Kind::Xdp, "generator", &generator(&traffic, &control, &state)).unwrap();
             let dirty = vec![0xee; traffic.changing()];
             let recycled = [&dirty[..], &traffic.frame(0)[traffic.changing()..]].concat();
             assert_eq!(program.run(&recycled, 1).unwrap().result, Action::Drop as u32, "held");
-            control.set(0, &[control::SATURATE, 0].map(u64::to_ne_bytes).concat()).unwrap();
+            control.set(0, &control::SATURATE.to_ne_bytes()).unwrap();
             let numbers = [0, 1, 2, 63, 64, 16_383, 16_384, 1_048_575, 77_777_777, u64::from(u32::MAX)];
             for number in numbers.into_iter().filter(|n| traffic.flow_count().is_none_or(|f| *n < f.into())) {
                 let mut value = vec![0; state::SIZE as usize];

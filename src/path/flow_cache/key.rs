@@ -92,6 +92,7 @@ impl Key {
         Key::new([u64::from(n), 0, 0, 0], [1, 2, 3, 4], ingress, 17, false)
     }
 
+    #[inline]
     fn new(addresses: [u64; 4], ports: [u8; 4], ingress: LinkId, proto: u8, v6: bool) -> Key {
         let rest = u64::from(u32::from_ne_bytes(ports)) << 32
             | u64::from(ingress.0) << 16

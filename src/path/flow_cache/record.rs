@@ -10,9 +10,9 @@ use crate::wire::{icmpv4, ipv4, ipv6, proto, tcp, udp};
 
 use super::key::{Key, Probe};
 
-/// What the walk did to a packet. Two lines of memory.
+/// What the walk did to a packet. Two lines of memory, which processors fetch together.
 #[derive(Debug, Clone, Copy, Default)]
-#[repr(C, align(64))]
+#[repr(C, align(128))]
 pub(super) struct Record {
     pub(super) key: Key,
     /// Source and destination as they leave, and what stands for ports.

@@ -10,8 +10,8 @@
 //!
 //! - a flow gets in when it comes for the second time as a candidate, and candidates are only flows that are known
 //!   already: a packet that begins one is never among them;
-//! - it takes a place that is free, or whose owner was not used since somebody else wanted it last (second chance). If
-//!   all were, it has to come again.
+//! - it takes a place that is free. If there is none, one in sixteen of those that ask gets that of an owner that was not
+//!   used since somebody wanted it last (second chance): who has many packets gets in all the same, who has few does not.
 
 use super::key::{Key, Secret};
 use super::record::Record;
@@ -20,6 +20,8 @@ use super::record::Record;
 const WAYS: usize = 8;
 /// Places in the buckets for each record that there may be: so that a bucket is seldom full while there is room.
 const ROOM: usize = 2;
+/// One in so many of those that find no free place gets another's.
+const INSIST: u64 = 16;
 /// How many records the hand passes in search of one that may go.
 const SWEEP: usize = 16;
 /// Records in a chunk of the slab.
@@ -59,6 +61,8 @@ pub(super) struct Table {
     slab: Slab,
     /// Where the search for a record that may go went on last.
     hand: usize,
+    /// What [`draw`] goes on from.
+    chance: u64,
 }
 
 /// What became of a record that was to get in.
@@ -77,7 +81,7 @@ pub(super) enum Put {
 impl Table {
     /// For so many records at most. Memory is taken when the first comes.
     pub(super) fn new(most: usize) -> Self {
-        Table { most, buckets: Vec::new(), slab: Slab::default(), hand: 0 }
+        Table { most, buckets: Vec::new(), slab: Slab::default(), hand: 0, chance: 0 }
     }
 
     /// How many records there are.
@@ -141,8 +145,10 @@ impl Table {
     /// Makes a flow a candidate.
     pub(super) fn propose(&mut self, hash: u64) {
         self.build();
-        if let Some(bucket) = self.bucket(hash).and_then(|at| self.buckets.get_mut(at)) {
-            bucket.candidates[(hash >> 46) as usize % 4] = candidate(hash);
+        let at = self.bucket(hash);
+        if let Some(bucket) = at.and_then(|at| self.buckets.get_mut(at)) {
+            // By chance: flows that come in turn would else put each other out for ever.
+            bucket.candidates[draw(&mut self.chance) as usize % 4] = candidate(hash);
         }
     }
 
@@ -162,7 +168,7 @@ impl Table {
                 Some((number, put)) => (way, number, put),
                 None => return Put::Refused,
             },
-            None => match second_chance(&mut self.buckets[at]) {
+            None => match second_chance(&mut self.buckets[at], &mut self.chance) {
                 Some(way) => (way, self.buckets[at].numbers[way] - 1, Put::Replaced),
                 None => return Put::Refused,
             },
@@ -195,6 +201,9 @@ impl Table {
     fn take(&mut self, secret: &Secret) -> Option<(u32, Put)> {
         if self.slab.len() < self.most {
             return Some((self.slab.grow(), Put::Entered));
+        }
+        if !draw(&mut self.chance).is_multiple_of(INSIST) {
+            return None;
         }
         for _ in 0..SWEEP {
             let number = self.hand as u32;
@@ -259,8 +268,17 @@ impl Slab {
     }
 }
 
+/// A number that need not be hard to guess (Knuth's linear congruence, TAOCP 2 §3.3.4).
+fn draw(state: &mut u64) -> u64 {
+    *state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+    *state >> 56
+}
+
 /// A way whose owner was not used lately; all others have to be used again to stay next time.
-fn second_chance(bucket: &mut Bucket) -> Option<usize> {
+fn second_chance(bucket: &mut Bucket, chance: &mut u64) -> Option<usize> {
+    if !draw(chance).is_multiple_of(INSIST) {
+        return None;
+    }
     let way = bucket.marks.iter().position(|m| m & USED == 0);
     if way.is_none() {
         bucket.marks.iter_mut().for_each(|m| *m &= !USED);

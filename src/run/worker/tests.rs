@@ -283,3 +283,22 @@ fn threads_hand_over_and_wake_one_another_and_leave_nothing_behind() {
     threads.into_iter().for_each(|t| t.join().unwrap());
     two.balanced();
 }
+
+#[test]
+fn batches_are_as_long_as_the_cache_holds() {
+    let settle = |mut batch: usize, frame: usize| {
+        for _ in 0..10 {
+            batch = next_batch(batch, batch * frame);
+        }
+        batch
+    };
+    for from in [BATCH, LEAST_BATCH] {
+        assert_eq!(settle(from, 60), BATCH);
+        assert_eq!(settle(from, 1_514), BATCH);
+        let large = settle(from, 65_550);
+        assert!((LEAST_BATCH..=8).contains(&large), "{large}");
+        assert!(large * 65_550 <= HELD_BYTES + 65_550);
+    }
+    // A port that gives little is asked for much.
+    assert_eq!(next_batch(LEAST_BATCH, 0), 2 * LEAST_BATCH);
+}

@@ -17,6 +17,7 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use sekisho::lab::isolate;
+use sekisho::path::FlowCacheConfig;
 
 use crate::family::Family;
 use crate::play::{Played, play_surely};
@@ -221,4 +222,17 @@ fn random_sequences_walk_does_what_the_kernel_does() {
         let (mut a, mut b) = (Kernel::new("kernel", &[]), Ours::new());
         judge(&run([&mut a, &mut b], Duration::from_secs(120)));
     });
+}
+
+/// The walk beside the flow cache, each frame three times.
+#[test]
+fn random_sequences_cache_does_what_the_walk_does() {
+    let eager = FlowCacheConfig { eager: true, ..FlowCacheConfig::default() };
+    let (mut a, mut b) = (Ours::cached(FlowCacheConfig::OFF), Ours::cached(eager));
+    let tally = run([&mut a, &mut b], Duration::from_secs(30));
+    judge(&tally);
+    let hits = b.hits();
+    println!("{hits} packets went the way of others");
+    assert_eq!(a.hits(), 0);
+    assert!(hits * 20 > tally.frames, "{hits} hits of {} frames", tally.frames);
 }

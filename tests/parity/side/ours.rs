@@ -3,21 +3,24 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use sekisho::base::counters::Tally;
 use sekisho::conntrack::{self, text};
 use sekisho::filter::{Family, Program, iptables};
 use sekisho::link::RpFilter;
-use sekisho::path::{Hooks, LiveConfig, Snapshot};
+use sekisho::path::{FlowCacheConfig, Hooks, LiveConfig, Snapshot};
 use sekisho::reassembly;
 
 use super::{Rules, Side, neighbors, sorted};
 use crate::compare::Seen;
 use crate::twin::Wires as _;
-use crate::walk::{Walk, id};
+use crate::walk::{Walk, flow_cache, id};
 
 /// The walk in memory, set up like [`super::kernel::Kernel`].
 pub(crate) struct Ours {
     walk: Walk,
     rules: Rules,
+    /// How often each frame comes.
+    times: usize,
 }
 
 impl Ours {
@@ -26,6 +29,20 @@ impl Ours {
     }
 
     pub(crate) fn with(conntrack: conntrack::Config) -> Self {
+        Ours::of(conntrack, flow_cache())
+    }
+
+    /// With this flow cache, and each frame three times: so that it has something to do.
+    pub(crate) fn cached(flow_cache: FlowCacheConfig) -> Self {
+        Ours { times: 3, ..Ours::of(conntrack::Config::default(), flow_cache) }
+    }
+
+    /// How many packets went the way of others.
+    pub(crate) fn hits(&self) -> u64 {
+        self.walk.router.totals().tally(Tally::FlowCacheHits)
+    }
+
+    fn of(conntrack: conntrack::Config, flow_cache: FlowCacheConfig) -> Self {
         let day = Duration::from_secs(86_400);
         let reassembly = reassembly::Config {
             high4: 1_000_000_000,
@@ -38,12 +55,12 @@ impl Ours {
             RpFilter::Off,
             false,
             u32::MAX,
-            LiveConfig { reassembly, conntrack, ..LiveConfig::default() },
+            LiveConfig { reassembly, conntrack, flow_cache, ..LiveConfig::default() },
         );
         for (port, ip, mac) in neighbors() {
             walk.router.set_static_neighbor(id(port), ip, mac);
         }
-        Ours { walk, rules: Rules::default() }
+        Ours { walk, rules: Rules::default(), times: 1 }
     }
 }
 
@@ -72,7 +89,9 @@ impl Side for Ours {
 
     fn step(&mut self, frames: &[Seen], _: Duration) -> Vec<Seen> {
         for (port, frame) in frames {
-            self.walk.send(*port, frame);
+            for _ in 0..self.times {
+                self.walk.send(*port, frame);
+            }
         }
         sorted(self.walk.receive())
     }

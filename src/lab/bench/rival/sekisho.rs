@@ -1,15 +1,20 @@
 //! Sekisho itself: `sekisho run` of the same executable, with each driver, with one and two workers, with and without
 //! its flow cache.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::{Layout, Rival, Running, Testbed, Trouble, Work};
+use crate::control::client::Client;
+use crate::control::protocol::Verb;
+use crate::control::view::Stats;
 use crate::lab::Spawned;
 use crate::lab::bench::metric::Traffic;
 use crate::lab::bench::ruleset::{self, Routes};
 use crate::lab::bench::testbed::{LAN, LAN_MAC, LENGTH, WAN, WAN_MAC, neighbors_of_lan, neighbors_of_wan};
+use crate::link::Driver;
 
 /// One way of running it.
 #[derive(Debug)]
@@ -156,11 +161,28 @@ impl Rival for Sekisho {
             }
             e => Trouble::of(e),
         })?;
-        Ok(Running::new(vec![program], since))
+        let chose = self.drivers(bed)?;
+        Ok(Running::new(vec![program], since).that_chose(chose))
     }
 }
 
 impl Sekisho {
+    /// By what it moves frames. One that was asked for by name and fell back to another is not what is to be measured.
+    fn drivers(&self, bed: &Testbed) -> Result<String, Trouble> {
+        let mut client = Client::connect(&bed.place().path("control.sock")).map_err(Trouble::of)?;
+        let stats: Stats = client.ask(Verb::Stats).map_err(Trouble::of)?;
+        let of_links = stats.links.iter().filter_map(|l| Some((&l.ifname, l.driver.as_ref()?)));
+        let mut names = BTreeSet::new();
+        for (link, driver) in of_links {
+            if driver.asked != Driver::Auto.name() && driver.asked != driver.name {
+                let why = driver.fallback.as_deref().unwrap_or("it does not say why");
+                return Err(Trouble(format!("{link}: no {}, {} instead: {why}", driver.asked, driver.name)));
+            }
+            names.insert(driver.name.as_str());
+        }
+        Ok(format!("driver {}", names.into_iter().collect::<Vec<_>>().join(" and ")))
+    }
+
     /// Writes its files and gives the path of the one that names the others.
     fn configure(&self, bed: &Testbed) -> Result<PathBuf, Trouble> {
         let place = bed.place();

@@ -21,7 +21,7 @@ pub(super) struct Live {
 
 impl Live {
     pub(super) fn new(traffic: &Traffic, device: u32) -> Result<Self, LoadError> {
-        let control = Map::array(control::SIZE, 1)?;
+        let control = Map::array(8, 1)?;
         let state = Map::array(state::SIZE, 1)?;
         let program = Program::load(Kind::Xdp, "generator", &program::generator(traffic, &control, &state))?;
         Ok(Live { program, control, state, frame: traffic.frame(0), device })
@@ -33,8 +33,7 @@ impl Live {
             Rate::Saturate => control::SATURATE,
             Rate::PerSecond(n) => ((1_000_000_000u64 << TICK_BITS) / n).max(control::SATURATE + 1),
         };
-        let patience = (word * PATIENCE_FRAMES).min(PATIENCE_NANOS << TICK_BITS);
-        Ok(self.control.set(0, &[word, patience].map(u64::to_ne_bytes).concat())?)
+        Ok(self.control.set(0, &word.to_ne_bytes())?)
     }
 
     pub(super) fn sent(&self) -> Result<u64, LoadError> {
@@ -66,10 +65,6 @@ fn explain(e: &crate::io::bpf::BpfError) -> String {
     }
 }
 
-/// How many frames may be made up for in a burst when the generator was held up: half of a veth's ring.
-const PATIENCE_FRAMES: u64 = 128;
-/// And after how long no frame is made up for.
-const PATIENCE_NANOS: u64 = 10_000_000;
 /// Frames between two flushes: what NAPI takes at a time, a quarter of a veth's ring.
 const BATCH: u32 = 64;
 /// Runs of the program in a call, a minute or so of them; then the next call follows.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::{LoadError, Rate, Shared, Traffic};
 use crate::io::sys::{Batch, PacketOption, bind_packet, packet_socket, set_buffers, set_packet_option};
 use crate::lab::load::Doing as _;
+use crate::lab::load::program::PATIENCE;
 use crate::lab::netns::Netns;
 
 #[derive(Debug)]
@@ -67,9 +68,8 @@ impl Socket {
                     Rate::Saturate => BURST as u64,
                     Rate::PerSecond(rate) => {
                         let due = (start.elapsed().as_nanos() * u128::from(rate) / 1_000_000_000) as u64;
-                        // As with the other method: what is too late is given up.
-                        let patience = (rate / PATIENCE_PER_SECOND).max(2 * BURST as u64);
-                        given_up_or_sent = given_up_or_sent.max(due.saturating_sub(patience));
+                        let late = (PATIENCE.as_nanos() * u128::from(rate) / 1_000_000_000) as u64;
+                        given_up_or_sent = given_up_or_sent.max(due.saturating_sub(late));
                         due - given_up_or_sent.min(due)
                     }
                     Rate::Off | Rate::Hold => 0,
@@ -109,7 +109,5 @@ fn is_passing(e: &io::Error) -> bool {
 const BURST: usize = 64;
 /// Between two bursts, the more so the fewer frames are due: at 100,000 a second, 20 at a time.
 const PAUSE: Duration = Duration::from_micros(200);
-/// A burst may catch up with this part of a second.
-const PATIENCE_PER_SECOND: u64 = 500;
 /// Room for frames under way.
 const BUFFER: i32 = 1 << 20;

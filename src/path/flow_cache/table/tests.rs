@@ -57,12 +57,21 @@ fn a_flow_gets_in_when_it_comes_again() {
 #[test]
 fn as_many_as_there_may_be_find_room() {
     let mut rig = Rig::new(4096);
-    for _ in 0..4 {
+    for _ in 0..8 {
         (0..4096).for_each(|n| _ = rig.comes(n));
     }
     let known = (0..4096).filter(|n| rig.knows(*n)).count();
     assert!(known > 4000, "{known}");
     assert!(rig.table.len() <= 4096);
+}
+
+#[test]
+fn flows_that_come_in_turn_all_get_in() {
+    let mut rig = Rig::new(64);
+    for _ in 0..40 {
+        (0..48).for_each(|n| _ = rig.comes(n));
+    }
+    assert_eq!((0..48).filter(|n| rig.knows(*n)).count(), 48);
 }
 
 #[test]
@@ -91,10 +100,10 @@ fn a_flood_does_not_wash_out_who_is_busy() {
 #[test]
 fn who_is_used_no_more_makes_way() {
     let mut rig = Rig::new(1024);
-    for _ in 0..4 {
+    for _ in 0..8 {
         (0..1024).for_each(|n| _ = rig.comes(n));
     }
-    for _ in 0..8 {
+    for _ in 0..200 {
         (5000..6024).for_each(|n| _ = rig.comes(n));
     }
     let known = (5000..6024).filter(|n| rig.knows(*n)).count();

@@ -1,0 +1,115 @@
+//! `sekisho bench` whole: it measures, it can be interrupted, and leaves nothing. No verdict on how fast anything is.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::gateway::SEKISHO;
+
+/// How long a run of a few trials may take in a debug build on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A run whose files go to `dir`, with directories of its own in there.
+fn bench(dir: &Path, args: &[&str]) -> Child {
+    let mut command = Command::new(SEKISHO);
+    command.arg("bench").args(args).args(["--json", "run.json", "--svg", "run.svg", "--seconds", "0.1"]);
+    let tmp = dir.join("tmp");
+    fs::create_dir(&tmp).unwrap();
+    command
+        .current_dir(dir)
+        .env("TMPDIR", tmp)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command.spawn().unwrap()
+}
+
+fn end(child: &mut Child) -> i32 {
+    let start = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status.code().unwrap();
+        }
+        assert!(start.elapsed() < PATIENCE, "it does not end");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn report(dir: &Path) -> Value {
+    serde_json::from_str(&fs::read_to_string(dir.join("run.json")).unwrap()).unwrap()
+}
+
+/// No process of the run is there any more, and none of its files but the reports.
+fn assert_nothing_is_left(dir: &Path) {
+    let name = dir.file_name().unwrap().to_str().unwrap();
+    for process in fs::read_dir("/proc").unwrap().flatten() {
+        // One that ends meanwhile is one that is not left.
+        let command = fs::read(process.path().join("cmdline")).unwrap_or_default();
+        let command = String::from_utf8_lossy(&command);
+        assert!(!command.contains(name), "{}: {command}", process.path().display());
+    }
+    let left: Vec<_> = fs::read_dir(dir.join("tmp")).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn a_run_measures_and_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let args = [
+        "--rounds",
+        "1",
+        "--only",
+        "packets.1k,tcp.up.1,tcp.down.1,latency.idle",
+        "--rivals",
+        "kernel,sekisho,vpp",
+    ];
+    let mut run = bench(dir.path(), &args);
+    assert_eq!(end(&mut run), 0);
+    let (mut out, mut err) = (String::new(), String::new());
+    run.stdout.take().unwrap().read_to_string(&mut out).unwrap();
+    run.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+    let report = report(dir.path());
+    assert_eq!((&report["schema"], &report["interrupted"]), (&1.into(), &false.into()));
+    for metric in ["packets.1k", "tcp.up.1", "tcp.down.1", "latency.idle.p99"] {
+        for rival in ["kernel", "sekisho"] {
+            let rows = report["rows"].as_array().unwrap();
+            let row = rows.iter().find(|r| r["metric"] == metric && r["rival"] == rival).unwrap();
+            assert!(
+                row["failure"].is_null() && row["value"]["median"].as_f64().unwrap() > 0.0,
+                "{row}\n{err}"
+            );
+            assert!(row["ratio"]["median"].as_f64().unwrap() > 0.0, "{row}");
+        }
+    }
+    assert!(err.contains("round 1"), "{err}");
+    assert!(out.contains("the bars") && !out.contains('\x1b'), "{out}");
+    assert!(fs::read_to_string(dir.path().join("run.svg")).unwrap().contains("class=\"ours\""));
+    assert_nothing_is_left(dir.path());
+}
+
+#[test]
+fn an_interrupted_run_shows_what_there_is_and_leaves_nothing() {
+    for signal in ["-INT", "-TERM"] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut run =
+            bench(dir.path(), &["--rounds", "500", "--only", "tcp.up.1", "--rivals", "kernel,sekisho"]);
+        let mut said = BufReader::new(run.stderr.take().unwrap()).lines();
+        // The second round: something has been measured by then.
+        assert!(said.any(|line| line.unwrap().contains("round 2")), "it ended early");
+        let reader = std::thread::spawn(move || said.for_each(drop));
+        let id = run.id().to_string();
+        assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
+        assert_eq!(end(&mut run), 0);
+        reader.join().unwrap();
+        let report = report(dir.path());
+        assert_eq!(report["interrupted"], true);
+        assert!(
+            report["rows"].as_array().unwrap().iter().any(|r| !r["samples"].as_array().unwrap().is_empty())
+        );
+        assert_nothing_is_left(dir.path());
+    }
+}

@@ -23,6 +23,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixDatagram;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread::{self, Builder, ScopedJoinHandle};
 
 use super::guard::Guard;
 use super::netlink::Netlink;
@@ -154,11 +155,21 @@ impl Shared {
         mac: Option<Mac>,
         rings: bool,
     ) -> Result<Option<Vec<Option<Line>>>, LineError> {
+        let new = |worker| Line::new(index, worker < self.receivers, mac, rings);
+        // All at once: each waits for the kernel.
+        let made: Vec<Result<Line, LineError>> = thread::scope(|scope| {
+            let begin = |worker| Builder::new().spawn_scoped(scope, move || new(worker));
+            let threads: Vec<_> = (0..self.workers).map(begin).collect();
+            let end = |t: io::Result<ScopedJoinHandle<'_, _>>| {
+                t?.join().unwrap_or_else(|_| Err(LineError::panicked()))
+            };
+            threads.into_iter().map(end).collect()
+        });
         let mut lines = Vec::with_capacity(self.workers);
         let (mut group, program) = (None, steer::classic(&self.steering, 0));
-        for worker in 0..self.workers {
+        for (worker, line) in made.into_iter().enumerate() {
+            let line = line?;
             let receives = worker < self.receivers;
-            let line = Line::new(index, receives, mac, rings)?;
             if receives && self.receivers > 1 {
                 match join(line.socket(), &mut group, &program) {
                     // Before Linux 6.13 only sockets that receive can form a group.

@@ -17,6 +17,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::thread::{self, Builder};
 
 use crate::base::Mac;
 use crate::io::sys::{self, Membership, PacketOption, RxRing, TxRing};
@@ -35,6 +36,13 @@ pub(super) enum LineError {
     NoRings(io::Error),
     /// Something else.
     Other(io::Error),
+}
+
+impl LineError {
+    /// A thread that made it did not come to an end.
+    pub(super) fn panicked() -> Self {
+        LineError::Other(io::Error::other("a thread panicked"))
+    }
 }
 
 impl From<io::Error> for LineError {
@@ -57,16 +65,10 @@ impl Line {
     pub(super) fn new(index: u32, receives: bool, mac: Option<Mac>, rings: bool) -> Result<Self, LineError> {
         let socket = sender()?;
         let fd = socket.as_fd();
-        let (mut rx, mut tx) = (None, None);
-        if rings {
-            if receives {
-                rx = Some(RxRing::new(fd, RX_SLOTS).map_err(LineError::NoRings)?);
-            }
-            // A socket of its own: one with a ring sends in no other way.
-            let ring = TxRing::new(sender()?, TX_SLOTS).map_err(LineError::NoRings)?;
-            sys::bind_packet(ring.socket(), index, false)?;
-            tx = Some(ring);
-        }
+        let (rx, tx) = match rings {
+            true => Self::rings(fd, index, receives)?,
+            false => (None, None),
+        };
         if receives {
             sys::refuse_all(fd)?;
             sys::set_packet_option(fd, PacketOption::AuxData)?;
@@ -79,6 +81,40 @@ impl Line {
         }
         sys::bind_packet(fd, index, receives)?;
         Ok(Line { rx, tx, socket })
+    }
+
+    /// The rings. Making one waits until every CPU has seen the last of the old state, so both are made at once.
+    fn rings(
+        socket: BorrowedFd<'_>,
+        index: u32,
+        receives: bool,
+    ) -> Result<(Option<RxRing>, Option<TxRing>), LineError> {
+        thread::scope(|scope| {
+            let outward = move || -> Result<TxRing, LineError> {
+                // A socket of its own: one with a ring sends in no other way.
+                let ring = TxRing::new(sender()?, TX_SLOTS).map_err(LineError::NoRings)?;
+                sys::bind_packet(ring.socket(), index, false)?;
+                Ok(ring)
+            };
+            let outward = Builder::new().spawn_scoped(scope, outward)?;
+            let rx = match receives {
+                true => Some(RxRing::new(socket, RX_SLOTS).map_err(LineError::NoRings)?),
+                false => None,
+            };
+            let tx = outward.join().unwrap_or_else(|_| Err(LineError::panicked()))?;
+            Ok((rx, Some(tx)))
+        })
+    }
+
+    /// Closes it all; that waits as making it does.
+    pub(super) fn close(self) {
+        let Line { rx, tx, socket } = self;
+        thread::scope(|scope| {
+            // Where there is no thread to be had, it is dropped with the closure.
+            let _ = Builder::new().spawn_scoped(scope, move || drop(tx));
+            drop(rx);
+            drop(socket);
+        });
     }
 
     /// The socket to receive from, and to send super-frames by.

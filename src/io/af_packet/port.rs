@@ -65,7 +65,8 @@ impl PacketPort {
     /// Closes the socket, whose interface is not there any more.
     fn release(&mut self) {
         self.count_overruns();
-        if self.line.take().is_some() {
+        if let Some(line) = self.line.take() {
+            line.close();
             self.epoch += 1;
         }
     }

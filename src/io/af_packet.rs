@@ -5,7 +5,7 @@
 //! virtio_net_hdr, that is with the state of its checksum and as the super-frame it was sent as. The kernel's own
 //! stack is kept off the interface by a [`Guard`]. Knows nothing of what is in a frame behind the tag.
 //!
-//! Frames pass through rings ([`line`]) where the kernel gives us some, else in batches of system calls.
+//! Frames pass through rings ([`line`](mod@line)) where the kernel gives us some, else in batches of system calls.
 //!
 //! # When the interface goes
 //!

@@ -178,7 +178,8 @@ impl Report {
                 Spread::of(&all)
             });
         }
-        self.bars = bars::judge(self);
+        // A quick run is no verdict.
+        self.bars = if self.quick { Vec::new() } else { bars::judge(self) };
     }
 }
 

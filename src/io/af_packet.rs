@@ -155,11 +155,14 @@ impl Shared {
         mac: Option<Mac>,
         rings: bool,
     ) -> Result<Option<Vec<Option<Line>>>, LineError> {
-        let new = |worker| Line::new(index, worker < self.receivers, mac, rings);
+        let new = |worker, socket| Line::new(socket, index, worker < self.receivers, mac, rings);
+        // One after the other: in the order in which they were made, the kernel puts the sockets of an interface that was
+        // down back into their group, and the place there is the worker's number.
+        let sockets = (0..self.workers).map(|_| line::sender()).collect::<io::Result<Vec<_>>>()?;
         // All at once: each waits for the kernel.
         let made: Vec<Result<Line, LineError>> = thread::scope(|scope| {
-            let begin = |worker| Builder::new().spawn_scoped(scope, move || new(worker));
-            let threads: Vec<_> = (0..self.workers).map(begin).collect();
+            let begin = |(worker, socket)| Builder::new().spawn_scoped(scope, move || new(worker, socket));
+            let threads: Vec<_> = sockets.into_iter().enumerate().map(begin).collect();
             let end = |t: io::Result<ScopedJoinHandle<'_, _>>| {
                 t?.join().unwrap_or_else(|_| Err(LineError::panicked()))
             };

@@ -22,7 +22,7 @@ fn inventory(netns: &Netns) -> Vec<(Device, bool, usize)> {
             } else {
                 0
             };
-            all.push((Device { tx_dropped: 0, ..device }, clsact, filters));
+            all.push((Device { tx_packets: 0, tx_dropped: 0, ..device }, clsact, filters));
         }
         all
     })

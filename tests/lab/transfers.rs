@@ -117,11 +117,11 @@ fn on_two_workers_in_flow_order() {
                 for at_once in [1, 16] {
                     let datagrams = Datagrams::new(ip(to), 20_000).size(200).flows(16).at_once(at_once);
                     let report = datagrams.run(gw.client(), gw.server()).unwrap();
-                    assert!(report.perfect(), "{to}: {datagrams:?}: {report:?}");
+                    assert!(report.perfect(), "{driver}, {to}: {datagrams:?}: {report:?}, {:#}", gw.stats());
                 }
                 let report =
                     Stream::new(ip(to), Amount::Bytes(16 << 20)).run(gw.client(), gw.server()).unwrap();
-                assert!(report.intact(), "{to}: {report:?}");
+                assert!(report.intact(), "{driver}, {to}: {report:?}");
             }
             gw.stop();
         }

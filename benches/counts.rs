@@ -23,7 +23,7 @@ use sekisho::base::{Hook, Instant};
 use sekisho::conntrack::{Config, Conntrack, Current};
 use sekisho::fib::{Fib, NextHop, Rib, Route, RouteKind};
 use sekisho::packet::{Caps, Csum, Ct, Gso, GsoKind, Net, Offload, Packet};
-use sekisho::path::Handed;
+use sekisho::path::{FlowCacheConfig, Handed};
 use sekisho::router::Worker;
 use sekisho::wire::{proto, tcp as wire_tcp};
 
@@ -85,8 +85,19 @@ COMMIT
 /// A router in front of which the packets of a batch wait. Those before them have been through: memory is there, next
 /// hops are known, the flow is established.
 fn ready(traffic: Traffic, gateway: bool) -> Ready {
+    in_front(traffic, gateway, FlowCacheConfig { eager: true, ..FlowCacheConfig::default() })
+}
+
+/// The same where no flow is remembered, and every packet walks.
+fn to_walk(traffic: Traffic, gateway: bool) -> Ready {
+    in_front(traffic, gateway, FlowCacheConfig::OFF)
+}
+
+fn in_front(traffic: Traffic, gateway: bool, flow_cache: FlowCacheConfig) -> Ready {
     let rules = if gateway { format!("{STATEFUL}{NAT}") } else { String::new() };
-    let mut b = Plan::default().rules(&rules, &rules).build().acquaint();
+    let mut plan = Plan::default().rules(&rules, &rules);
+    plan.config.flow_cache = flow_cache;
+    let mut b = plan.build().acquaint();
     b.worker.set_caps(LAN, Caps::FULL);
     b.worker.set_caps(WAN, Caps::FULL);
     let (l3, answer) = match traffic {
@@ -182,13 +193,16 @@ fn left(mut ready: Ready) {
 }
 
 #[library_benchmark]
-#[bench::routed_v4(config = budget(1850), args = (Traffic::Udp { v6: false }, false), setup = ready, teardown = left)]
-#[bench::routed_v6(config = budget(2050), args = (Traffic::Udp { v6: true }, false), setup = ready, teardown = left)]
-#[bench::gateway_udp_v4(config = budget(4000), args = (Traffic::Udp { v6: false }, true), setup = ready, teardown = left)]
-#[bench::gateway_udp_v6(config = budget(4400), args = (Traffic::Udp { v6: true }, true), setup = ready, teardown = left)]
-#[bench::gateway_tcp(config = budget(4350), args = (Traffic::Tcp, true), setup = ready, teardown = left)]
-#[bench::gateway_super_frame(config = budget(4300), args = (Traffic::Super, true), setup = ready, teardown = left)]
-#[bench::gateway_new_flow(config = budget(9300), args = (Traffic::New, true), setup = ready, teardown = left)]
+#[bench::routed_v4(config = budget(920), args = (Traffic::Udp { v6: false }, false), setup = ready, teardown = left)]
+#[bench::routed_v6(config = budget(870), args = (Traffic::Udp { v6: true }, false), setup = ready, teardown = left)]
+#[bench::gateway_udp_v4(config = budget(1640), args = (Traffic::Udp { v6: false }, true), setup = ready, teardown = left)]
+#[bench::gateway_udp_v6(config = budget(1560), args = (Traffic::Udp { v6: true }, true), setup = ready, teardown = left)]
+#[bench::gateway_tcp(config = budget(2150), args = (Traffic::Tcp, true), setup = ready, teardown = left)]
+#[bench::gateway_super_frame(config = budget(2060), args = (Traffic::Super, true), setup = ready, teardown = left)]
+#[bench::walked_routed_v4(config = budget(1900), args = (Traffic::Udp { v6: false }, false), setup = to_walk, teardown = left)]
+#[bench::walked_gateway_udp_v4(config = budget(4150), args = (Traffic::Udp { v6: false }, true), setup = to_walk, teardown = left)]
+#[bench::walked_gateway_tcp(config = budget(4500), args = (Traffic::Tcp, true), setup = to_walk, teardown = left)]
+#[bench::gateway_new_flow(config = budget(9900), args = (Traffic::New, true), setup = ready, teardown = left)]
 fn walk(mut ready: Ready) -> Ready {
     ready.worker.handle_batch(LAN, &mut ready.frames, ready.now);
     ready
@@ -249,7 +263,7 @@ fn begin(conntrack: &Conntrack, p: &mut Packet, now: Instant) {
 }
 
 #[library_benchmark]
-#[bench::known_flow(config = budget(920), args = (10_000), setup = flows)]
+#[bench::known_flow(config = budget(950), args = (10_000), setup = flows)]
 fn conntrack(mut all: (Conntrack, Vec<Packet>, Instant)) -> (Conntrack, Vec<Packet>, Instant) {
     let (conntrack, packets, now) = &mut all;
     for p in packets {

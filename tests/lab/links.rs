@@ -9,10 +9,11 @@ use sekisho::lab::probes::Ping;
 
 use crate::gateway::{Choice, Gateway, SERVER, WAN_WIRE, ip};
 
-/// A link that is back has to be picked up within this time.
-const SOON: Duration = Duration::from_secs(1);
+/// A link that is back has to be picked up within this time: a look four times a second, and some grace periods of the
+/// kernel for its rings, on a machine that may have other work.
+const SOON: Duration = Duration::from_secs(4);
 /// Its IPv6 addresses are checked for duplicates again, which takes up to two seconds more (RFC 4862 §5.4.2).
-const CHECKED: Duration = Duration::from_secs(3);
+const CHECKED: Duration = Duration::from_secs(6);
 
 fn soon(to: &str) -> Duration {
     if ip(to).is_ipv6() { CHECKED } else { SOON }

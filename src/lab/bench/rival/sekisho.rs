@@ -74,7 +74,7 @@ const VARIANTS: &[Variant] = &[
         router: "workers = 1\n",
         link: "",
         queues: 1,
-        by_default: false,
+        by_default: true,
     },
     Variant {
         name: "sekisho-2-workers",
@@ -98,7 +98,7 @@ const VARIANTS: &[Variant] = &[
         router: "workers = 1\n",
         link: "driver = \"xdp\"\n",
         queues: 1,
-        by_default: false,
+        by_default: true,
     },
     Variant {
         name: "sekisho-xdp-2-queues",

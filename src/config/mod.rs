@@ -10,12 +10,14 @@
 //! to ask again; it says what a router is to be and knows nothing of devices, threads or packets.
 
 mod build;
+mod change;
 mod file;
 mod host;
 mod meant;
 mod near;
 mod problem;
 mod rules;
+mod setup;
 
 use std::fs::File;
 use std::io::Read;
@@ -30,7 +32,11 @@ use crate::fib::{Fib, Rib};
 use crate::filter::Ruleset;
 use crate::link::{Address, Driver, Link, LinkKind, Links, RpFilter};
 
+pub use change::{
+    AddrChange, Change, LinkChange, LinkSettings, NeighChange, Refusal, RouteChange, RouteOp, RulesChange,
+};
 pub use problem::{Problem, Problems};
+pub use setup::Setup;
 
 /// What one file says a router is to be. Every path in it is ready to be opened: those in the file
 /// are relative to the file.

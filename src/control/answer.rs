@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use serde::Serialize;
 use serde_json::Value;
 
 use crate::base::counters::{self, Totals};
@@ -60,19 +59,26 @@ pub struct Sources<'a> {
 /// Answers a request.
 pub fn answer(verb: &Verb, s: &Sources<'_>) -> Answer {
     match verb {
-        Verb::Hello => done(&hello(s)),
-        Verb::Stats => done(&stats(s)),
+        Verb::Hello => Answer::done(&hello(s)),
+        Verb::Stats => Answer::done(&stats(s)),
         Verb::Ip(show) => match show {
-            Show::Link(f) => with_dev(s, f.dev.as_deref(), || done(&links(s, f, false))),
-            Show::Addr(f) => with_dev(s, f.dev.as_deref(), || done(&links(s, f, true))),
-            Show::Neigh(f) => with_dev(s, f.dev.as_deref(), || done(&neighbors(s, f))),
+            Show::Link(f) => with_dev(s, f.dev.as_deref(), || Answer::done(&links(s, f, false))),
+            Show::Addr(f) => with_dev(s, f.dev.as_deref(), || Answer::done(&links(s, f, true))),
+            Show::Neigh(f) => with_dev(s, f.dev.as_deref(), || Answer::done(&neighbors(s, f))),
             Show::Route(f) => with_dev(s, f.dev.as_deref(), || Answer::Parts(Box::new(Routes::new(s, f)))),
         },
-        Verb::Conntrack(Flows::Count) => done(&s.conntrack.len()),
+        Verb::Conntrack(Flows::Count) => Answer::done(&s.conntrack.len()),
         Verb::Conntrack(Flows::List { form, filter }) => {
             Answer::Parts(Box::new(flows::Listing::new(s.conntrack.clone(), *form, filter.clone(), s.now)))
         }
         Verb::Rules(asked) => rules::save(asked, s.hooks),
+        // Whoever can do these has done them.
+        Verb::Change(_)
+        | Verb::Reload(_)
+        | Verb::Confirm
+        | Verb::Rollback { .. }
+        | Verb::Diff { .. }
+        | Verb::Config => Answer::no("nobody here can change the router"),
     }
 }
 
@@ -81,16 +87,9 @@ fn with_dev(s: &Sources<'_>, dev: Option<&str>, then: impl FnOnce() -> Answer) -
     match dev {
         Some(dev) if s.links.named(dev).is_none() => {
             let names: Vec<_> = s.links.iter().map(|l| l.name.as_str()).collect();
-            Answer::Refused(format!("no link named '{dev}': the links here are {}", names.join(", ")))
+            Answer::no(format!("no link named '{dev}': the links here are {}", names.join(", ")))
         }
         _ => then(),
-    }
-}
-
-fn done(value: &impl Serialize) -> Answer {
-    match serde_json::to_value(value) {
-        Ok(value) => Answer::Done(value),
-        Err(e) => Answer::Refused(format!("the answer can't be written as JSON: {e}")),
     }
 }
 

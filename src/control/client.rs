@@ -55,8 +55,13 @@ pub enum ClientError {
     #[error("the request is longer than the {MAX_REQUEST} bytes a router takes: ask in several pieces")]
     TooLong,
     /// It said no, and why.
-    #[error("{0}")]
-    Refused(String),
+    #[error("{text}")]
+    Refused {
+        /// Its sentence.
+        text: String,
+        /// The kernel's error that it would have been, by its name in errno(3).
+        errno: Option<String>,
+    },
     /// Anything else.
     #[error("can't talk to the router at {0}: {1}")]
     Io(PathBuf, io::Error),
@@ -143,7 +148,7 @@ impl Client {
         self.send(verb)?;
         match self.response()? {
             Response::Done { value } => self.read_as(value),
-            Response::Error { error } => Err(ClientError::Refused(error)),
+            Response::Error { error, errno } => Err(ClientError::Refused { text: error, errno }),
             Response::Part { .. } => Err(ClientError::Strange(self.path.clone(), "a part of a list".into())),
         }
     }
@@ -163,7 +168,9 @@ impl Client {
                 Response::Part { value } => each(self.read_as(value)?)?,
                 Response::Done { value: Value::Null } => return Ok(()),
                 Response::Done { value } => return each(self.read_as(value)?),
-                Response::Error { error } => return Err(ClientError::Refused(error).into()),
+                Response::Error { error, errno } => {
+                    return Err(ClientError::Refused { text: error, errno }.into());
+                }
             }
         }
     }

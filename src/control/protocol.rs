@@ -17,9 +17,13 @@
 mod flows;
 mod rules;
 
+use std::path::PathBuf;
+
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use crate::config::Change;
 
 pub use flows::{FlowFilter, FlowForm, Flows, Translated};
 pub use rules::Rules;
@@ -28,7 +32,7 @@ pub use rules::Rules;
 pub const VERSION: u16 = 1;
 
 /// The longest request in bytes: a rule set for `iptables-restore` fits.
-pub const MAX_REQUEST: usize = 1 << 20;
+pub const MAX_REQUEST: usize = 16 << 20;
 
 /// The longest single response in bytes. Answers that may be longer come in parts.
 pub const MAX_RESPONSE: usize = 16 << 20;
@@ -87,6 +91,37 @@ pub enum Verb {
     Conntrack(Flows),
     /// The rules in force: answered in parts, with lists of lines.
     Rules(Rules),
+    /// One change of what the router is set up to be: answered when it is in force, with [`Applied`](super::view::Applied).
+    Change(Change),
+    /// Takes a file in whole, answered when it is in force, with [`Applied`](super::view::Applied).
+    Reload(Reload),
+    /// Keeps what [`Reload::confirm`] would have rolled back: answered with `null`.
+    Confirm,
+    /// Puts in force again what was so many transactions ago: answered with [`Applied`](super::view::Applied).
+    Rollback {
+        /// How many, 1 or more.
+        steps: usize,
+    },
+    /// What [`Verb::Reload`] would change: answered in parts, with lists of [`Difference`](super::view::Difference)s.
+    Diff {
+        /// The file; absent: the one the router was started with.
+        file: Option<PathBuf>,
+        /// With the live flows that would be treated differently.
+        #[serde(default)]
+        flows: bool,
+    },
+    /// The live state as a file that would recreate it: answered in parts, with lists of lines.
+    Config,
+}
+
+/// `reload`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Reload {
+    /// The file, by a path that begins at the root; absent: the one the router was started with.
+    pub file: Option<PathBuf>,
+    /// Seconds within which [`Verb::Confirm`] must come, or all is as it was before.
+    pub confirm: Option<u64>,
 }
 
 /// What of `ip … show` is asked.
@@ -212,7 +247,7 @@ pub struct NeighborFilter {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "status", rename_all = "kebab-case")]
 pub enum Response {
-    /// A part of the answer; more follows.
+    /// A part of the answer; more follows. Of what is followed live, an empty list now and then says that it goes on.
     Part {
         /// The part; of a list, a list.
         value: Value,
@@ -226,6 +261,10 @@ pub enum Response {
     Error {
         /// Why, in one sentence that says what to do.
         error: String,
+        /// Which of the kernel's errors it would have been, by its name in errno(3) (`EEXIST`), where there is one: verbs
+        /// that speak for kernel tools make their exit codes and first words of it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        errno: Option<String>,
     },
 }
 

@@ -18,11 +18,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crossbeam_channel::Receiver;
 use mio::net::UnixListener;
 use mio::{Interest, Registry, Token};
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::base::Instant;
+use crate::config::Refusal;
 use crate::io::sys::{Peer, effective_user, peer_of};
 
 use super::protocol::{Response, Verb, encode};
@@ -44,8 +47,47 @@ pub enum Answer {
     Done(Value),
     /// A list in parts, each fetched when the client has read those before it.
     Parts(Box<dyn Iterator<Item = Value> + Send>),
-    /// There is none, and why: one sentence that says what to do.
-    Refused(String),
+    /// There is none, and why.
+    Refused(Refusal),
+    /// Somebody else is making it, and wakes the event loop when it is there. Gone without one: it never will be.
+    Later(Receiver<Answer>),
+    /// What happens from now on, until the client hangs up.
+    Feed(Box<dyn Feed>),
+}
+
+/// Something that is followed live. Dropping it ends whatever it costs.
+pub trait Feed: Send {
+    /// What there is to say now. Asked when the client has taken what was said before: what happens meanwhile it keeps,
+    /// within a bound, and says what it lost.
+    fn poll(&mut self, now: Instant) -> Fed;
+}
+
+/// What a [`Feed`] has to say.
+pub enum Fed {
+    /// A list of what has happened.
+    Part(Value),
+    /// Nothing yet.
+    Nothing,
+    /// Nothing more will: the answer ends with this.
+    End(Value),
+}
+
+/// How often feeds are asked.
+pub const FEED_PAUSE: Duration = Duration::from_millis(40);
+
+impl Answer {
+    /// No, and why: one sentence that says what to do.
+    pub fn no(why: impl Into<Refusal>) -> Self {
+        Answer::Refused(why.into())
+    }
+
+    /// All of it.
+    pub fn done(value: &impl Serialize) -> Self {
+        match serde_json::to_value(value) {
+            Ok(value) => Answer::Done(value),
+            Err(e) => Answer::no(format!("the answer can't be written as JSON: {e}")),
+        }
+    }
 }
 
 /// What answers requests.
@@ -131,8 +173,8 @@ impl Server {
         }
         for slot in 0..self.clients.len() {
             match &self.clients[slot] {
-                Some(c) if c.heard + PATIENCE <= now => self.dismiss(slot),
-                Some(c) if c.has_more => self.serve(slot, now, handler),
+                Some(c) if c.is_idle() && c.heard + PATIENCE <= now => self.dismiss(slot),
+                Some(c) if c.has_more || c.is_served(now) => self.serve(slot, now, handler),
                 _ => {}
             }
         }
@@ -141,7 +183,11 @@ impl Server {
     /// When [`Server::turn`] has something to do if no event comes.
     pub fn poll_timeout(&self, now: Instant) -> Option<Instant> {
         let clients = self.clients.iter().flatten();
-        let due = clients.map(|c| if c.has_more { now } else { c.heard + PATIENCE });
+        let due = clients.filter_map(|c| match () {
+            () if c.has_more => Some(now),
+            () if c.is_idle() => Some(c.heard + PATIENCE),
+            () => c.next_look(),
+        });
         due.chain(self.accept_again).min()
     }
 
@@ -212,7 +258,7 @@ impl Drop for Server {
 
 /// Says why not, as far as the socket takes it at once, and hangs up.
 fn turn_away(mut stream: mio::net::UnixStream, why: &str) {
-    if let Some(bytes) = encode(&Response::Error { error: why.to_owned() }) {
+    if let Some(bytes) = encode(&Response::Error { error: why.to_owned(), errno: None }) {
         let _ = io::Write::write(&mut stream, &bytes);
     }
 }

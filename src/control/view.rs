@@ -331,6 +331,34 @@ pub struct Flow {
     pub mark: u32,
 }
 
+/// What has become of a change.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Applied {
+    /// Which transaction it was: grows by one with each; the state the router began with is 0.
+    pub transaction: u64,
+    /// Whether anything is different now.
+    pub changed: bool,
+    /// What else came of it, in one sentence each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+    /// Seconds after which it is rolled back unless it is confirmed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirm_within: Option<u64>,
+}
+
+/// One thing that another configuration would change.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Difference {
+    /// What it is of: `router`, `link`, `route`, `neighbor`, `rule`, `conntrack`, `flow` …
+    pub object: String,
+    /// As it is now; absent where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<String>,
+    /// As it would be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+}
+
 /// One direction of a flow. Ports are there where the protocol has them, and so on.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs)] // the names are conntrack's

@@ -94,7 +94,8 @@ impl World {
         };
         match answer(&verb, &sources) {
             Answer::Done(value) => Ok(value),
-            Answer::Refused(why) => Err(why),
+            Answer::Refused(no) => Err(no.text),
+            Answer::Later(_) | Answer::Feed(_) => panic!("it is answered at once"),
             Answer::Parts(parts) => {
                 let parts = parts.flat_map(|p| p.as_array().unwrap().clone());
                 Ok(Value::Array(parts.collect()))

@@ -2,6 +2,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 
+use crossbeam_channel::{Receiver, TryRecvError};
 use mio::net::UnixStream;
 use serde_json::Value;
 
@@ -9,7 +10,7 @@ use crate::base::Instant;
 use crate::control::protocol::{Decoder, MAX_REQUEST, Request, Response, encode};
 use crate::io::sys::Peer;
 
-use super::{Answer, Handler};
+use super::{Answer, FEED_PAUSE, Fed, Feed, Handler};
 
 /// Steps (a request answered, a part sent, a read) a client is given before the others have their turn.
 const STEPS: usize = 64;
@@ -28,6 +29,15 @@ pub(super) enum Standing {
     Over,
 }
 
+/// What of the answer to the last request is still to come.
+enum Rest {
+    Nothing,
+    Parts(Box<dyn Iterator<Item = Value> + Send>),
+    Later(Receiver<Answer>),
+    /// With the time it is asked next.
+    Feed(Box<dyn Feed>, Instant),
+}
+
 /// One client.
 pub(super) struct Client {
     pub(super) stream: UnixStream,
@@ -42,7 +52,7 @@ pub(super) struct Client {
     output: Vec<u8>,
     /// How much of the output it has taken.
     taken: usize,
-    parts: Option<Box<dyn Iterator<Item = Value> + Send>>,
+    rest: Rest,
     /// It is hung up on when it has taken its output.
     last_words: bool,
 }
@@ -58,7 +68,7 @@ impl Client {
             ended: false,
             output: Vec::new(),
             taken: 0,
-            parts: None,
+            rest: Rest::Nothing,
             last_words: false,
         }
     }
@@ -75,10 +85,16 @@ impl Client {
             if self.last_words {
                 return Standing::Over;
             }
-            if self.parts.is_some() {
-                self.next_part();
-            } else if !self.answer_next(now, handler) {
+            let said = match self.rest {
+                Rest::Nothing => self.answer_next(now, handler),
+                _ => self.go_on(now),
+            };
+            if !said {
+                // While it waits for an answer, what it sends is left in the socket, but for a piece that tells whether
+                // it is still there.
+                let waits = !matches!(self.rest, Rest::Nothing);
                 match self.read() {
+                    Ok(true) if waits && !self.input.is_empty() => return Standing::Waits,
                     Ok(true) => {}
                     Ok(false) if self.ended => return Standing::Over,
                     Ok(false) => return Standing::Waits,
@@ -87,6 +103,87 @@ impl Client {
             }
         }
         Standing::HasMore
+    }
+
+    /// Whether it waits for nothing: then its time runs.
+    pub(super) fn is_idle(&self) -> bool {
+        !matches!(self.rest, Rest::Later(_) | Rest::Feed(..)) || self.taken < self.output.len()
+    }
+
+    /// Whether there may be something for it that no descriptor tells of.
+    pub(super) fn is_served(&self, now: Instant) -> bool {
+        match &self.rest {
+            Rest::Later(answer) => !answer.is_empty(),
+            Rest::Feed(_, at) => self.output.is_empty() && *at <= now,
+            _ => false,
+        }
+    }
+
+    /// When to look for that again.
+    pub(super) fn next_look(&self) -> Option<Instant> {
+        match &self.rest {
+            Rest::Feed(_, at) if self.output.is_empty() => Some(*at),
+            _ => None,
+        }
+    }
+
+    /// The answer's next piece, if it is there.
+    fn go_on(&mut self, now: Instant) -> bool {
+        match &mut self.rest {
+            Rest::Nothing => false,
+            Rest::Parts(parts) => {
+                match parts.next() {
+                    Some(value) => self.say(&Response::Part { value }),
+                    None => self.finish(Value::Null),
+                }
+                true
+            }
+            Rest::Later(answer) => match answer.try_recv() {
+                Ok(answer) => {
+                    self.begin(answer, now);
+                    true
+                }
+                Err(TryRecvError::Empty) => false,
+                Err(TryRecvError::Disconnected) => {
+                    self.begin(Answer::no("the router stops, and did not come to this any more"), now);
+                    true
+                }
+            },
+            Rest::Feed(_, at) if *at > now => false,
+            Rest::Feed(feed, at) => match feed.poll(now) {
+                Fed::Part(value) => {
+                    self.say(&Response::Part { value });
+                    true
+                }
+                Fed::Nothing => {
+                    *at = now + FEED_PAUSE;
+                    false
+                }
+                Fed::End(value) => {
+                    self.finish(value);
+                    true
+                }
+            },
+        }
+    }
+
+    fn begin(&mut self, answer: Answer, now: Instant) {
+        self.rest = Rest::Nothing;
+        match answer {
+            Answer::Done(value) => self.finish(value),
+            Answer::Refused(no) => {
+                let errno = no.errno.map(str::to_owned);
+                self.say(&Response::Error { error: no.text, errno });
+            }
+            Answer::Parts(parts) => self.rest = Rest::Parts(parts),
+            Answer::Later(answer) => self.rest = Rest::Later(answer),
+            Answer::Feed(feed) => self.rest = Rest::Feed(feed, now),
+        }
+    }
+
+    fn finish(&mut self, value: Value) {
+        self.rest = Rest::Nothing;
+        self.say(&Response::Done { value });
     }
 
     /// Sends what waits; whether all of it went.
@@ -115,37 +212,23 @@ impl Client {
             Ok(Some(text)) => Request::parse(text),
             Err(e) => {
                 self.last_words = true;
-                self.say(&Response::Error { error: e.to_string() });
+                self.say(&Response::Error { error: e.to_string(), errno: None });
                 return true;
             }
         };
         self.heard = now;
-        let answer = request.map_or_else(Answer::Refused, |r| handler(r.verb, self.peer));
-        match answer {
-            Answer::Done(value) => self.say(&Response::Done { value }),
-            Answer::Refused(error) => self.say(&Response::Error { error }),
-            Answer::Parts(parts) => self.parts = Some(parts),
-        }
+        let answer = request.map_or_else(Answer::no, |r| handler(r.verb, self.peer));
+        self.begin(answer, now);
         true
-    }
-
-    fn next_part(&mut self) {
-        match self.parts.as_mut().and_then(Iterator::next) {
-            Some(value) => self.say(&Response::Part { value }),
-            None => {
-                self.parts = None;
-                self.say(&Response::Done { value: Value::Null });
-            }
-        }
     }
 
     fn say(&mut self, response: &Response) {
         match encode(response) {
             Some(bytes) => self.output.extend_from_slice(&bytes),
             None => {
-                self.parts = None;
+                self.rest = Rest::Nothing;
                 let error = "the answer is too long to be sent at once: ask for less of it".to_owned();
-                self.output.extend(encode(&Response::Error { error }).unwrap_or_default());
+                self.output.extend(encode(&Response::Error { error, errno: None }).unwrap_or_default());
             }
         }
     }

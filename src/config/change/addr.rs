@@ -1,0 +1,35 @@
+//! `ip addr add`, `replace`, `change`, `del`, `flush`.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use crate::control::protocol::LinkFilter;
+
+/// A change of a link's addresses.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "op", rename_all = "kebab-case")]
+pub enum AddrChange {
+    /// One more.
+    Add {
+        /// The link.
+        dev: String,
+        /// The address.
+        addr: IpAddr,
+        /// The length of the on-link prefix.
+        prefix_len: u8,
+        /// Done already is done.
+        #[serde(default)]
+        replace: bool,
+    },
+    /// One less.
+    Delete {
+        /// The link.
+        dev: String,
+        /// The address with its prefix.
+        addr: IpNet,
+    },
+    /// All that fit.
+    Flush(LinkFilter),
+}

@@ -1,0 +1,37 @@
+//! `ip neigh add`, `replace`, `change`, `del`, `flush`.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::control::protocol::NeighborFilter;
+
+/// A change of the neighbors. Permanent ones are part of the configuration, others of the living table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "op", rename_all = "kebab-case")]
+pub enum NeighChange {
+    /// One is there, or is different.
+    Set {
+        /// Its address.
+        ip: IpAddr,
+        /// The link it is on.
+        dev: String,
+        /// Its MAC.
+        mac: String,
+        /// In which state it begins: `permanent`, `reachable`, `stale`, `noarp` …
+        state: String,
+        /// It may be new.
+        create: bool,
+        /// It may be there.
+        replace: bool,
+    },
+    /// One less.
+    Delete {
+        /// Its address.
+        ip: IpAddr,
+        /// The link it is on.
+        dev: String,
+    },
+    /// All that fit are removed.
+    Flush(NeighborFilter),
+}

@@ -8,8 +8,10 @@
 
 mod bench;
 mod check;
+mod config;
 mod conntrack;
 mod demo;
+mod diff;
 mod ip;
 mod log;
 mod out;
@@ -88,6 +90,8 @@ verbs! {
     Check(check::Check),
     Demo(demo::Demo),
     Bench(bench::Bench),
+    Config(config::Config),
+    Diff(diff::Diff),
     Stats(stats::Stats),
     Ip(ip::Ip),
     Conntrack(conntrack::Conntrack),

@@ -8,8 +8,10 @@
 
 mod bench;
 mod check;
+mod config;
 mod conntrack;
 mod demo;
+mod diff;
 mod ip;
 mod log;
 mod out;
@@ -92,6 +94,8 @@ verbs! {
     Reload(reload::Reload),
     Confirm(reload::Confirm),
     Rollback(reload::Rollback),
+    Config(config::Config),
+    Diff(diff::Diff),
     Stats(stats::Stats),
     Ip(ip::Ip),
     Conntrack(conntrack::Conntrack),

@@ -17,6 +17,7 @@ mod paint;
 mod run;
 mod save;
 mod stats;
+mod table;
 
 use std::ffi::OsString;
 use std::fmt;

@@ -38,7 +38,8 @@ pub(super) struct RouterTable {
     pub(super) flow_cache: Given<Scalar>,
     pub(super) control: Given<String>,
     pub(super) route_files: Vec<At<String>>,
-    /// Those of `metrics`, `state`, `user` that are there.
+    pub(super) metrics: Given<String>,
+    /// Those of `state`, `user` that are there.
     pub(super) later: Vec<At<&'static str>>,
 }
 
@@ -178,7 +179,8 @@ fn router(t: &Table<'_>, sink: &mut Sink<'_>) -> RouterTable {
         flow_cache: t.scalar("flow_cache", sink),
         control: t.string("control", sink),
         route_files: t.strings("route_files", sink),
-        later: t.present(&keys::ROUTER).filter(|k| ["metrics", "state", "user"].contains(&k.value)).collect(),
+        metrics: t.string("metrics", sink),
+        later: t.present(&keys::ROUTER).filter(|k| ["state", "user"].contains(&k.value)).collect(),
     }
 }
 

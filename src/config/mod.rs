@@ -21,7 +21,7 @@ mod setup;
 
 use std::fs::File;
 use std::io::Read;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
@@ -52,6 +52,8 @@ pub struct Config {
     pub flow_cache: u32,
     /// The control socket asked for; [`Config::control_path`] says where it is.
     pub control: Option<PathBuf>,
+    /// Where metrics are to be had over HTTP; port 0 is any that is free.
+    pub metrics: Option<SocketAddr>,
     /// Addresses of the loopback beyond 127.0.0.1/8 and ::1/128; host addresses all.
     pub loopback: Vec<Address>,
     /// The links in the order of the file, without the loopback.

@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 
-use crate::base::counters::{Tally, Totals};
+use crate::base::counters::{LaneTotals, Load, Tally, Totals};
 use crate::base::{Column, Counters, DropReason, Event, Instant, LinkId, Mac};
 use crate::conntrack::Flow;
 use crate::filter::Family;
@@ -135,6 +135,12 @@ impl Router {
         let blocks = self.shared.blocks.lock().unwrap_or_else(PoisonError::into_inner);
         Totals::sum(blocks.iter().map(Arc::as_ref))
     }
+
+    /// What each of the first `n` workers has done, in the order they were made.
+    pub fn lanes(&self, n: usize) -> Vec<LaneTotals> {
+        let blocks = self.shared.blocks.lock().unwrap_or_else(PoisonError::into_inner);
+        blocks.iter().take(n).map(|b| b.lane()).collect()
+    }
 }
 
 /// One thread's share of a router.
@@ -147,6 +153,11 @@ impl Worker {
     /// Says what a link's device takes, so that frames for it are finished as far as it needs.
     pub fn set_caps(&mut self, link: LinkId, caps: Caps) {
         self.local.set_caps(link, caps);
+    }
+
+    /// Where the thread it runs on says what it does with its time.
+    pub fn load(&self) -> &Load {
+        self.local.counters.load()
     }
 
     /// The worker's free storage.

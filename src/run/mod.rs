@@ -5,6 +5,7 @@
 //! host × 1     the local stack: channels in and out
 //! routes × 1   makes the table anew when a link goes up or down, and ends flows whose address went
 //! log × 1      writes the lines of LOG rules
+//! metrics × 1  answers Prometheus, if it is asked for
 //! caller       control socket, signals
 //! ```
 //!
@@ -17,12 +18,14 @@
 mod clock;
 mod handover;
 mod host;
+mod load;
 mod log;
 mod rest;
 mod routes;
 #[cfg(test)]
 mod sample;
 mod serve;
+mod sight;
 mod signals;
 mod watch;
 mod worker;
@@ -30,6 +33,7 @@ mod worker;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -40,9 +44,10 @@ use mio::Poll;
 
 use crate::base::{Instant, LinkId};
 use crate::config::{Config, Enable, Problems};
-use crate::control::answer::{Sources, answer};
+use crate::control::answer::{answer, stats};
+use crate::control::metrics::Endpoint;
+use crate::control::server::Census;
 use crate::control::{Answer, Verb};
-use crate::fib::Rib;
 use crate::filter::Family;
 use crate::host::{Host, Services};
 use crate::io::{DeviceSpec, OpenError, Port};
@@ -55,6 +60,7 @@ pub use clock::Clock;
 use handover::Peers;
 use routes::{Gone, Routes};
 pub use serve::{ServeError, serve};
+use sight::Sight;
 pub use signals::{Asked, Signals};
 use watch::Watch;
 use worker::{Loop, SharedWaker, Ties};
@@ -76,6 +82,14 @@ pub enum StartError {
         /// What was wrong.
         source: OpenError,
     },
+    /// The metrics can't be offered there.
+    #[error("[router] metrics: can't listen at {at}: {source}")]
+    Metrics {
+        /// Where.
+        at: SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
     /// The system refused a thread or a poll.
     #[error("the system refused a thread or its poll: {0}")]
     System(#[from] io::Error),
@@ -83,10 +97,7 @@ pub enum StartError {
 
 /// A router at work. Dropping it stops it.
 pub struct Running {
-    name: String,
-    router: Router,
-    rib: Arc<Rib>,
-    clock: Clock,
+    sight: Sight,
     stop: Arc<AtomicBool>,
     wakers: Vec<SharedWaker>,
     threads: Vec<(String, JoinHandle<io::Result<()>>)>,
@@ -115,6 +126,10 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
         workers: workers as u32,
         addresses: [Family::V4, Family::V6].map(|family| !snapshot.hooks.translates(family)),
     };
+    let metrics = match config.metrics {
+        Some(at) => Some(Endpoint::bind(at).map_err(|source| StartError::Metrics { at, source })?),
+        None => None,
+    };
     let mut ports = open(config, &snapshot, steering)?;
 
     let conntrack = config.conntrack.table.clone();
@@ -135,10 +150,14 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
     let (log, lines) = crossbeam_channel::bounded(log::CAPACITY);
     let (written, log_written) = crossbeam_channel::bounded(0);
     let mut running = Running {
-        name: config.name.clone(),
-        router: router.clone(),
-        rib: Arc::new(rib),
-        clock,
+        sight: Sight {
+            name: config.name.clone(),
+            router: router.clone(),
+            rib: Arc::new(rib),
+            clock,
+            census: Arc::default(),
+            metrics: metrics.as_ref().map(Endpoint::local_addr),
+        },
         stop: stop.clone(),
         wakers: vec![host_waker.clone()],
         threads: Vec::new(),
@@ -147,7 +166,7 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
 
     let (changed, changes) = crossbeam_channel::bounded(1);
     let gone = Gone::default();
-    let routes = Routes::new(router.clone(), running.rib.clone(), gone.clone());
+    let routes = Routes::new(router.clone(), running.sight.rib.clone(), gone.clone());
     let mut loops = Vec::new();
     let polls = (0..workers).map(|_| Poll::new()).collect::<io::Result<Vec<_>>>()?;
     let wakers = polls.iter().map(Loop::waker).collect::<io::Result<Vec<_>>>()?;
@@ -182,6 +201,12 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
     running.spawn("host".into(), move || host.run())?;
     for (i, l) in loops.into_iter().enumerate() {
         running.spawn(format!("worker-{i}"), move || l.run())?;
+    }
+    if let Some(endpoint) = metrics {
+        running.wakers.push(endpoint.waker()?);
+        let (sight, stop) = (running.sight.clone(), running.stop.clone());
+        let serve = move || endpoint.run(&stop, || sight.clock.now(), || sight.sources(stats));
+        running.spawn("metrics".into(), serve)?;
     }
     // Ends when the workers do. Not among the others: whoever reads the log may keep it waiting for ever.
     drop(log);
@@ -237,37 +262,27 @@ fn open(config: &Config, snapshot: &Snapshot, steering: Steering) -> Result<Link
 impl Running {
     /// The router, for reading its tables and counters.
     pub fn router(&self) -> &Router {
-        &self.router
+        &self.sight.router
     }
 
     /// The router's name.
     pub fn name(&self) -> &str {
-        &self.name
+        &self.sight.name
     }
 
     /// Answers a request of the control socket.
     pub fn answer(&self, verb: &Verb) -> Answer {
-        let snapshot = self.router.snapshot();
-        let live = self.router.live();
-        let sources = Sources {
-            name: &self.name,
-            uptime: self.now().since(Instant::ZERO),
-            now: self.now(),
-            totals: &self.router.totals(),
-            links: &snapshot.links,
-            states: &live.states,
-            rib: &self.rib,
-            neighbors: &live.neighbors,
-            dad: &live.dad,
-            conntrack: &live.conntrack,
-            hooks: &snapshot.hooks,
-        };
-        answer(verb, &sources)
+        self.sight.sources(|sources| answer(verb, sources))
+    }
+
+    /// Where those who talk to the router are counted.
+    pub fn census(&self) -> Arc<Census> {
+        self.sight.census.clone()
     }
 
     /// The time on the router's clock.
     pub fn now(&self) -> Instant {
-        self.clock.now()
+        self.sight.clock.now()
     }
 
     /// The name of a thread that ended by itself, which none should: the router no longer works whole.

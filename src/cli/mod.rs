@@ -20,6 +20,7 @@ mod reload;
 mod run;
 mod save;
 mod stats;
+mod table;
 
 use std::ffi::OsString;
 use std::fmt;

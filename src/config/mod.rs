@@ -24,7 +24,7 @@ mod setup;
 
 use std::fs::File;
 use std::io::Read;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
@@ -61,6 +61,8 @@ pub struct Config {
     pub user: Option<RunAs>,
     /// The group that may talk to the control socket, as its user and root may.
     pub group: Option<Account>,
+    /// Where metrics are to be had over HTTP; port 0 is any that is free.
+    pub metrics: Option<SocketAddr>,
     /// Addresses of the loopback beyond 127.0.0.1/8 and ::1/128; host addresses all.
     pub loopback: Vec<Address>,
     /// The links in the order of the file, without the loopback.

@@ -16,6 +16,8 @@ mod place;
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use crossbeam_channel::Receiver;
@@ -93,6 +95,17 @@ impl Answer {
 /// What answers requests.
 pub type Handler<'a> = dyn FnMut(Verb, Peer) -> Answer + 'a;
 
+/// Who has talked to a router, for its counters.
+#[derive(Debug, Default)]
+pub struct Census {
+    /// Clients that are connected now.
+    pub clients: AtomicU64,
+    /// Clients that were sent away.
+    pub refused: AtomicU64,
+    /// Requests that were made.
+    pub requests: AtomicU64,
+}
+
 /// The control socket and who is talking over it.
 pub struct Server {
     listener: UnixListener,
@@ -102,6 +115,7 @@ pub struct Server {
     clients: Vec<Option<Client>>,
     registered: Option<(Registry, usize)>,
     accept_again: Option<Instant>,
+    census: Arc<Census>,
 }
 
 impl Server {
@@ -119,6 +133,7 @@ impl Server {
             clients: (0..MAX_CLIENTS).map(|_| None).collect(),
             registered: None,
             accept_again: None,
+            census: Arc::default(),
         })
     }
 
@@ -129,6 +144,13 @@ impl Server {
     /// As of [`Server::bind`].
     pub fn look(path: &Path, name: &str) -> Result<(), BindError> {
         place::try_out(path, name)
+    }
+
+    /// Has its clients counted here.
+    #[must_use]
+    pub fn counted_in(mut self, census: Arc<Census>) -> Self {
+        self.census = census;
+        self
     }
 
     /// Where it is.
@@ -217,9 +239,11 @@ impl Server {
     fn admit(&mut self, stream: mio::net::UnixStream, now: Instant) {
         let Ok(peer) = peer_of(&stream) else { return };
         if peer.uid != effective_user() && peer.uid != 0 {
+            self.census.refused.fetch_add(1, Relaxed);
             return turn_away(stream, "only the user that runs the router and root may talk to it");
         }
         let Some(slot) = self.clients.iter().position(Option::is_none) else {
+            self.census.refused.fetch_add(1, Relaxed);
             return turn_away(stream, "the router has as many control connections as it takes: close some");
         };
         let Some((registry, first)) = &self.registered else { return };
@@ -227,12 +251,18 @@ impl Server {
         let token = Token(first + 1 + slot);
         if registry.register(&mut client.stream, token, Interest::READABLE | Interest::WRITABLE).is_ok() {
             self.clients[slot] = Some(client);
+            self.census.clients.fetch_add(1, Relaxed);
         }
     }
 
     fn serve(&mut self, slot: usize, now: Instant, handler: &mut Handler<'_>) {
         let Some(Some(client)) = self.clients.get_mut(slot) else { return };
-        match client.serve(now, handler) {
+        let census = &self.census;
+        let mut counting = |verb, peer| {
+            census.requests.fetch_add(1, Relaxed);
+            handler(verb, peer)
+        };
+        match client.serve(now, &mut counting) {
             Standing::Waits => client.has_more = false,
             Standing::HasMore => client.has_more = true,
             Standing::Over => self.dismiss(slot),
@@ -243,6 +273,7 @@ impl Server {
         if let (Some(mut client), Some((registry, _))) = (self.clients[slot].take(), &self.registered) {
             // Closing the descriptor would do: it is nobody else's.
             let _ = registry.deregister(&mut client.stream);
+            self.census.clients.fetch_sub(1, Relaxed);
         }
     }
 }

@@ -17,6 +17,7 @@ mod history;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -77,6 +78,8 @@ pub(super) struct Engine {
     devices: Devices,
     /// What the local stack offers.
     services: Arc<ArcSwap<Services>>,
+    /// How many transactions there have been.
+    transactions: Arc<AtomicU64>,
     gone: Gone,
     bell: Bell,
     clock: Clock,
@@ -101,6 +104,7 @@ pub(super) struct Parts {
     pub desk: Desk,
     pub devices: Devices,
     pub services: Arc<ArcSwap<Services>>,
+    pub transactions: Arc<AtomicU64>,
     pub gone: Gone,
     pub bell: Bell,
     pub clock: Clock,
@@ -109,7 +113,7 @@ pub(super) struct Parts {
 impl Engine {
     /// To be made with a router whose table has all routes in it, whether their links are up or not.
     pub(super) fn new(parts: Parts) -> Self {
-        let Parts { router, setup, desk, devices, services, gone, bell, clock } = parts;
+        let Parts { router, setup, desk, devices, services, transactions, gone, bell, clock } = parts;
         let up = vec![true; router.room()];
         let file = setup.load().config.path.clone();
         let history = History::default();
@@ -119,6 +123,7 @@ impl Engine {
             desk,
             devices,
             services,
+            transactions,
             gone,
             bell,
             clock,
@@ -267,6 +272,7 @@ impl Engine {
         self.neighbors(&before, &next);
         self.addresses(&before, &next);
         self.history.add(before);
+        self.transactions.store(self.history.number(), Relaxed);
         Ok(notes)
     }
 

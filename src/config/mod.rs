@@ -33,7 +33,8 @@ use crate::filter::Ruleset;
 use crate::link::{Address, Driver, Link, LinkKind, Links, RpFilter};
 
 pub use change::{
-    AddrChange, Change, LinkChange, LinkSettings, NeighChange, Refusal, RouteChange, RouteOp, RulesChange,
+    AddrChange, Change, Edit, LinkChange, LinkSettings, NeighChange, Refusal, RouteChange, RouteOp,
+    RulesChange,
 };
 pub use problem::{Problem, Problems};
 pub use setup::Setup;

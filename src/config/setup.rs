@@ -47,6 +47,9 @@ impl Setup {
     /// # Errors
     /// The change can't be made; nothing is different then.
     pub fn changed(&self, change: &Change) -> Result<Self, Refusal> {
-        Err(format!("not yet: {change:?}").into())
+        match change {
+            Change::Rules(change) => self.with_rules(change),
+            _ => Err(format!("not yet: {change:?}").into()),
+        }
     }
 }

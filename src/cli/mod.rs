@@ -13,10 +13,12 @@ mod conntrack;
 mod demo;
 mod diff;
 mod ip;
+mod iptables;
 mod log;
 mod out;
 mod paint;
 mod reload;
+mod restore;
 mod run;
 mod save;
 mod stats;
@@ -100,8 +102,12 @@ verbs! {
     Stats(stats::Stats),
     Ip(ip::Ip),
     Conntrack(conntrack::Conntrack),
+    Iptables(iptables::Iptables),
+    Ip6tables(iptables::Ip6tables),
     IptablesSave(save::IptablesSave),
     Ip6tablesSave(save::Ip6tablesSave),
+    IptablesRestore(restore::IptablesRestore),
+    Ip6tablesRestore(restore::Ip6tablesRestore),
 }
 
 /// What every verb does.

@@ -36,7 +36,8 @@ use crate::filter::Ruleset;
 use crate::link::{Address, Driver, Link, LinkKind, Links, Places, RpFilter};
 
 pub use change::{
-    AddrChange, Change, LinkChange, LinkSettings, NeighChange, Refusal, RouteChange, RouteOp, RulesChange,
+    AddrChange, Change, Edit, LinkChange, LinkSettings, NeighChange, Refusal, RouteChange, RouteOp,
+    RulesChange,
 };
 pub use diff::{diff, fixed};
 pub use print::print;

@@ -186,6 +186,9 @@ impl Engine {
     fn change(&mut self, change: &config::Change) -> Result<Applied, Refusal> {
         let now = self.setup.load_full();
         let changed = now.changed(change, &self.router.live().neighbors, self.clock.now())?;
+        if matches!(change, config::Change::Rules(rules) if rules.only_looks()) {
+            return Ok(Applied { changed: false, ..self.applied(changed.notes) });
+        }
         let mut notes = changed.notes;
         notes.extend(self.commit(changed.setup)?);
         self.live(changed.live);
@@ -260,7 +263,6 @@ impl Engine {
         for link in next.links.iter().filter(|l| before.links.get(l.id).is_none_or(|b| b.name != l.name)) {
             self.router.begin_link(link.id);
         }
-        let carried = next.carry(&before);
         self.swap(&next);
         self.services.store(Arc::new(services(&next.config)));
         let next = Arc::new(next);
@@ -268,7 +270,7 @@ impl Engine {
         let notes = opened.in_force(&before, &next, &self.desk, &self.router);
         // From here on nobody runs the old rules.
         self.desk.settle();
-        next.settle(&before, &carried);
+        next.settle(&before);
         self.neighbors(&before, &next);
         self.addresses(&before, &next);
         self.history.add(before);

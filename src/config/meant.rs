@@ -118,10 +118,9 @@ type Router = (String, Option<usize>, Option<std::path::PathBuf>, Vec<RouteFile>
 
 fn router(t: &RouterTable, path: &Path, sink: &mut Sink<'_>) -> Router {
     for key in &t.later {
-        let remedy = match key.value {
-            _ => "can't keep flows over a restart; remove the line",
-        };
-        sink.wrong(key.at, format!("[router]: {}: this version {remedy}", key.value));
+        let text =
+            format!("[router]: {}: this version can't keep flows over a restart; remove the line", key.value);
+        sink.wrong(key.at, text);
     }
     let name = match &t.name {
         Given::Yes(name) => {

@@ -175,6 +175,11 @@ impl Engine {
                         .into())
                 }
             },
+            Verb::Diff { file, .. } => return self.diff(file),
+            Verb::Config => {
+                let text = config::print(&self.setup.load());
+                return Answer::lines(text);
+            }
             _ => Err("this is no transaction".into()),
         };
         match applied {
@@ -217,6 +222,17 @@ impl Engine {
             self.unconfirmed = Some(Unconfirmed { until, back_to: before });
         }
         Ok(Applied { confirm_within: asked.confirm, ..self.applied(notes) })
+    }
+
+    /// What a reload would change.
+    fn diff(&self, file: Option<PathBuf>) -> Answer {
+        let now = self.setup.load_full();
+        let next = config::load(file.as_deref().unwrap_or(&self.file))
+            .and_then(|config| Setup::build(config, Some(&now)));
+        match next {
+            Ok(next) => Answer::list(config::diff(&now, &next)),
+            Err(problems) => Answer::no(problems),
+        }
     }
 
     fn rollback(&mut self, steps: usize) -> Result<Applied, Refusal> {
@@ -400,18 +416,16 @@ pub(super) fn services(config: &Config) -> Services {
 
 /// What stays as it is as long as the router runs.
 fn fixed(now: &Config, next: &Config) -> Result<(), Refusal> {
-    let differs = [
-        ("[router] name", now.name != next.name),
-        ("[router] workers", now.workers != next.workers),
-        ("[router] flow_cache", now.flow_cache != next.flow_cache),
-        ("[router] control", now.control != next.control),
-        ("[conntrack] max, profile, timeouts and tcp_ settings", now.conntrack.table != next.conntrack.table),
-    ];
-    match differs.iter().find(|(_, differs)| *differs) {
-        Some((what, _)) => {
-            Err(format!("{what} can't change while the router runs: restart it for that").into())
+    let mut differ: Vec<String> =
+        config::fixed(now, next).into_iter().map(|key| format!("[router] {key}")).collect();
+    if now.conntrack.table != next.conntrack.table {
+        differ.push("[conntrack], but for `enable`,".into());
+    }
+    match differ.as_slice() {
+        [] => Ok(()),
+        what => {
+            Err(format!("{} can't change while the router runs: restart it for that", what.join(", ")).into())
         }
-        None => Ok(()),
     }
 }
 

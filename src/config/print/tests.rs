@@ -152,7 +152,7 @@ proptest! {
         for (i, (metric, kind)) in metrics.iter().enumerate() {
             let kind = ["via = \"10.0.0.2\"", "type = \"blackhole\"", "dev = \"l0\"", "via = \"10.9.9.9\"\ndev = \"l0\"\nonlink = true"][*kind];
             text += &format!("[[route]]\nto = \"172.16.{i}.0/24\"\n{kind}\n");
-            metric.into_iter().for_each(|m| text += &format!("metric = {m}\n"));
+            metric.iter().for_each(|m| text += &format!("metric = {m}\n"));
         }
         let hops = weights.iter().enumerate().map(|(i, w)| format!("{{ via = \"10.0.1.{i}\", weight = {w} }}"));
         text += &format!("[[route]]\nto = \"default\"\nnexthops = [{}]\n", hops.collect::<Vec<_>>().join(", "));

@@ -112,7 +112,7 @@ fn datagrams_marks_and_what_makes_way() {
     let (id, _, _) = rig.ct.find(&t, rig.now).unwrap();
     rig.ct.set_mark(id, 7);
     rig.ct.set_mark(id, 7);
-    rig.ct.update(id, |f| f.deadline = f.deadline + Duration::from_secs(1));
+    rig.ct.update(id, |f| f.deadline += Duration::from_secs(1));
     let changed = rig.ct.set(id, rig.now, Some((0x30, 0xf0)), Some(Duration::from_secs(5)), |f| f.mark == 7);
     assert_eq!(changed.map(|f| (f.mark, f.deadline)), Some((0x37, rig.now + Duration::from_secs(5))));
     assert_eq!(

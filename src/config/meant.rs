@@ -12,6 +12,7 @@ mod route;
 
 use std::ops::RangeInclusive;
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::path::FlowCacheConfig;
 
@@ -28,7 +29,8 @@ pub(super) fn config(file: File, path: &Path, sink: &mut Sink<'_>) -> (Config, D
     let typed: Vec<String> = file.links.iter().map(|l| l.name.value.clone()).collect();
     let link::Meant { links, loopback } = link::links(file.links, &name, &mut doubt, sink);
     let names = Names { typed: &typed, links: &links, loopback: &loopback };
-    let routes = file.routes.into_iter().filter_map(|r| route::route(r, &names, &mut doubt, sink)).collect();
+    let routes = file.routes.into_iter().filter_map(|r| route::route(r, &names, &mut doubt, sink));
+    let routes = Arc::new(routes.collect());
     let neighbors = neighbor::neighbors(file.neighbors, &names, sink);
     let rules = firewall::firewall(&file.firewall, path, &names, sink);
     let conntrack = conntrack::conntrack(&file.conntrack, sink);

@@ -10,6 +10,13 @@ mod link;
 mod neighbor;
 mod route;
 
+// What changes are judged by as well.
+pub(super) use address::{group as not_a_host, unfit};
+pub(super) use link::{
+    MOST as LINKS, MTU, MTU_IPV6, link_local, mtus, no_device_name, no_interface_name, not_a_station,
+};
+pub(super) use neighbor::MOST as NEIGHBORS;
+
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
@@ -99,6 +106,17 @@ impl<'a> Names<'a> {
         }
         self.links.iter().find(|l| l.addresses.iter().any(|a| a.addr == addr)).map(|l| l.name.as_str())
     }
+}
+
+/// Why packets of a running router's can't be handed to that address, if they can't.
+pub(super) fn unfit_hop(
+    via: std::net::IpAddr,
+    dev: Option<&LinkConfig>,
+    config: &Config,
+) -> Option<String> {
+    let names = Names { typed: &[], links: &config.links, loopback: &config.loopback };
+    let group = not_a_host(via).map(str::to_owned);
+    group.or_else(|| route::no_next_hop(via, dev, dev.is_none(), &names))
 }
 
 /// The loopback's name.

@@ -9,6 +9,7 @@
 //! Nothing stops at the first mistake. A [`Config`] holds only what was checked, so that nobody has
 //! to ask again; it says what a router is to be and knows nothing of devices, threads or packets.
 
+mod apply;
 mod build;
 mod change;
 mod file;
@@ -37,7 +38,8 @@ pub use change::{
     AddrChange, Change, LinkChange, LinkSettings, NeighChange, Refusal, RouteChange, RouteOp, RulesChange,
 };
 pub use problem::{Problem, Problems};
-pub use setup::Setup;
+pub use apply::LiveAction;
+pub use setup::{Changed, Setup};
 
 /// What one file says a router is to be. Every path in it is ready to be opened: those in the file
 /// are relative to the file.

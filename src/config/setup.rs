@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use super::apply::{self, LiveAction};
 use super::{Change, Config, Problems, Refusal};
 use crate::fib::Rib;
 use crate::filter::Program;
@@ -28,16 +29,13 @@ impl Setup {
     ///
     /// # Errors
     /// All that is wrong with it and shows only now: routes with no way out, rules that can't be compiled.
-    pub fn build(config: Config, before: Option<&Setup>) -> Result<Self, Problems> {
+    pub fn build(mut config: Config, before: Option<&Setup>) -> Result<Self, Problems> {
         let links = config.links_table();
         let (rib, _) = config.routing(&links)?;
+        config.pin(&rib, &links);
         let programs = config.programs(&links)?;
         if let Some(before) = before {
-            for (new, old) in programs.iter().zip(&before.programs) {
-                if let (Some(new), Some(old)) = (new, old) {
-                    new.carry(old);
-                }
-            }
+            Self::carry(&programs, before);
         }
         Ok(Setup { config, links, rib: Arc::new(rib), programs })
     }
@@ -46,7 +44,29 @@ impl Setup {
     ///
     /// # Errors
     /// The change can't be made; nothing is different then.
-    pub fn changed(&self, change: &Change) -> Result<Self, Refusal> {
-        Err(format!("not yet: {change:?}").into())
+    pub fn changed(&self, change: &Change) -> Result<Changed, Refusal> {
+        match change {
+            Change::Rules(_) => Err(format!("not yet: {change:?}").into()),
+            _ => apply::changed(self, change),
+        }
     }
+
+    /// Lets rules that are the same keep their counters and what their limits remember.
+    pub(super) fn carry(programs: &[Option<Arc<Program>>; 2], before: &Setup) {
+        for (new, old) in programs.iter().zip(&before.programs) {
+            if let (Some(new), Some(old)) = (new, old) {
+                new.carry(old);
+            }
+        }
+    }
+}
+
+/// What a change comes to.
+pub struct Changed {
+    /// What the router is set up to be then.
+    pub setup: Setup,
+    /// What else came of it, in one sentence each.
+    pub notes: Vec<String>,
+    /// What is to be done beside putting it in force: all of it judged before, and run after.
+    pub live: Vec<LiveAction>,
 }

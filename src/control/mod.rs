@@ -10,6 +10,7 @@
 
 pub mod answer;
 pub mod client;
+mod filter;
 pub mod protocol;
 pub mod server;
 pub mod view;

@@ -48,19 +48,22 @@ pub fn parse_pattern(line: &str, links: &Links) -> Result<Pattern, TextError> {
 }
 
 impl Pattern {
+    /// Whether a hop is what was said of one.
+    pub fn is_hop(&self, said: &NextHop, hop: &NextHop) -> bool {
+        said.via.is_none_or(|via| hop.via == Some(via)) && said.link.is_none_or(|link| hop.link == Some(link))
+    }
+
     /// Whether a route is what was said.
     pub fn fits(&self, route: &Route) -> bool {
-        let is = |said: &NextHop, hop: &NextHop| {
-            said.via.is_none_or(|via| hop.via == Some(via))
-                && said.link.is_none_or(|link| hop.link == Some(link))
-        };
         let hops = route.hops();
         let way = match self.hops.as_slice() {
             [] => true,
-            [one] => hops.first().is_some_and(|hop| is(one, hop)),
+            // Each way of an IPv6 route is a route by itself to the kernel.
+            [one] if self.prefix.addr().is_ipv6() => hops.iter().any(|hop| self.is_hop(one, hop)),
+            [one] => hops.first().is_some_and(|hop| self.is_hop(one, hop)),
             all => {
-                all.len() == hops.len()
-                    && all.iter().zip(hops).all(|(said, hop)| is(said, hop) && said.weight == hop.weight)
+                let same = |(said, hop): (&NextHop, &NextHop)| self.is_hop(said, hop) && said.weight == hop.weight;
+                all.len() == hops.len() && all.iter().zip(hops).all(same)
             }
         };
         self.prefix == route.prefix

@@ -11,31 +11,37 @@
 mod addr;
 mod edits;
 mod link;
-mod live;
 mod neigh;
 mod route;
 
 use std::sync::Arc;
 
-use super::{Change, Changed, Config, Refusal, Setup};
-use crate::fib::{BuildError, Rib, Route};
+use super::{Change, Changed, Config, LiveAction, Refusal, Setup};
+use crate::base::Instant;
+use crate::fib::{self, BuildError, NextHop, Rib, Route};
 use crate::link::{Links, Places};
+use crate::neighbor::NeighborTable;
 use edits::Edits;
-pub use live::LiveAction;
 
 /// What a setup is after a change.
 ///
 /// # Errors
 /// Why it can't be made.
-pub(super) fn changed(setup: &Setup, change: &Change) -> Result<Changed, Refusal> {
-    let mut draft = Draft::of(setup);
+pub(super) fn changed(
+    setup: &Setup,
+    change: &Change,
+    neighbors: &NeighborTable,
+    now: Instant,
+) -> Result<Changed, Refusal> {
+    let mut draft = Draft::of(setup, Living { neighbors, now });
     draft.apply(change)?;
     draft.finish(setup)
 }
 
 /// A setup that is being changed.
 #[derive(Clone)]
-struct Draft {
+struct Draft<'a> {
+    living: Living<'a>,
     config: Config,
     links: Links,
     places: Places,
@@ -49,11 +55,19 @@ struct Draft {
     relinked: bool,
 }
 
-impl Draft {
-    fn of(setup: &Setup) -> Self {
+/// The living table of neighbors, to be looked at.
+#[derive(Clone, Copy)]
+struct Living<'a> {
+    neighbors: &'a NeighborTable,
+    now: Instant,
+}
+
+impl<'a> Draft<'a> {
+    fn of(setup: &Setup, living: Living<'a>) -> Self {
         Draft {
+            living,
             config: setup.config.clone(),
-            places: Places::default().and(&setup.links),
+            places: setup.places.clone(),
             links: setup.links.clone(),
             rib: setup.rib.clone(),
             edits: Edits::default(),
@@ -88,13 +102,13 @@ impl Draft {
     fn finish(mut self, before: &Setup) -> Result<Changed, Refusal> {
         self.verify()?;
         self.edits.write(&mut self.config, &self.rib, &self.links);
-        let mut programs = before.programs.clone();
-        if self.relinked {
-            programs = self.config.programs(&self.links)?;
-            Setup::carry(&programs, before);
-        }
-        let (config, links, rib) = (self.config, self.links, self.rib);
-        let setup = Setup { config, links, rib, programs, ..before.clone() };
+        let programs = match self.relinked {
+            true => self.config.programs(&self.links)?,
+            false => before.programs.clone(),
+        };
+        let places = self.places.and(&self.links);
+        let setup = Setup { config: self.config, links: self.links, places, rib: self.rib, programs };
+        setup.carry(before);
         Ok(Changed { setup, notes: told(self.notes), live: self.live })
     }
 
@@ -108,11 +122,7 @@ impl Draft {
     }
 
     /// Takes out the routes that have lost their way, `before` being the links they were made for, and says so.
-    fn prune(
-        &mut self,
-        before: &Links,
-        lost: impl Fn(crate::fib::Family, &crate::fib::NextHop) -> bool,
-    ) {
+    fn prune(&mut self, before: &Links, lost: impl Fn(fib::Family, &NextHop) -> bool) {
         let pruned = Arc::make_mut(&mut self.rib).prune(&self.links, lost);
         for (old, new) in &pruned {
             self.edits.replaced(old, before, new.as_ref(), &self.links);
@@ -130,7 +140,10 @@ impl Draft {
         let mut names: Vec<&str> = self.links.iter().map(|l| l.name.as_str()).take(SHOWN + 1).collect();
         let more = if names.len() > SHOWN { ", …" } else { "" };
         names.truncate(SHOWN);
-        Refusal::of("ENODEV", format!("no link named '{name}': the links here are {}{more}", names.join(", ")))
+        Refusal::of(
+            "ENODEV",
+            format!("no link named '{name}': the links here are {}{more}", names.join(", ")),
+        )
     }
 
     /// The place in the configuration of a link that is not the loopback.

@@ -14,8 +14,7 @@ use ipnet::IpNet;
 use super::problem::{Problem, Problems};
 use super::{Config, Doubt, HopConfig, RouteConfig, RouteFile, RouteType};
 use crate::fib::{
-    self, BuildCause, BuildError, Family, Fib, LoadError, NextHop, Protocol, Rib, Route, RouteError,
-    RouteKind,
+    self, BuildCause, BuildError, Family, Fib, LoadError, NextHop, Rib, Route, RouteError, RouteKind,
 };
 use crate::link::{LinkKind, Links};
 

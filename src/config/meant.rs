@@ -109,11 +109,7 @@ impl<'a> Names<'a> {
 }
 
 /// Why packets of a running router's can't be handed to that address, if they can't.
-pub(super) fn unfit_hop(
-    via: std::net::IpAddr,
-    dev: Option<&LinkConfig>,
-    config: &Config,
-) -> Option<String> {
+pub(super) fn unfit_hop(via: std::net::IpAddr, dev: Option<&LinkConfig>, config: &Config) -> Option<String> {
     let names = Names { typed: &[], links: &config.links, loopback: &config.loopback };
     let group = not_a_host(via).map(str::to_owned);
     group.or_else(|| route::no_next_hop(via, dev, dev.is_none(), &names))

@@ -95,7 +95,8 @@ impl Rib {
         let mut pruned = Vec::new();
         let lost_in_any = |hop: &NextHop| lost(Family::V4, hop) || lost(Family::V6, hop);
         let ids = 0..self.shared.bound() as u32;
-        let doubtful = ids.filter(|id| self.shared.get(*id).is_some_and(|s| s.hops().iter().any(lost_in_any)));
+        let doubtful =
+            ids.filter(|id| self.shared.get(*id).is_some_and(|s| s.hops().iter().any(lost_in_any)));
         let mut doubtful: Vec<u32> = doubtful.collect();
         // What goes may have carried others: those are found in the next turn, until nothing goes any more.
         loop {

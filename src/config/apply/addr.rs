@@ -14,7 +14,7 @@ use crate::link::{Address, Links};
 /// The loopback's name.
 pub(super) const LO: &str = "lo";
 
-impl Draft {
+impl Draft<'_> {
     pub(super) fn addr(&mut self, change: &AddrChange) -> Result<(), Refusal> {
         match change {
             AddrChange::Add { dev, addr, prefix_len, replace } => {
@@ -172,7 +172,9 @@ impl Draft {
         let before = self.links.clone();
         self.relink()?;
         let bare = self.bare(&before);
-        self.prune(&before, |family, hop| family == Family::V4 && hop.link.is_some_and(|l| bare.contains(&l)));
+        self.prune(&before, |family, hop| {
+            family == Family::V4 && hop.link.is_some_and(|l| bare.contains(&l))
+        });
         Ok(())
     }
 

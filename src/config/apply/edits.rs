@@ -100,9 +100,7 @@ impl Config {
         }
         for route in Arc::make_mut(&mut self.routes).iter_mut().filter(|r| open(r)) {
             let metric = metric(route);
-            let is = |r: &Route| {
-                r.table() == Table::Main && (r.metric, r.protocol) == (metric, route.proto)
-            };
+            let is = |r: &Route| r.table() == Table::Main && (r.metric, r.protocol) == (metric, route.proto);
             if let Some(found) = rib.find(route.to, is) {
                 route.hops = found.hops().iter().map(|h| hop(h, links)).collect();
             }
@@ -113,9 +111,7 @@ impl Config {
 /// All routes but those that follow from addresses.
 fn all(rib: &Rib, links: &Links) -> Vec<RouteConfig> {
     let connected = Rib::connected(links);
-    let made = |r: &Route| {
-        r.protocol == Protocol::Kernel && connected.find(r.prefix, |c| c == r).is_some()
-    };
+    let made = |r: &Route| r.protocol == Protocol::Kernel && connected.find(r.prefix, |c| c == r).is_some();
     let mut shared: HashMap<Vec<NextHop>, Arc<[HopConfig]>> = HashMap::new();
     let main = [Family::V4, Family::V6].into_iter().flat_map(|f| rib.show(f, Table::Main));
     let config = |r: Route| {

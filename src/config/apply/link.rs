@@ -9,7 +9,7 @@ use super::addr::{LO, made_link_local};
 use crate::base::Mac;
 use crate::link::{Driver, LinkKind, RpFilter};
 
-impl Draft {
+impl Draft<'_> {
     pub(super) fn link(&mut self, change: &LinkChange) -> Result<(), Refusal> {
         match change {
             LinkChange::Add { name, kind, settings } => self.add_link(name, kind, settings),
@@ -80,12 +80,14 @@ impl Draft {
         }
         let mut link = self.config.links[i].clone();
         let listed = made_link_local(&link);
-        let lists_v6 = |l: &LinkConfig| l.addresses.iter().find(|a| a.addr.is_ipv6() && Some(**a) != listed).copied();
+        let lists_v6 =
+            |l: &LinkConfig| l.addresses.iter().find(|a| a.addr.is_ipv6() && Some(**a) != listed).copied();
         set(&mut link, s)?;
         if link.mtu < MTU_IPV6
             && let Some(v6) = lists_v6(&link)
         {
-            let text = format!("{} is too small for {} on {name}: IPv6 needs {MTU_IPV6} or more", link.mtu, v6.addr);
+            let text =
+                format!("{} is too small for {} on {name}: IPv6 needs {MTU_IPV6} or more", link.mtu, v6.addr);
             return Err(Refusal::of("EINVAL", text));
         }
         if self.config.links[i] == link {

@@ -21,7 +21,7 @@ const STATES: [(&str, Nud); 6] = [
     ("failed", Nud::Failed),
 ];
 
-impl Draft {
+impl Draft<'_> {
     pub(super) fn neigh(&mut self, change: &NeighChange) -> Result<(), Refusal> {
         match change {
             NeighChange::Set { ip, dev, mac, state, create, replace } => {
@@ -37,7 +37,10 @@ impl Draft {
                 let known = self.config.neighbors.len();
                 self.config.neighbors.retain(|n| (n.ip, &n.dev) != (*ip, dev));
                 let fixed = self.config.neighbors.len() < known;
-                self.live.push(LiveAction::RemoveNeighbor { dev: dev.clone(), ip: *ip, fixed });
+                if !fixed && !self.known(dev, *ip) {
+                    return Err(Refusal::of("ENOENT", format!("there is no neighbor {ip} on {dev}")));
+                }
+                self.forget(dev, *ip);
                 Ok(())
             }
             NeighChange::Flush(filter) => self.flush_neighbors(filter),
@@ -87,7 +90,11 @@ impl Draft {
             None => return invalid("give the neighbor's MAC behind lladdr".into()),
         };
         let fixed = self.config.neighbors.iter().position(|n| n.ip == ip && n.dev == dev);
-        if fixed.is_some() && !replace {
+        let known = fixed.is_some() || self.known(dev, ip);
+        if !known && !create {
+            return Err(Refusal::of("ENOENT", format!("there is no neighbor {ip} on {dev}: add it")));
+        }
+        if known && !replace {
             let text = format!("{ip} on {dev} is a neighbor already: replace it, or delete it first");
             return Err(Refusal::of("EEXIST", text));
         }
@@ -96,17 +103,37 @@ impl Draft {
             (Some(i), Some(mac)) => self.config.neighbors[i].mac = mac,
             (Some(i), None) => drop(self.config.neighbors.remove(i)),
             (None, Some(_)) if self.config.neighbors.len() >= NEIGHBORS => {
-                return Err(Refusal::of("ENOBUFS", format!("there are {NEIGHBORS} static neighbors already")));
+                return Err(Refusal::of(
+                    "ENOBUFS",
+                    format!("there are {NEIGHBORS} static neighbors already"),
+                ));
             }
             (None, Some(mac)) => {
                 self.config.neighbors.push(NeighborConfig { line: 0, ip, mac, dev: dev.to_owned() });
             }
             (None, None) => {}
         }
-        // One that the configuration has is one of the living table's.
-        let (create, replace) = (create || fixed.is_some(), replace);
-        self.live.push(LiveAction::SetNeighbor { dev: dev.to_owned(), ip, mac, state, create, replace });
+        if let Some(link) = self.links.named(dev).map(|l| l.id) {
+            self.live.push(LiveAction::SetNeighbor { link, ip, mac, state });
+        }
         Ok(())
+    }
+
+    /// Whether the living table has a neighbor, as far as it is known before the change.
+    fn known(&self, dev: &str, ip: IpAddr) -> bool {
+        let Some(on) = self.links.named(dev).map(|l| l.id) else { return false };
+        let said = self.live.iter().rev().find_map(|action| match action {
+            LiveAction::SetNeighbor { link, ip: set, .. } if (*link, *set) == (on, ip) => Some(true),
+            LiveAction::RemoveNeighbor { link, ip: gone } if (*link, *gone) == (on, ip) => Some(false),
+            _ => None,
+        });
+        said.unwrap_or_else(|| self.living.neighbors.get(on, ip, self.living.now).is_some())
+    }
+
+    fn forget(&mut self, dev: &str, ip: IpAddr) {
+        if let Some(link) = self.links.named(dev).map(|l| l.id) {
+            self.live.push(LiveAction::RemoveNeighbor { link, ip });
+        }
     }
 
     fn flush_neighbors(&mut self, filter: &NeighborFilter) -> Result<(), Refusal> {
@@ -119,7 +146,13 @@ impl Draft {
         if filter.states.iter().any(|s| s == Nud::Permanent.name()) {
             self.config.neighbors.retain(|n| !filter.chooses(n.ip, Some(&n.dev), Nud::Permanent.name()));
         }
-        self.live.push(LiveAction::FlushNeighbors(filter.clone()));
+        let name = |id| self.links.get(id).map(|l| l.name.as_str());
+        for n in self.living.neighbors.entries(self.living.now) {
+            let kept = n.state == Nud::Permanent && filter.states.is_empty();
+            if !kept && filter.chooses(n.ip, name(n.link), n.state.name()) {
+                self.live.push(LiveAction::RemoveNeighbor { link: n.link, ip: n.ip });
+            }
+        }
         Ok(())
     }
 }

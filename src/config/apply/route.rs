@@ -14,7 +14,7 @@ use crate::fib::{
     parse_pattern,
 };
 
-impl Draft {
+impl Draft<'_> {
     pub(super) fn route(&mut self, change: &RouteChange) -> Result<(), Refusal> {
         self.routed = true;
         match change {
@@ -37,7 +37,8 @@ impl Draft {
         let rib = Arc::make_mut(&mut self.rib);
         match (op, rival) {
             (RouteOp::Change, None) => {
-                let text = format!("there is no route to {} with metric {}", shown(route.prefix), route.metric);
+                let text =
+                    format!("there is no route to {} with metric {}", shown(route.prefix), route.metric);
                 return Err(Refusal::of("ENOENT", format!("{text}: add it, or replace what may be there")));
             }
             (RouteOp::Replace | RouteOp::Change, Some(old)) => {
@@ -48,10 +49,15 @@ impl Draft {
                 self.edits.replaced(&old, &self.links, Some(&route), &self.links);
                 return Ok(());
             }
-            (RouteOp::Append, Some(old)) if old.family() == Family::V6 => return self.append_hops(&old, &route),
+            (RouteOp::Append, Some(old)) if old.family() == Family::V6 => {
+                return self.append_hops(&old, &route);
+            }
             (RouteOp::Append, Some(_)) => {
                 let text = "an IPv4 route can't stand behind another one with its metric";
-                return Err(Refusal::of("EOPNOTSUPP", format!("{text}: give another metric, or nexthop for each way")));
+                return Err(Refusal::of(
+                    "EOPNOTSUPP",
+                    format!("{text}: give another metric, or nexthop for each way"),
+                ));
             }
             (RouteOp::Add | RouteOp::Append | RouteOp::Replace | RouteOp::Delete, _) => {
                 rib.insert(route.clone()).map_err(|e| in_the_way(&e))?;
@@ -168,7 +174,10 @@ fn connected(route: &Route, made: &Rib) -> bool {
 
 fn from_address(route: &Route) -> Refusal {
     let to = shown(route.prefix);
-    Refusal::of("EOPNOTSUPP", format!("the route to {to} follows from an address of a link: remove the address"))
+    Refusal::of(
+        "EOPNOTSUPP",
+        format!("the route to {to} follows from an address of a link: remove the address"),
+    )
 }
 
 /// Words that make no route.

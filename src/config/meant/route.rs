@@ -195,7 +195,12 @@ fn hop(h: &HopTable, what: &str, names: &Names<'_>, sink: &mut Sink<'_>) -> Opti
 }
 
 /// Why packets can't be handed to that address, if they can't.
-pub(super) fn no_next_hop(via: IpAddr, dev: Option<&LinkConfig>, no_dev: bool, names: &Names<'_>) -> Option<String> {
+pub(super) fn no_next_hop(
+    via: IpAddr,
+    dev: Option<&LinkConfig>,
+    no_dev: bool,
+    names: &Names<'_>,
+) -> Option<String> {
     if matches!(via, IpAddr::V6(v6) if v6.is_unicast_link_local()) {
         return match dev {
             None if no_dev => Some("is link-local, and on every link: say on which with dev".into()),

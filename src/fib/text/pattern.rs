@@ -62,7 +62,8 @@ impl Pattern {
             [one] if self.prefix.addr().is_ipv6() => hops.iter().any(|hop| self.is_hop(one, hop)),
             [one] => hops.first().is_some_and(|hop| self.is_hop(one, hop)),
             all => {
-                let same = |(said, hop): (&NextHop, &NextHop)| self.is_hop(said, hop) && said.weight == hop.weight;
+                let same =
+                    |(said, hop): (&NextHop, &NextHop)| self.is_hop(said, hop) && said.weight == hop.weight;
                 all.len() == hops.len() && all.iter().zip(hops).all(same)
             }
         };

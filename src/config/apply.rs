@@ -108,7 +108,6 @@ impl<'a> Draft<'a> {
         };
         let places = self.places.and(&self.links);
         let setup = Setup { config: self.config, links: self.links, places, rib: self.rib, programs };
-        setup.carry(before);
         Ok(Changed { setup, notes: told(self.notes), live: self.live })
     }
 

@@ -5,7 +5,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::{Change, Config, Problems, Refusal};
+use super::{Change, Config, Problems, Refusal, apply};
 use crate::base::{Instant, LinkId, Mac};
 use crate::fib::{Fib, Rib};
 use crate::filter::Program;
@@ -74,10 +74,11 @@ impl Setup {
     ///
     /// # Errors
     /// As [`Setup::build`].
-    pub fn with_table(config: Config, before: Option<&Setup>) -> Result<(Self, Fib), Problems> {
+    pub fn with_table(mut config: Config, before: Option<&Setup>) -> Result<(Self, Fib), Problems> {
         let places = before.map(|b| b.places.clone()).unwrap_or_default();
         let links = config.links_at(&places);
         let (rib, fib) = config.routing(&links)?;
+config.pin(&rib, &links);
         let mut programs = config.programs(&links)?;
         if let Some(before) = before.filter(|b| b.links == links) {
             // What is the same goes on as it is.
@@ -146,12 +147,12 @@ impl Setup {
     pub fn changed(
         &self,
         change: &Change,
-        _neighbors: &NeighborTable,
-        _now: Instant,
+        neighbors: &NeighborTable,
+        now: Instant,
     ) -> Result<Changed, Refusal> {
         match change {
             Change::Link(_) | Change::Addr(_) | Change::Route(_) | Change::Neigh(_) => {
-                Err("this can't be changed while the router runs".into())
+                apply::changed(self, change, neighbors, now)
             }
             Change::Rules(change) => {
                 Ok(Changed { setup: self.with_rules(change)?, live: Vec::new(), notes: Vec::new() })

@@ -23,6 +23,7 @@ use crate::link::{self, LinkKind, LinkStates, Links};
 use crate::neighbor::{Dad, DadState, NeighborTable};
 use crate::path::Hooks;
 
+use super::filter::scope;
 use super::protocol::{Family, Flows, LinkFilter, NeighborFilter, RouteFilter, Show, Table, Verb};
 use super::server::Answer;
 use super::view;
@@ -128,7 +129,7 @@ fn links(s: &Sources<'_>, f: &LinkFilter, addresses: bool) -> Vec<view::Link> {
     let view = |l: &link::Link| {
         let mut view = link(s, l);
         if addresses {
-            let all = l.addresses.iter().enumerate().filter(|(_, a)| wanted(f, a));
+            let all = l.addresses.iter().enumerate().filter(|(_, a)| f.chooses(a.addr));
             let all: Vec<_> = all.map(|(i, a)| address(s, l, i, a)).collect();
             if chosen && all.is_empty() {
                 return None;
@@ -138,12 +139,6 @@ fn links(s: &Sources<'_>, f: &LinkFilter, addresses: bool) -> Vec<view::Link> {
         Some(view)
     };
     s.links.iter().filter(asked).filter_map(view).collect()
-}
-
-fn wanted(f: &LinkFilter, a: &link::Address) -> bool {
-    f.family.is_none_or(|family| family == family_of(a.addr))
-        && f.scope.as_ref().is_none_or(|s| s == scope(a.addr))
-        && f.to.as_ref().is_none_or(|to| to.contains(&a.addr))
 }
 
 fn link(s: &Sources<'_>, l: &link::Link) -> view::Link {
@@ -239,21 +234,8 @@ fn address(s: &Sources<'_>, l: &link::Link, i: usize, a: &link::Address) -> view
     }
 }
 
-fn family_of(addr: IpAddr) -> Family {
-    if addr.is_ipv4() { Family::Inet } else { Family::Inet6 }
-}
-
 fn family_name(addr: IpAddr) -> &'static str {
     if addr.is_ipv4() { "inet" } else { "inet6" }
-}
-
-/// The scope of an address of ours, as iproute2 names it.
-fn scope(addr: IpAddr) -> &'static str {
-    match addr {
-        a if a.is_loopback() => "host",
-        IpAddr::V6(v6) if v6.is_unicast_link_local() => "link",
-        _ => "global",
-    }
 }
 
 fn neighbors(s: &Sources<'_>, f: &NeighborFilter) -> Vec<view::Neighbor> {
@@ -261,23 +243,22 @@ fn neighbors(s: &Sources<'_>, f: &NeighborFilter) -> Vec<view::Neighbor> {
     // Those of ARP before those of NDP, as the kernel has them.
     all.sort_by_key(|n| (n.ip.is_ipv6(), n.link, n.ip));
     let name = |id: LinkId| s.links.get(id).map(|l| l.name.clone());
-    let asked = |n: &view::Neighbor, ip: IpAddr| {
-        f.family.is_none_or(|family| family == family_of(ip))
-            && (f.dev.is_none() || f.dev == n.dev)
-            && f.to.as_ref().is_none_or(|to| to.contains(&ip))
-            && (f.states.is_empty() || f.states.iter().any(|s| n.state.contains(s)))
-    };
     let view = |n: crate::neighbor::Info| {
-        let view = view::Neighbor {
-            dst: n.ip.to_string(),
-            dev: name(n.link),
-            lladdr: n.mac.map(|m| m.to_string()),
-            router: n.router,
-            state: vec![n.state.name().to_owned()],
-        };
-        asked(&view, n.ip).then_some(view)
+        let dev = name(n.link);
+        f.chooses(n.ip, dev.as_deref(), n.state.name()).then(|| neighbor(&n, dev))
     };
     all.into_iter().filter_map(view).collect()
+}
+
+/// A neighbor on a link of this name.
+fn neighbor(n: &crate::neighbor::Info, dev: Option<String>) -> view::Neighbor {
+    view::Neighbor {
+        dst: n.ip.to_string(),
+        dev,
+        lladdr: n.mac.map(|m| m.to_string()),
+        router: n.router,
+        state: vec![n.state.name().to_owned()],
+    }
 }
 
 /// The pages of a listing of routes.
@@ -312,19 +293,7 @@ impl Routes {
     }
 
     fn asked(&self, r: &fib::Route) -> bool {
-        let f = &self.filter;
-        let hop = match r.hops() {
-            [one] => Some(one),
-            _ => None,
-        };
-        let dev = hop.and_then(|h| h.link).or_else(|| r.link()).and_then(|id| self.name(id));
-        let is = |wanted: &Option<String>, word: &str| wanted.as_ref().is_none_or(|w| w == word);
-        (f.dev.is_none() || f.dev == dev)
-            && f.via.is_none_or(|via| r.hops().iter().any(|h| h.via == Some(via)))
-            && is(&f.protocol, &r.protocol.to_string())
-            && is(&f.scope, r.scope().unwrap_or("global"))
-            && is(&f.kind, r.kind.word().unwrap_or("unicast"))
-            && f.prefix.is_none_or(|(relation, prefix)| relation.holds(&r.prefix, &prefix))
+        self.filter.chooses(r, |id| self.links.get(id.index()).map(|(name, _)| name.as_str()))
     }
 
     fn name(&self, id: LinkId) -> Option<String> {

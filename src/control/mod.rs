@@ -11,6 +11,7 @@
 
 pub mod answer;
 pub mod client;
+mod filter;
 pub mod metrics;
 pub mod protocol;
 pub mod server;

@@ -189,6 +189,8 @@ pub struct RouteFilter {
     pub scope: Option<String>,
     /// Those of this type.
     pub kind: Option<String>,
+    /// Those with this metric.
+    pub metric: Option<u32>,
     /// Those whose destination stands so to this prefix.
     pub prefix: Option<(Relation, IpNet)>,
 }

@@ -258,6 +258,33 @@ impl Entry {
         }
     }
 
+    /// Puts the entry into a state other than incomplete, whatever it was. `mac` is there if the state has one.
+    pub(super) fn put(&mut self, mac: Option<Mac>, state: Nud, cx: &mut Cx<'_>) {
+        let known = self.state.is_valid();
+        if mac.is_some_and(|mac| mac != self.mac) || !state.is_valid() {
+            self.revoke(cx.now, cx.shared);
+        }
+        self.mac = mac.unwrap_or(self.mac);
+        let now = cx.now;
+        match state {
+            Nud::Reachable => {
+                self.confirmed = Some(now);
+                self.enter(state, Some(now + cx.shared.reachable()), now);
+            }
+            Nud::Delay => self.enter(state, Some(now + cx.shared.config.delay_first_probe), now),
+            Nud::Probe => {
+                self.enter(state, None, now);
+                self.probes = 0;
+                self.probe_or_fail(cx.shared.config.ucast_probes, cx);
+            }
+            Nud::Failed | Nud::Incomplete => self.fail(cx),
+            Nud::Stale | Nud::Permanent => self.enter(state, None, now),
+        }
+        if !known && self.state.is_valid() {
+            self.release(cx);
+        }
+    }
+
     /// The layer above heard from the neighbor: it receives what we send.
     pub(super) fn confirm(&mut self, now: Instant) {
         if self.state.is_valid() {

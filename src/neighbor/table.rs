@@ -202,6 +202,33 @@ impl NeighborTable {
         true
     }
 
+    /// Puts a neighbor into a state by hand. `mac` may be missing only where there is none in that state, and then
+    /// what is known of it stays. `false` if there is no room for it, or no station can have the MAC.
+    pub fn set(
+        &self,
+        link: LinkId,
+        ip: IpAddr,
+        mac: Option<Mac>,
+        state: Nud,
+        now: Instant,
+        out: &mut Vec<Action>,
+    ) -> bool {
+        if mac.map_or(state.is_valid(), |mac| !mac.is_station()) || state == Nud::Incomplete {
+            return false;
+        }
+        if let (Nud::Permanent, Some(mac)) = (state, mac) {
+            return self.set_static(link, ip, mac, now, out);
+        }
+        // One that was permanent counts among the others from now on.
+        let step = &mut |entry: &mut Entry, cx: &mut Cx<'_>| {
+            if entry.state == Nud::Permanent {
+                self.counts[family(ip)].fetch_add(1, Relaxed);
+            }
+            entry.put(mac, state, cx);
+        };
+        self.with_new(Key { link, ip }, Newcomer::Heard, now, out, step).is_some()
+    }
+
     /// Forgets a neighbor, permanent or not; what waits for it can't be delivered. `false` if it was
     /// not known.
     pub fn remove(&self, link: LinkId, ip: IpAddr, now: Instant, out: &mut Vec<Action>) -> bool {

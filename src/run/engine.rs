@@ -195,9 +195,14 @@ impl Engine {
             return Ok(Applied { changed: false, ..self.applied(changed.notes) });
         }
         let mut notes = changed.notes;
-        notes.extend(self.commit(changed.setup)?);
+        // A neighbor that lives and dies by itself is no reason to make tables anew.
+        let differs = matches!(change, config::Change::Rules(_)) || changed.setup.config != now.config;
+        if differs {
+            notes.extend(self.commit(changed.setup)?);
+        }
+        let applied = Applied { changed: differs || !changed.live.is_empty(), ..self.applied(notes) };
         self.live(changed.live);
-        Ok(self.applied(notes))
+        Ok(applied)
     }
 
     fn reload(&mut self, asked: &Reload) -> Result<Applied, Refusal> {
@@ -373,7 +378,9 @@ impl Engine {
                         LiveAction::RemoveNeighbor { link, ip } => {
                             table.remove(link, ip, now, out);
                         }
-                        LiveAction::SetNeighbor { .. } => {}
+                        LiveAction::SetNeighbor { link, ip, mac, state } => {
+                            table.set(link, ip, mac, state, now, out);
+                        }
                     }
                 }
             });

@@ -18,19 +18,20 @@ mod clock;
 mod handover;
 mod host;
 mod log;
+mod privileges;
 mod rest;
 mod routes;
 #[cfg(test)]
 mod sample;
 mod serve;
 mod signals;
+pub mod systemd;
 mod watch;
 mod worker;
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
@@ -53,6 +54,7 @@ use crate::router::Router;
 
 pub use clock::Clock;
 use handover::Peers;
+pub use privileges::{PrivilegeError, SystemCalls, renounce, seal};
 use routes::{Gone, Routes};
 pub use serve::{ServeError, serve};
 pub use signals::{Asked, Signals};
@@ -76,6 +78,9 @@ pub enum StartError {
         /// What was wrong.
         source: OpenError,
     },
+    /// What had to be done before the threads start.
+    #[error("{0}")]
+    Before(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The system refused a thread or a poll.
     #[error("the system refused a thread or its poll: {0}")]
     System(#[from] io::Error),
@@ -96,6 +101,15 @@ pub struct Running {
 
 /// Opens the links and starts the threads.
 pub fn start(config: &Config) -> Result<Running, StartError> {
+    start_after(config, || Ok(()))
+}
+
+/// The same, with something to do in between: when everything is open, and no thread is there to keep what this one gives
+/// up.
+pub fn start_after(
+    config: &Config,
+    before: impl FnOnce() -> Result<(), Box<dyn std::error::Error + Send + Sync>>,
+) -> Result<Running, StartError> {
     let links = config.links_table();
     let (rib, fib) = config.routing(&links)?;
     let services = Services { echo: config.services.echo, discard: config.services.discard };
@@ -116,6 +130,7 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
         addresses: [Family::V4, Family::V6].map(|family| !snapshot.hooks.translates(family)),
     };
     let mut ports = open(config, &snapshot, steering)?;
+    before().map_err(StartError::Before)?;
 
     let conntrack = config.conntrack.table.clone();
     let flow_cache = FlowCacheConfig { entries: config.flow_cache, ..FlowCacheConfig::default() };
@@ -265,6 +280,12 @@ impl Running {
         answer(verb, &sources)
     }
 
+    /// What it does, in a line: for a service manager.
+    pub fn status(&self) -> String {
+        let links = self.router.snapshot().links.iter().count() - 1;
+        format!("{} forwards between {links} {}", self.name, if links == 1 { "link" } else { "links" })
+    }
+
     /// The time on the router's clock.
     pub fn now(&self) -> Instant {
         self.clock.now()
@@ -314,25 +335,4 @@ impl Drop for Running {
             tracing::error!("a thread ended badly: {e}");
         }
     }
-}
-
-/// Tells the service manager that started us, if one did (sd_notify(3)).
-pub fn tell_systemd(state: &str) {
-    let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return };
-    let sent = notify(Path::new(&path), state);
-    if let Err(e) = sent {
-        tracing::warn!("systemd could not be told '{state}': {e}");
-    }
-}
-
-fn notify(path: &Path, state: &str) -> io::Result<()> {
-    use std::os::linux::net::SocketAddrExt;
-    use std::os::unix::ffi::OsStrExt;
-    use std::os::unix::net::{SocketAddr, UnixDatagram};
-    let address = match path.as_os_str().as_bytes() {
-        [b'@', name @ ..] => SocketAddr::from_abstract_name(name)?,
-        _ => SocketAddr::from_pathname(path)?,
-    };
-    UnixDatagram::unbound()?.send_to_addr(state.as_bytes(), &address)?;
-    Ok(())
 }

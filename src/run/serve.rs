@@ -9,6 +9,7 @@ use mio::{Events, Interest, Poll, Token};
 use crate::control::Server;
 use crate::control::server::Handler;
 
+use super::systemd::Watchdog;
 use super::{Running, Signals};
 
 /// The control server's tokens begin here; below are the signals'.
@@ -40,6 +41,7 @@ pub fn serve(
     }
     server.register(poll.registry(), SERVER)?;
     let mut events = Events::with_capacity(64);
+    let mut watchdog = Watchdog::from_environment(running.now());
     loop {
         let asked = signals.take();
         if asked.end {
@@ -52,8 +54,10 @@ pub fn serve(
             return Err(ServeError::Thread(name.to_owned()));
         }
         let now = running.now();
+        watchdog.turn(now);
         server.turn(now, handler);
-        let wait = server.poll_timeout(now).map_or(LOOK, |at| at.since(running.now()).min(LOOK));
+        let next = server.poll_timeout(now).into_iter().chain(watchdog.next()).min();
+        let wait = next.map_or(LOOK, |at| at.since(running.now()).min(LOOK));
         match poll.poll(&mut events, Some(wait)) {
             Ok(()) => {}
             Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,

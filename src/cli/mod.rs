@@ -16,6 +16,7 @@ mod ip;
 mod log;
 mod out;
 mod paint;
+mod reload;
 mod run;
 mod save;
 mod stats;
@@ -92,6 +93,9 @@ verbs! {
     Bench(bench::Bench),
     Config(config::Config),
     Diff(diff::Diff),
+    Reload(reload::Reload),
+    Confirm(reload::Confirm),
+    Rollback(reload::Rollback),
     Stats(stats::Stats),
     Ip(ip::Ip),
     Conntrack(conntrack::Conntrack),

@@ -65,7 +65,7 @@ impl Verb for Run {
         let mut server = reserved.listen()?;
         say(format_args!("sekisho: {} forwards; control socket {}", config.name, path.display()))?;
         systemd::ready(&running.status());
-        let ended = run::serve(&running, &mut server, &mut signals, &mut |verb, _| running.answer(&verb));
+        let ended = run::serve(&running, &mut server, &mut signals, &mut |verb, _| running.answer(verb));
         systemd::stopping();
         drop(server);
         let stopped = running.stop();

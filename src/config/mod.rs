@@ -33,15 +33,15 @@ use crate::base::Mac;
 use crate::conntrack;
 use crate::fib::{Fib, Rib};
 use crate::filter::Ruleset;
-use crate::link::{Address, Driver, Link, LinkKind, Links, RpFilter};
+use crate::link::{Address, Driver, Link, LinkKind, Links, Places, RpFilter};
 
 pub use change::{
     AddrChange, Change, LinkChange, LinkSettings, NeighChange, Refusal, RouteChange, RouteOp, RulesChange,
 };
-pub use diff::{diff, fixed};
+pub use diff::diff;
 pub use print::print;
 pub use problem::{Problem, Problems};
-pub use setup::Setup;
+pub use setup::{Changed, LiveAction, Setup};
 
 /// What one file says a router is to be. Every path in it is ready to be opened: those in the file
 /// are relative to the file.
@@ -125,6 +125,8 @@ pub struct LinkConfig {
     pub rp_filter: RpFilter,
     /// Whether redirects are sent.
     pub redirects: bool,
+    /// Whether it is set up.
+    pub up: bool,
     /// Rings and workers, 1 to [`MAX_WORKERS`]; `None` is as many as there are workers.
     pub queues: Option<usize>,
     /// Whether GSO and checksum offload are used where the device has them.
@@ -351,6 +353,11 @@ fn read(path: &Path) -> Result<String, Problems> {
 impl Config {
     /// The links as the router sees them, the loopback included.
     pub fn links_table(&self) -> Links {
+        self.links_at(&Places::default())
+    }
+
+    /// The same, with each at the place that is kept for it.
+    pub fn links_at(&self, places: &Places) -> Links {
         let link = |l: &LinkConfig| Link {
             id: crate::base::LinkId::LO, // set by the table
             name: l.name.clone(),
@@ -360,8 +367,9 @@ impl Config {
             addresses: l.addresses.clone(),
             rp_filter: l.rp_filter,
             redirects: l.redirects,
+            up: l.up,
         };
-        Links::with_loopback(&self.loopback, self.links.iter().map(link))
+        Links::placed(&self.loopback, self.links.iter().map(link), places)
     }
 
     /// The routes: those that follow from addresses, the file's, and those of its route files.

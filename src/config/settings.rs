@@ -69,6 +69,7 @@ pub(super) fn link(l: &LinkConfig, router: &str) -> Vec<Setting> {
         Setting::of("mtu", l.mtu, l.mtu == MTU),
         Setting::of("rp_filter", string(filter), l.rp_filter == RpFilter::default()),
         Setting::of("redirects", l.redirects, l.redirects),
+        Setting::of("up", l.up, l.up),
         Setting::maybe("queues", l.queues.map(|n| n.to_string())),
         Setting::of("offload", string(if l.offload { "auto" } else { "off" }), l.offload),
     ]);

@@ -35,6 +35,7 @@ pub(super) const LINK: Section = Section {
         "link_local",
         "rp_filter",
         "redirects",
+        "up",
         "queues",
         "offload",
         "driver",

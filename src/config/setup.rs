@@ -78,7 +78,7 @@ impl Setup {
         let places = before.map(|b| b.places.clone()).unwrap_or_default();
         let links = config.links_at(&places);
         let (rib, fib) = config.routing(&links)?;
-config.pin(&rib, &links);
+        config.pin(&rib, &links);
         let mut programs = config.programs(&links)?;
         if let Some(before) = before.filter(|b| b.links == links) {
             // What is the same goes on as it is.

@@ -30,7 +30,9 @@ pub enum ClientError {
     #[error("the router that made {0} is gone: start it again with `sekisho run FILE`")]
     Gone(PathBuf),
     /// Not allowed to talk to it.
-    #[error("you may not talk to the router at {0}: be the user that runs it, or root")]
+    #[error(
+        "you may not talk to the router at {0}: be the user that runs it, a member of its `group`, or root"
+    )]
     Forbidden(PathBuf),
     /// Nothing answers anywhere.
     #[error(

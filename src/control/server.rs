@@ -6,10 +6,14 @@
 //!
 //! # The socket file
 //!
-//! Its mode is 0600 from the moment anyone can see it: it is bound in a directory of ours with mode 0700 and moved
-//! into place. Two routers that start at once take turns by a lock on the directory. A socket that nobody answers at was left
-//! by a process that was killed, and is replaced; one that answers is another router's. Only the same user and
-//! root are listened to. Dropping the server removes the file, if it is still ours.
+//! Its mode is 0600, or 0660 where a group may talk to the router too, from the moment anyone can see it: it is bound in a
+//! directory of ours with mode 0700 and moved into place. Two routers that start at once take turns by a lock on the directory.
+//! A socket that nobody answers at was left by a process that was killed, and is replaced; one that answers is another
+//! router's. Only the same user, root and members of the group are listened to. Dropping the server removes the file, if it is
+//! still ours and that is allowed: who gave up root may have to leave it behind, for the next one to replace.
+//!
+//! It is put in its place ([`Server::reserve`]) as long as that is allowed, and listened at ([`Reserved::listen`]) when there
+//! is somebody to answer.
 
 mod client;
 mod place;
@@ -28,7 +32,7 @@ use serde_json::Value;
 
 use crate::base::Instant;
 use crate::config::Refusal;
-use crate::io::sys::{Peer, effective_user, peer_of};
+use crate::io::sys::{Peer, effective_user, in_group, peer_of};
 
 use super::protocol::{Response, Verb, encode};
 use client::{Client, Standing};
@@ -135,12 +139,50 @@ pub struct Census {
     pub requests: AtomicU64,
 }
 
+/// Who may talk to the router besides root and its own user.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Access {
+    /// The user that the router will be, if it is another than now.
+    pub user: Option<u32>,
+    /// Members of this group.
+    pub group: Option<u32>,
+}
+
+/// A control socket that is in its place and not yet listened at: whoever connects is refused.
+pub struct Reserved {
+    placed: place::Placed,
+    path: PathBuf,
+    group: Option<u32>,
+}
+
+impl Reserved {
+    /// Listens. The router should forward already: whoever can connect takes it for running.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn listen(self) -> Result<Server, BindError> {
+        let (listener, identity) = self.placed.listen()?;
+        Ok(Server {
+            listener,
+            path: self.path,
+            identity,
+            group: self.group,
+            clients: (0..MAX_CLIENTS).map(|_| None).collect(),
+            registered: None,
+            accept_again: None,
+            census: Arc::default(),
+        })
+    }
+}
+
 /// The control socket and who is talking over it.
 pub struct Server {
     listener: UnixListener,
     path: PathBuf,
     /// Device and inode of the socket file: what tells ours from another's of the same name.
     identity: (u64, u64),
+    /// Whose members are listened to, too.
+    group: Option<u32>,
     clients: Vec<Option<Client>>,
     registered: Option<(Registry, usize)>,
     accept_again: Option<Instant>,
@@ -148,22 +190,22 @@ pub struct Server {
 }
 
 impl Server {
-    /// Binds the socket of the router called `name`, making its directory if there is none. The router
-    /// should forward already: whoever can connect takes it for running.
+    /// Binds the socket of the router called `name`, making its directory if there is none, and listens at once.
     ///
     /// # Errors
     /// Another router answers there, or the path can't be used.
     pub fn bind(path: &Path, name: &str) -> Result<Self, BindError> {
-        let (listener, identity) = place::bind(path, name)?;
-        Ok(Server {
-            listener,
-            path: path.to_owned(),
-            identity,
-            clients: (0..MAX_CLIENTS).map(|_| None).collect(),
-            registered: None,
-            accept_again: None,
-            census: Arc::default(),
-        })
+        Self::reserve(path, name, Access::default())?.listen()
+    }
+
+    /// Binds the socket, making its directory if there is none, and does not listen yet. Until it does, other routers that
+    /// want to put a socket into the same directory wait.
+    ///
+    /// # Errors
+    /// Another router answers there, or the path can't be used.
+    pub fn reserve(path: &Path, name: &str, access: Access) -> Result<Reserved, BindError> {
+        let placed = place::bind(path, name, access)?;
+        Ok(Reserved { placed, path: path.to_owned(), group: access.group })
     }
 
     /// Looks whether the socket could be bound, and binds nothing: for a word about a router that runs
@@ -267,9 +309,13 @@ impl Server {
 
     fn admit(&mut self, stream: mio::net::UnixStream, now: Instant) {
         let Ok(peer) = peer_of(&stream) else { return };
-        if peer.uid != effective_user() && peer.uid != 0 {
+        let member = || self.group.is_some_and(|group| in_group(&stream, group).unwrap_or(false));
+        if peer.uid != effective_user() && peer.uid != 0 && !member() {
             self.census.refused.fetch_add(1, Relaxed);
-            return turn_away(stream, "only the user that runs the router and root may talk to it");
+            return turn_away(
+                stream,
+                "only the user that runs the router, its group and root may talk to it",
+            );
         }
         let Some(slot) = self.clients.iter().position(Option::is_none) else {
             self.census.refused.fetch_add(1, Relaxed);

@@ -12,6 +12,7 @@ mod load;
 mod nat;
 mod paths;
 mod ping;
+mod privileges;
 mod quiet;
 mod service;
 mod services;

@@ -8,17 +8,21 @@
 
 mod bench;
 mod check;
+mod config;
 mod conntrack;
 mod demo;
+mod diff;
 mod ip;
 mod iptables;
 mod log;
 mod out;
 mod paint;
+mod reload;
 mod restore;
 mod run;
 mod save;
 mod stats;
+mod table;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -90,6 +94,11 @@ verbs! {
     Check(check::Check),
     Demo(demo::Demo),
     Bench(bench::Bench),
+    Reload(reload::Reload),
+    Confirm(reload::Confirm),
+    Rollback(reload::Rollback),
+    Config(config::Config),
+    Diff(diff::Diff),
     Stats(stats::Stats),
     Ip(ip::Ip),
     Conntrack(conntrack::Conntrack),

@@ -35,6 +35,8 @@ pub struct Changed {
     pub live: Vec<LiveAction>,
     /// What else is to be said of it, in one sentence each.
     pub notes: Vec<String>,
+    /// Of several changes those that could not be made, by their number, and why.
+    pub refused: Vec<(usize, Refusal)>,
 }
 
 /// A change of what lives while packets pass, and stands in no configuration.
@@ -135,7 +137,7 @@ config.pin(&rib, &links);
         now: Instant,
     ) -> Result<Changed, Refusal> {
         match change {
-            Change::Link(_) | Change::Addr(_) | Change::Route(_) | Change::Neigh(_) => {
+            Change::Link(_) | Change::Addr(_) | Change::Route(_) | Change::Neigh(_) | Change::Several { .. } => {
                 apply::changed(self, change, neighbors, now)
             }
             Change::Rules(_) => Err("this can't be changed while the router runs".into()),

@@ -43,6 +43,7 @@ use mio::{Poll, Waker};
 use crate::base::{Instant, LinkId};
 use crate::config::{Config, Enable, Problems, Setup};
 use crate::control::answer::{Sources, answer};
+use crate::control::monitor::{self, Hub};
 use crate::control::{Answer, Verb};
 use crate::filter::{Family, Program};
 use crate::host::Host;
@@ -94,6 +95,7 @@ pub struct Running {
     /// Where transactions are asked for.
     asks: Sender<Ask>,
     bell: Bell,
+    hub: Hub,
     clock: Clock,
     stop: Arc<AtomicBool>,
     wakers: Vec<SharedWaker>,
@@ -150,6 +152,7 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
         setup: Arc::new(ArcSwap::from_pointee(setup)),
         asks,
         bell: Bell::default(),
+        hub: Hub::default(),
         clock,
         stop: stop.clone(),
         wakers: vec![host_waker.clone()],
@@ -212,6 +215,7 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
         gone,
         bell: running.bell.clone(),
         clock,
+        hub: running.hub.clone(),
     };
     let engine = Engine::new(parts);
     running.spawn("engine".into(), move || {
@@ -270,6 +274,10 @@ impl Running {
     pub fn answer(&self, verb: Verb) -> Answer {
         match verb {
             Verb::Change(_) | Verb::Reload(_) | Verb::Confirm | Verb::Rollback { .. } => self.transact(verb),
+            Verb::Monitor(asked) => {
+                let watch = monitor::Watch::new(asked, &self.hub, self.router.clone(), self.now());
+                Answer::Feed(Box::new(watch))
+            }
             verb => self.show(&verb),
         }
     }
@@ -301,6 +309,7 @@ impl Running {
             dad: &live.dad,
             conntrack: &live.conntrack,
             hooks: &snapshot.hooks,
+            router: Some((&snapshot, live)),
         };
         answer(verb, &sources)
     }

@@ -92,6 +92,7 @@ impl World {
             dad: &self.dad,
             conntrack: &self.conntrack,
             hooks: &self.hooks,
+            router: None,
         };
         match answer(&verb, &sources) {
             Answer::Done(value) => Ok(value),

@@ -34,8 +34,14 @@ pub(super) fn changed(
     now: Instant,
 ) -> Result<Changed, Refusal> {
     let mut draft = Draft::of(setup, Living { neighbors, now });
-    draft.apply(change)?;
-    draft.finish(setup)
+    let mut refused = Vec::new();
+    match change {
+        Change::Several { changes, force } => {
+            draft.several(changes, 0, *force, &mut refused);
+        }
+        one => draft.apply(one)?,
+    }
+    Ok(Changed { refused, ..draft.finish(setup)? })
 }
 
 /// A setup that is being changed.
@@ -46,6 +52,8 @@ struct Draft<'a> {
     links: Links,
     places: Places,
     rib: Arc<Rib>,
+    /// The routes that follow from the links' addresses, once somebody has asked.
+    made: Option<Arc<Rib>>,
     edits: Edits,
     notes: Vec<String>,
     live: Vec<LiveAction>,
@@ -70,6 +78,7 @@ impl<'a> Draft<'a> {
             places: setup.places.clone(),
             links: setup.links.clone(),
             rib: setup.rib.clone(),
+            made: None,
             edits: Edits::default(),
             notes: Vec::new(),
             live: Vec::new(),
@@ -85,7 +94,44 @@ impl<'a> Draft<'a> {
             Change::Route(change) => self.route(change),
             Change::Neigh(change) => self.neigh(change),
             Change::Rules(_) => Err("rules are not changed together with anything else".into()),
+            Change::Several { .. } => Err("several changes can't be among several".into()),
         }
+    }
+
+    /// Makes changes one after the other, the first of them being number `first`; `false` if it ended with one that was
+    /// refused. Whether routes lead anywhere is looked at in the end only; if some don't, halves are tried in turn, so that
+    /// in the end it is one change that is refused for it.
+    fn several(
+        &mut self,
+        changes: &[Change],
+        first: usize,
+        force: bool,
+        refused: &mut Vec<(usize, Refusal)>,
+    ) -> bool {
+        let (saved, before) = (self.clone(), refused.len());
+        let mut goes_on = true;
+        for (i, change) in changes.iter().enumerate() {
+            // A route that is refused leaves all as it was.
+            let saved = (!matches!(change, Change::Route(_))).then(|| self.clone());
+            let Err(no) = self.apply(change) else { continue };
+            if let Some(saved) = saved {
+                *self = saved;
+            }
+            refused.push((first + i, no));
+            if !force {
+                goes_on = false;
+                break;
+            }
+        }
+        let Err(no) = self.verify() else { return goes_on };
+        *self = saved;
+        refused.truncate(before);
+        if changes.len() <= 1 {
+            refused.push((first, no));
+            return force;
+        }
+        let (one, other) = changes.split_at(changes.len() / 2);
+        self.several(one, first, force, refused) && self.several(other, first + one.len(), force, refused)
     }
 
     /// Whether all routes lead somewhere.
@@ -108,7 +154,7 @@ impl<'a> Draft<'a> {
         };
         let places = self.places.and(&self.links);
         let setup = Setup { config: self.config, links: self.links, places, rib: self.rib, programs };
-        Ok(Changed { setup, notes: told(self.notes), live: self.live })
+        Ok(Changed { setup, notes: told(self.notes), live: self.live, refused: Vec::new() })
     }
 
     /// Makes the table of links anew, and the routes that follow from their addresses.
@@ -116,6 +162,7 @@ impl<'a> Draft<'a> {
         let links = self.config.links_at(&self.places);
         let before = std::mem::replace(&mut self.links, links);
         self.routed = true;
+        self.made = None;
         let reconnected = Arc::make_mut(&mut self.rib).reconnect(&before, &self.links);
         reconnected.map_err(|e| Refusal::of("EEXIST", format!("a route is in the way: {e}")))
     }
@@ -131,6 +178,11 @@ impl<'a> Draft<'a> {
                 Some(new) => format!("the route {was} is {} now", oneline(new, &self.links)),
             });
         }
+    }
+
+    /// The routes that follow from addresses.
+    fn made(&mut self) -> Arc<Rib> {
+        self.made.get_or_insert_with(|| Arc::new(Rib::connected(&self.links))).clone()
     }
 
     /// There is no such link.

@@ -35,6 +35,8 @@ pub struct Changed {
     pub live: Vec<LiveAction>,
     /// What else is to be said of it, in one sentence each.
     pub notes: Vec<String>,
+    /// Of several changes those that could not be made, by their number, and why.
+    pub refused: Vec<(usize, Refusal)>,
 }
 
 /// A change of what lives while packets pass, and stands in no configuration.
@@ -151,11 +153,14 @@ impl Setup {
         now: Instant,
     ) -> Result<Changed, Refusal> {
         match change {
-            Change::Link(_) | Change::Addr(_) | Change::Route(_) | Change::Neigh(_) => {
-                apply::changed(self, change, neighbors, now)
-            }
+            Change::Link(_)
+            | Change::Addr(_)
+            | Change::Route(_)
+            | Change::Neigh(_)
+            | Change::Several { .. } => apply::changed(self, change, neighbors, now),
             Change::Rules(change) => {
-                Ok(Changed { setup: self.with_rules(change)?, live: Vec::new(), notes: Vec::new() })
+                let setup = self.with_rules(change)?;
+                Ok(Changed { setup, live: Vec::new(), notes: Vec::new(), refused: None })
             }
         }
     }

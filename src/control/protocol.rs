@@ -15,6 +15,7 @@
 //! Knows nothing of sockets.
 
 mod flows;
+mod ip;
 mod rules;
 
 use std::path::PathBuf;
@@ -26,6 +27,7 @@ use serde_json::Value;
 use crate::config::Change;
 
 pub use flows::{FlowFilter, FlowForm, Flows, Translated};
+pub use ip::{Monitor, RouteGet, Watched};
 pub use rules::Rules;
 
 /// The version of this protocol. A router refuses requests of a later one.
@@ -87,6 +89,10 @@ pub enum Verb {
     Stats,
     /// `ip … show`: answered with a list of the views of its object, in parts.
     Ip(Show),
+    /// `ip route get`: answered with a [`Route`](super::view::Route).
+    RouteGet(RouteGet),
+    /// `ip monitor`: followed live, in lists of [`Event`](super::view::Event)s.
+    Monitor(Monitor),
     /// `conntrack …`: what each form of it is answered with, it says.
     Conntrack(Flows),
     /// The rules in force: answered in parts, with lists of lines.

@@ -84,6 +84,17 @@ impl Rib {
         Ok(())
     }
 
+    /// Says what differs between this table and a later one of the same links: each route as it was, as it is, or both.
+    /// IPv4 comes first, and table main.
+    pub fn differences(&self, later: &Rib, mut each: impl FnMut(Option<Route>, Option<Route>)) {
+        for table in [Table::Main, Table::Local] {
+            differences((self, &self.v4), (later, &later.v4), table, &mut each);
+        }
+        for table in [Table::Main, Table::Local] {
+            differences((self, &self.v6), (later, &later.v6), table, &mut each);
+        }
+    }
+
     /// Takes out what can't be used: hops that are `lost` or lead nowhere, and routes with none left or with a source
     /// that is nobody's. An IPv6 route only loses its source, as in Linux. Gives each route as it was, and as it is now if
     /// it still is.
@@ -202,6 +213,33 @@ impl Rib {
             // Where those are is decided by link.
             IpAddr::V6(v6) if is_link_local(v6) => covering(&self.v6, v6.to_bits(), 9),
             IpAddr::V6(v6) => covering(&self.v6, v6.to_bits(), u8::MAX),
+        }
+    }
+}
+
+fn differences<B: Address>(
+    (old, was): (&Rib, &Tables<B>),
+    (new, is): (&Rib, &Tables<B>),
+    table: Table,
+    each: &mut impl FnMut(Option<Route>, Option<Route>),
+) {
+    let (mut was, mut is) = (was.table(table).iter().peekable(), is.table(table).iter().peekable());
+    loop {
+        let (gone, come) = match (was.peek(), is.peek()) {
+            (None, None) => return,
+            (Some(_), None) => (true, false),
+            (None, Some(_)) => (false, true),
+            (Some((a, _)), Some((b, _))) => (a <= b, b <= a),
+        };
+        let before = if gone { was.next() } else { None };
+        let after = if come { is.next() } else { None };
+        let same = match (before, after) {
+            (Some((_, a)), Some((_, b))) => old.shared.get(*a) == new.shared.get(*b),
+            _ => false,
+        };
+        if !same {
+            let route = |rib: &Rib, (key, id): (&Key<B>, &u32)| rib.shared.route(key, *id);
+            each(before.map(|r| route(old, r)), after.map(|r| route(new, r)));
         }
     }
 }

@@ -268,7 +268,7 @@ impl<B: Address> Tables<B> {
         self.local.len() + self.main.len()
     }
 
-    fn table(&self, table: Table) -> &Routes<B> {
+    pub(super) fn table(&self, table: Table) -> &Routes<B> {
         match table {
             Table::Local => &self.local,
             Table::Main => &self.main,

@@ -4,13 +4,13 @@ use std::collections::hash_map::Entry as Slot;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::entry::{Claim, Cx, Entry, Key, Shared};
 use super::gc::{Gc, Newcomer};
 use super::shard::Shard;
-use super::{Action, Advert, Config, Info, Nud, Ready};
-use crate::base::{DropReason, Instant, LinkId, Mac};
+use super::{Action, Advert, Change, Config, Info, Nud, Ready};
+use crate::base::{DropReason, Follower, Instant, Journal, LinkId, Mac};
 use crate::packet::Packet;
 
 /// The neighbors of all links, shared by all workers.
@@ -44,6 +44,7 @@ impl NeighborTable {
                 reachable: AtomicU64::new(reachable),
                 generation: AtomicU64::new(0),
                 parked: AtomicUsize::new(0),
+                journal: Arc::new(Journal::new(JOURNAL)),
             },
             shards: std::array::from_fn(|_| Mutex::default()),
             hasher: RandomState::new(),
@@ -198,7 +199,10 @@ impl NeighborTable {
         if known && entry.state != Nud::Permanent {
             self.counts[family(ip)].fetch_sub(1, Relaxed);
         }
-        entry.fix(mac, &mut Cx { key, now, shared: &self.shared, out });
+        let before = entry.face();
+        let cx = &mut Cx { key, now, shared: &self.shared, out };
+        entry.fix(mac, cx);
+        entry.tell(before, cx);
         true
     }
 
@@ -255,6 +259,11 @@ impl NeighborTable {
                 }
             }
         }
+    }
+
+    /// What becomes of neighbors from now on.
+    pub fn follow(&self) -> Follower<Change> {
+        self.shared.journal.follow()
     }
 
     /// One neighbor, if it is known; looking does not count as use.
@@ -331,6 +340,9 @@ impl NeighborTable {
             self.counts[family(key.ip)].fetch_sub(1, Relaxed);
         }
         entry.revoke(now, &self.shared);
+        if self.shared.journal.is_followed() {
+            self.shared.journal.push(entry.change(key, now, true));
+        }
         Some(entry.take_queue(&self.shared))
     }
 
@@ -345,6 +357,9 @@ impl NeighborTable {
         }
     }
 }
+
+/// Changes kept for those who follow them.
+const JOURNAL: usize = 4_096;
 
 /// How many locks the entries are spread over.
 const SHARDS: usize = 16;

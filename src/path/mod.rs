@@ -26,6 +26,7 @@
 //! Knows nothing of devices, threads or clocks: bytes and the time come in as arguments.
 
 mod arp;
+mod ask;
 mod claims;
 mod coalesce;
 mod cx;
@@ -57,6 +58,7 @@ use crate::base::{Column, DropReason, Event, Hook, LinkId, Mac};
 use crate::conntrack::Current;
 use crate::packet::{Ct, Net, Packet};
 
+pub use ask::{Query, Way, ask, source_on};
 pub use cx::{Cx, Listeners, Live, LiveConfig, Local, Snapshot};
 pub use egress::Handed;
 pub use flow_cache::FlowCacheConfig;

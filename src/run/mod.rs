@@ -49,6 +49,7 @@ use crate::base::{Instant, LinkId};
 use crate::config::{Config, Enable, Problems, Setup};
 use crate::control::answer::{answer, stats};
 use crate::control::metrics::Endpoint;
+use crate::control::monitor::{self, Hub};
 use crate::control::server::Census;
 use crate::control::{Answer, Verb};
 use crate::filter::{Family, Program};
@@ -111,6 +112,7 @@ pub struct Running {
     /// Where transactions are asked for.
     asks: Sender<Ask>,
     bell: Bell,
+    hub: Hub,
     stop: Arc<AtomicBool>,
     wakers: Vec<SharedWaker>,
     threads: Vec<(String, JoinHandle<io::Result<()>>)>,
@@ -186,6 +188,7 @@ pub fn start_after(
         },
         asks,
         bell: Bell::default(),
+        hub: Hub::default(),
         stop: stop.clone(),
         wakers: vec![host_waker.clone()],
         threads: Vec::new(),
@@ -254,6 +257,7 @@ pub fn start_after(
         gone,
         bell: running.bell.clone(),
         clock,
+        hub: running.hub.clone(),
     };
     let engine = Engine::new(parts);
     running.spawn("engine".into(), move || {
@@ -317,6 +321,10 @@ impl Running {
             | Verb::Rollback { .. }
             | Verb::Diff { .. }
             | Verb::Config => self.transact(verb),
+            Verb::Monitor(asked) => {
+                let watch = monitor::Watch::new(asked, &self.hub, self.router().clone(), self.now());
+                Answer::Feed(Box::new(watch))
+            }
             verb => self.sight.sources(|sources| answer(&verb, sources)),
         }
     }

@@ -51,6 +51,7 @@ impl Sight {
             dad: &live.dad,
             conntrack: &live.conntrack,
             hooks: &snapshot.hooks,
+            router: Some((&snapshot, live)),
             rest: self.rest(),
         })
     }

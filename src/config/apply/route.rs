@@ -34,6 +34,7 @@ impl Draft<'_> {
         self.rib.settle_one(&mut route, &self.links);
         self.rib.judge(&route, &self.links).map_err(|cause| refused(&route, &cause))?;
         let rival = self.rib.find(route.prefix, |r| r.table() == Table::Main && r.metric == route.metric);
+        let made = self.made();
         let rib = Arc::make_mut(&mut self.rib);
         match (op, rival) {
             (RouteOp::Change, None) => {
@@ -42,7 +43,7 @@ impl Draft<'_> {
                 return Err(Refusal::of("ENOENT", format!("{text}: add it, or replace what may be there")));
             }
             (RouteOp::Replace | RouteOp::Change, Some(old)) => {
-                if old.protocol == Protocol::Kernel && connected(&old, &Rib::connected(&self.links)) {
+                if connected(&old, &made) {
                     return Err(from_address(&old));
                 }
                 rib.replace(route.clone()).map_err(|e| in_the_way(&e))?;
@@ -104,7 +105,7 @@ impl Draft<'_> {
 
     fn delete_route(&mut self, text: &str) -> Result<(), Refusal> {
         let pattern = parse_pattern(text, &self.links).map_err(|e| misread(&e))?;
-        let made = Rib::connected(&self.links);
+        let made = self.made();
         let fits = |r: &Route| r.table() == Table::Main && pattern.fits(r);
         let found = self.rib.find(pattern.prefix, |r| fits(r) && !connected(r, &made));
         let Some(old) = found else {
@@ -132,7 +133,7 @@ impl Draft<'_> {
     }
 
     fn flush_routes(&mut self, filter: &RouteFilter) {
-        let made = Rib::connected(&self.links);
+        let made = self.made();
         let tables: &[Table] = match filter.table {
             protocol::Table::Main => &[Table::Main],
             protocol::Table::Local => &[Table::Local],

@@ -429,6 +429,42 @@ fn neighbors_are_the_configurations_or_the_living_tables() {
     assert!(w.setup.config.neighbors.is_empty());
 }
 
+#[test]
+fn several_changes_are_one_transaction() {
+    let route = |action, route: &str| Change::Route(RouteChange::One { action, route: route.into() });
+    let add = |text: &str| route(RouteOp::Add, text);
+    let address = |dev: &str, addr: &str| {
+        let addr = addr.parse().unwrap();
+        Change::Addr(AddrChange::Add { dev: dev.into(), addr, prefix_len: 24, replace: false })
+    };
+    let all = vec![
+        add("10.20.0.0/16 dev t0"),
+        add("10.21.0.0/16 via 10.20.0.1 dev t0"),
+        add("10.22.0.0/16 via 10.77.0.1"),
+        route(RouteOp::Delete, "10.20.0.0/16"),
+        address("wan", "10.1.0.9"),
+        address("lan", "10.1.0.9"),
+        add("10.23.0.0/16 via 10.1.0.2"),
+    ];
+    let run = |force| {
+        let mut w = World::new(GW);
+        let now = Instant::from_secs(1);
+        let several = Change::Several { changes: all.clone(), force };
+        let changed = w.setup.changed(&several, &w.neighbors, now).unwrap();
+        holds(&changed.setup, &w.setup);
+        w.setup = changed.setup;
+        (w, changed.refused.into_iter().map(|(i, no)| (i, no.errno.unwrap())).collect::<Vec<_>>())
+    };
+    let (w, refused) = run(true);
+    assert_eq!(refused, [(2, "ENETUNREACH"), (3, "EBUSY"), (4, "EINVAL")]);
+    assert!(w.routes().contains(&"10.23.0.0/16 via 10.1.0.2 dev lan".into()));
+    assert!(w.addresses("lan").contains(&"10.1.0.9/24".into()));
+    let (w, refused) = run(false);
+    assert_eq!(refused, [(2, "ENETUNREACH")]);
+    assert!(w.routes().contains(&"10.21.0.0/16 via 10.20.0.1 dev t0".into()));
+    assert!(!w.routes().iter().any(|r| r.starts_with("10.23.")));
+}
+
 fn one_of(words: &'static [&'static str]) -> impl Strategy<Value = String> {
     proptest::sample::select(words).prop_map(str::to_owned)
 }

@@ -93,6 +93,7 @@ impl World {
             conntrack: &self.conntrack,
             hooks: &self.hooks,
             rest: Rest::default(),
+            router: None,
         };
         match answer(&verb, &sources) {
             Answer::Done(value) => Ok(value),

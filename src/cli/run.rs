@@ -62,7 +62,7 @@ impl Verb for Run {
             Ok(log.begin()?)
         })?;
         let Some(reserved) = reserved else { return Err(Failure("the control socket was not bound".into())) };
-        let mut server = reserved.listen()?;
+        let mut server = reserved.listen()?.counted_in(running.census());
         say(format_args!("sekisho: {} forwards; control socket {}", config.name, path.display()))?;
         systemd::ready(&running.status());
         let ended = run::serve(&running, &mut server, &mut signals, &mut |verb, _| running.answer(verb));

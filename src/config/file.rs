@@ -40,7 +40,8 @@ pub(super) struct RouterTable {
     pub(super) route_files: Vec<At<String>>,
     pub(super) user: Given<Scalar>,
     pub(super) group: Given<Scalar>,
-    /// Those of `metrics`, `state` that are there.
+    pub(super) metrics: Given<String>,
+    /// `state`, if it is there.
     pub(super) later: Vec<At<&'static str>>,
 }
 
@@ -184,7 +185,8 @@ fn router(t: &Table<'_>, sink: &mut Sink<'_>) -> RouterTable {
         route_files: t.strings("route_files", sink),
         user: t.scalar("user", sink),
         group: t.scalar("group", sink),
-        later: t.present(&keys::ROUTER).filter(|k| ["metrics", "state"].contains(&k.value)).collect(),
+        metrics: t.string("metrics", sink),
+        later: t.present(&keys::ROUTER).filter(|k| k.value == "state").collect(),
     }
 }
 

@@ -11,6 +11,7 @@ mod neighbor;
 mod route;
 mod user;
 
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::Path;
 
@@ -52,6 +53,7 @@ pub(super) fn config(file: File, path: &Path, sink: &mut Sink<'_>) -> (Config, D
         control,
         user,
         group,
+        metrics: metrics(&file.router.metrics, sink),
         loopback,
         links,
         routes,
@@ -116,11 +118,9 @@ type Router = (String, Option<usize>, Option<std::path::PathBuf>, Vec<RouteFile>
 
 fn router(t: &RouterTable, path: &Path, sink: &mut Sink<'_>) -> Router {
     for key in &t.later {
-        let remedy = match key.value {
-            "metrics" => "has no metrics endpoint; remove the line and ask `sekisho stats -j`",
-            _ => "can't keep flows over a restart; remove the line",
-        };
-        sink.wrong(key.at, format!("[router]: {}: this version {remedy}", key.value));
+        let text =
+            format!("[router]: {}: this version can't keep flows over a restart; remove the line", key.value);
+        sink.wrong(key.at, text);
     }
     let name = match &t.name {
         Given::Yes(name) => {
@@ -172,6 +172,20 @@ fn flow_cache(given: &Given<Scalar>, sink: &mut Sink<'_>) -> u32 {
             in_range(&n, "[router]: flow_cache", 0..=FlowCacheConfig::MOST, sink).unwrap_or(usual)
         }
     }
+}
+
+/// Where the metrics are to be had: an address and a port. No name: what it stands for may change.
+fn metrics(given: &Given<String>, sink: &mut Sink<'_>) -> Option<SocketAddr> {
+    let given = given.get()?;
+    let at = given.value.parse().ok();
+    if at.is_none() {
+        let text = format!(
+            "[router]: metrics: {} is no address with a port, as 127.0.0.1:9470 or [::1]:9470",
+            quoted(&given.value)
+        );
+        sink.wrong(given.at, text);
+    }
+    at
 }
 
 /// Why a router can't be called that: its name is the name of its socket too.

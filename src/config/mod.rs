@@ -24,7 +24,7 @@ mod setup;
 
 use std::fs::File;
 use std::io::Read;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
@@ -36,9 +36,10 @@ use crate::filter::Ruleset;
 use crate::link::{Address, Driver, Link, LinkKind, Links, Places, RpFilter};
 
 pub use change::{
-    AddrChange, Change, LinkChange, LinkSettings, NeighChange, Refusal, RouteChange, RouteOp, RulesChange,
+    AddrChange, Change, Edit, LinkChange, LinkSettings, NeighChange, Refusal, RouteChange, RouteOp,
+    RulesChange,
 };
-pub use diff::diff;
+pub use diff::{diff, fixed};
 pub use print::print;
 pub use problem::{Problem, Problems};
 pub use setup::{Changed, LiveAction, Setup};
@@ -61,6 +62,8 @@ pub struct Config {
     pub user: Option<RunAs>,
     /// The group that may talk to the control socket, as its user and root may.
     pub group: Option<Account>,
+    /// Where metrics are to be had over HTTP; port 0 is any that is free.
+    pub metrics: Option<SocketAddr>,
     /// Addresses of the loopback beyond 127.0.0.1/8 and ::1/128; host addresses all.
     pub loopback: Vec<Address>,
     /// The links in the order of the file, without the loopback.

@@ -20,6 +20,8 @@ mod place;
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use crossbeam_channel::Receiver;
@@ -85,6 +87,9 @@ pub enum Fed {
     End(Value),
 }
 
+/// Elements in one part of a list.
+const PART: usize = 1024;
+
 /// How often feeds are asked.
 pub const FEED_PAUSE: Duration = Duration::from_millis(40);
 
@@ -92,6 +97,32 @@ impl Answer {
     /// No, and why: one sentence that says what to do.
     pub fn no(why: impl Into<Refusal>) -> Self {
         Answer::Refused(why.into())
+    }
+
+    /// A list, in parts.
+    pub fn list<T: Serialize + Send + 'static>(values: Vec<T>) -> Self {
+        let mut values = values.into_iter();
+        let parts = std::iter::from_fn(move || {
+            let part: Vec<_> =
+                values.by_ref().take(PART).map(|v| serde_json::to_value(v).unwrap_or_default()).collect();
+            (!part.is_empty()).then_some(Value::Array(part))
+        });
+        Answer::Parts(Box::new(parts))
+    }
+
+    /// A text, as a list of its lines, in parts.
+    pub fn lines(text: String) -> Self {
+        let mut at = 0;
+        let parts = std::iter::from_fn(move || {
+            let mut lines = Vec::new();
+            while let Some(rest) = text.get(at..).filter(|rest| !rest.is_empty() && lines.len() < PART) {
+                let end = rest.find('\n').unwrap_or(rest.len());
+                lines.push(Value::from(&rest[..end]));
+                at += end + 1;
+            }
+            (!lines.is_empty()).then_some(Value::Array(lines))
+        });
+        Answer::Parts(Box::new(parts))
     }
 
     /// All of it.
@@ -137,8 +168,20 @@ impl Reserved {
             clients: (0..MAX_CLIENTS).map(|_| None).collect(),
             registered: None,
             accept_again: None,
+            census: Arc::default(),
         })
     }
+}
+
+/// Who has talked to a router, for its counters.
+#[derive(Debug, Default)]
+pub struct Census {
+    /// Clients that are connected now.
+    pub clients: AtomicU64,
+    /// Clients that were sent away.
+    pub refused: AtomicU64,
+    /// Requests that were made.
+    pub requests: AtomicU64,
 }
 
 /// The control socket and who is talking over it.
@@ -152,6 +195,7 @@ pub struct Server {
     clients: Vec<Option<Client>>,
     registered: Option<(Registry, usize)>,
     accept_again: Option<Instant>,
+    census: Arc<Census>,
 }
 
 impl Server {
@@ -180,6 +224,13 @@ impl Server {
     /// As of [`Server::bind`].
     pub fn look(path: &Path, name: &str) -> Result<(), BindError> {
         place::try_out(path, name)
+    }
+
+    /// Has its clients counted here.
+    #[must_use]
+    pub fn counted_in(mut self, census: Arc<Census>) -> Self {
+        self.census = census;
+        self
     }
 
     /// Where it is.
@@ -273,6 +324,7 @@ impl Server {
         let member = || self.group.is_some_and(|group| in_group(&stream, group).unwrap_or(false));
         let guest = peer.uid != effective_user() && peer.uid != 0;
         if guest && !member() {
+            self.census.refused.fetch_add(1, Relaxed);
             return turn_away(
                 stream,
                 "only the user that runs the router, its group and root may talk to it",
@@ -281,6 +333,7 @@ impl Server {
         let guests = self.clients.iter().flatten().filter(|c| c.guest).count();
         let free = self.clients.iter().position(Option::is_none);
         let Some(slot) = free.filter(|_| !guest || guests < MAX_GUESTS) else {
+            self.census.refused.fetch_add(1, Relaxed);
             return turn_away(stream, "the router has as many control connections as it takes: close some");
         };
         let Some((registry, first)) = &self.registered else { return };
@@ -288,6 +341,7 @@ impl Server {
         let token = Token(first + 1 + slot);
         if registry.register(&mut client.stream, token, Interest::READABLE | Interest::WRITABLE).is_ok() {
             self.clients[slot] = Some(client);
+            self.census.clients.fetch_add(1, Relaxed);
         }
     }
 
@@ -295,7 +349,12 @@ impl Server {
         let others = self.clients.iter().enumerate().filter(|(n, _)| *n != slot);
         let held: usize = others.filter_map(|(_, c)| Some(c.as_ref()?.held())).sum();
         let Some(Some(client)) = self.clients.get_mut(slot) else { return };
-        match client.serve(now, MAX_HELD.saturating_sub(held), handler) {
+        let census = &self.census;
+        let mut counting = |verb, peer| {
+            census.requests.fetch_add(1, Relaxed);
+            handler(verb, peer)
+        };
+        match client.serve(now, MAX_HELD.saturating_sub(held), &mut counting) {
             Standing::Waits => client.has_more = false,
             Standing::HasMore => client.has_more = true,
             Standing::Over => self.dismiss(slot),
@@ -306,6 +365,7 @@ impl Server {
         if let (Some(mut client), Some((registry, _))) = (self.clients[slot].take(), &self.registered) {
             // Closing the descriptor would do: it is nobody else's.
             let _ = registry.deregister(&mut client.stream);
+            self.census.clients.fetch_sub(1, Relaxed);
         }
     }
 }

@@ -53,7 +53,7 @@ fn a_setup_is_recreated_from_its_print() {
     std::fs::write(dir.path().join("more.txt"), "192.0.2.0/24 via 10.2.0.2 metric 7\n").unwrap();
     std::fs::write(dir.path().join("rules.v4"), RULES).unwrap();
     let text = "[router]\nname = \"gw\"\nworkers = 2\nflow_cache = \"off\"\ncontrol = \"/run/x/gw.sock\"\n\
-        user = \"root\"\ngroup = 12\nroute_files = [\"more.txt\"]\n\
+        metrics = \"[::1]:9470\"\nuser = \"root\"\ngroup = 12\nroute_files = [\"more.txt\"]\n\
         [link.lan]\nkind = \"packet\"\ndevice = \"eth\\\"1\"\nmac = \"02:00:00:00:01:01\"\nmtu = 1400\n\
         addresses = [\"10.1.0.1/24\", \"fd01::1/64\"]\nrp_filter = \"strict\"\nredirects = false\nqueues = 2\n\
         offload = \"off\"\ndriver = \"ring\"\n\
@@ -75,6 +75,7 @@ fn a_setup_is_recreated_from_its_print() {
         "[link.\"eth0.7\"]",
         "device = \"eth\\\"1\"",
         "link_local = false",
+        "metrics = \"[::1]:9470\"",
         "user = \"root\"",
         "group = 12",
         "profile = \"rfc\"",
@@ -152,7 +153,7 @@ proptest! {
         for (i, (metric, kind)) in metrics.iter().enumerate() {
             let kind = ["via = \"10.0.0.2\"", "type = \"blackhole\"", "dev = \"l0\"", "via = \"10.9.9.9\"\ndev = \"l0\"\nonlink = true"][*kind];
             text += &format!("[[route]]\nto = \"172.16.{i}.0/24\"\n{kind}\n");
-            metric.into_iter().for_each(|m| text += &format!("metric = {m}\n"));
+            metric.iter().for_each(|m| text += &format!("metric = {m}\n"));
         }
         let hops = weights.iter().enumerate().map(|(i, w)| format!("{{ via = \"10.0.1.{i}\", weight = {w} }}"));
         text += &format!("[[route]]\nto = \"default\"\nnexthops = [{}]\n", hops.collect::<Vec<_>>().join(", "));

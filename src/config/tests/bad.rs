@@ -360,7 +360,7 @@ fn what_this_version_can_not_do_is_an_error() {
     let said = said(
         r#"[router]
 name = "gw"
-metrics = "127.0.0.1:9470"
+metrics = "127.0.0.1"
 state = "/var/lib/sekisho/gw"
 
 [conntrack]

@@ -56,6 +56,12 @@ pub fn diff(old: &Setup, new: &Setup) -> Vec<Difference> {
 
 type Section = fn(&Config) -> Vec<Setting>;
 
+/// The keys of `[router]` that differ and can't change while the router runs.
+pub fn fixed(old: &Config, new: &Config) -> Vec<&'static str> {
+    let (old, new) = (settings::router(old), settings::router(new));
+    settings_differ("router", "", &old, &new).filter(Differs::is_fixed).map(|d| d.key).collect()
+}
+
 /// What is said of a key that a running router has taken for good.
 const RESTART: &str = "takes a restart";
 

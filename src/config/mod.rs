@@ -41,7 +41,7 @@ pub use change::{
     AddrChange, Change, Edit, LinkChange, LinkSettings, NeighChange, Refusal, RouteChange, RouteOp,
     RulesChange,
 };
-pub use diff::diff;
+pub use diff::{diff, fixed};
 pub use print::print;
 pub use problem::{Problem, Problems};
 pub use setup::{Changed, LiveAction, Setup};

@@ -160,7 +160,7 @@ impl Setup {
             | Change::Several { .. } => apply::changed(self, change, neighbors, now),
             Change::Rules(change) => {
                 let setup = self.with_rules(change)?;
-                Ok(Changed { setup, live: Vec::new(), notes: Vec::new(), refused: None })
+                Ok(Changed { setup, live: Vec::new(), notes: Vec::new(), refused: Vec::new() })
             }
         }
     }

@@ -39,6 +39,9 @@ pub const MAX_REQUEST: usize = 16 << 20;
 /// The longest single response in bytes. Answers that may be longer come in parts.
 pub const MAX_RESPONSE: usize = 16 << 20;
 
+/// Room for a message that is kept for the next one.
+const KEPT: usize = 256 << 10;
+
 /// The bytes of a length.
 const LENGTH: usize = 4;
 
@@ -307,9 +310,18 @@ impl Decoder {
 
     /// Takes bytes in. They need not end where a message does.
     pub fn push(&mut self, bytes: &[u8]) {
-        self.buffer.drain(..self.start);
+        if self.is_empty() && self.buffer.capacity() > KEPT {
+            // A long message has come and gone.
+            self.buffer = Vec::new();
+        }
+        self.buffer.drain(..self.start.min(self.buffer.len()));
         self.start = 0;
         self.buffer.extend_from_slice(bytes);
+    }
+
+    /// How many bytes wait.
+    pub fn len(&self) -> usize {
+        self.buffer.len() - self.start
     }
 
     /// Whether nothing waits.

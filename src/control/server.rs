@@ -34,12 +34,21 @@ use crate::base::Instant;
 use crate::config::Refusal;
 use crate::io::sys::{Peer, effective_user, in_group, peer_of};
 
-use super::protocol::{Response, Verb, encode};
+use super::protocol::{MAX_REQUEST, Response, Verb, encode};
 use client::{Client, Standing};
 pub use place::BindError;
 
 /// Clients at once; one more is told so and sent away.
 pub const MAX_CLIENTS: usize = 32;
+
+/// How many of them may be members of the group: they can't keep the router's own user and root out.
+pub const MAX_GUESTS: usize = 24;
+
+/// What may wait of requests that have not come whole, of all clients together, in bytes.
+pub const MAX_HELD: usize = 2 * MAX_REQUEST;
+
+/// Connections taken in one after the other before those that are there have their turn.
+const AT_ONCE: usize = 64;
 
 /// A client that neither asks anything nor takes its answers for this long is sent away.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -128,17 +137,6 @@ impl Answer {
 /// What answers requests.
 pub type Handler<'a> = dyn FnMut(Verb, Peer) -> Answer + 'a;
 
-/// Who has talked to a router, for its counters.
-#[derive(Debug, Default)]
-pub struct Census {
-    /// Clients that are connected now.
-    pub clients: AtomicU64,
-    /// Clients that were sent away.
-    pub refused: AtomicU64,
-    /// Requests that were made.
-    pub requests: AtomicU64,
-}
-
 /// Who may talk to the router besides root and its own user.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Access {
@@ -173,6 +171,17 @@ impl Reserved {
             census: Arc::default(),
         })
     }
+}
+
+/// Who has talked to a router, for its counters.
+#[derive(Debug, Default)]
+pub struct Census {
+    /// Clients that are connected now.
+    pub clients: AtomicU64,
+    /// Clients that were sent away.
+    pub refused: AtomicU64,
+    /// Requests that were made.
+    pub requests: AtomicU64,
 }
 
 /// The control socket and who is talking over it.
@@ -290,13 +299,16 @@ impl Server {
         token.0.checked_sub(*first).filter(|n| *n <= MAX_CLIENTS)
     }
 
-    /// Takes in whoever waits: events are edges, so until nobody does.
+    /// Takes in whoever waits: events are edges, so until nobody does, or again in the next turn.
     fn accept(&mut self, now: Instant) {
-        self.accept_again = None;
-        loop {
+        self.accept_again = Some(now);
+        for _ in 0..AT_ONCE {
             match self.listener.accept() {
                 Ok((stream, _)) => self.admit(stream, now),
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    self.accept_again = None;
+                    return;
+                }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) if e.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(_) => {
@@ -310,19 +322,22 @@ impl Server {
     fn admit(&mut self, stream: mio::net::UnixStream, now: Instant) {
         let Ok(peer) = peer_of(&stream) else { return };
         let member = || self.group.is_some_and(|group| in_group(&stream, group).unwrap_or(false));
-        if peer.uid != effective_user() && peer.uid != 0 && !member() {
+        let guest = peer.uid != effective_user() && peer.uid != 0;
+        if guest && !member() {
             self.census.refused.fetch_add(1, Relaxed);
             return turn_away(
                 stream,
                 "only the user that runs the router, its group and root may talk to it",
             );
         }
-        let Some(slot) = self.clients.iter().position(Option::is_none) else {
+        let guests = self.clients.iter().flatten().filter(|c| c.guest).count();
+        let free = self.clients.iter().position(Option::is_none);
+        let Some(slot) = free.filter(|_| !guest || guests < MAX_GUESTS) else {
             self.census.refused.fetch_add(1, Relaxed);
             return turn_away(stream, "the router has as many control connections as it takes: close some");
         };
         let Some((registry, first)) = &self.registered else { return };
-        let mut client = Client::new(stream, peer, now);
+        let mut client = Client::new(stream, peer, guest, now);
         let token = Token(first + 1 + slot);
         if registry.register(&mut client.stream, token, Interest::READABLE | Interest::WRITABLE).is_ok() {
             self.clients[slot] = Some(client);
@@ -331,13 +346,15 @@ impl Server {
     }
 
     fn serve(&mut self, slot: usize, now: Instant, handler: &mut Handler<'_>) {
+        let others = self.clients.iter().enumerate().filter(|(n, _)| *n != slot);
+        let held: usize = others.filter_map(|(_, c)| Some(c.as_ref()?.held())).sum();
         let Some(Some(client)) = self.clients.get_mut(slot) else { return };
         let census = &self.census;
         let mut counting = |verb, peer| {
             census.requests.fetch_add(1, Relaxed);
             handler(verb, peer)
         };
-        match client.serve(now, &mut counting) {
+        match client.serve(now, MAX_HELD.saturating_sub(held), &mut counting) {
             Standing::Waits => client.has_more = false,
             Standing::HasMore => client.has_more = true,
             Standing::Over => self.dismiss(slot),

@@ -13,6 +13,7 @@ pub mod netlink;
 mod open;
 pub mod pcap;
 pub mod port;
+mod relief;
 mod slot;
 pub mod steer;
 pub mod sys;

@@ -3,8 +3,10 @@
 mod bad_input;
 mod bench;
 mod check;
+mod control;
 mod live;
 mod rules;
+mod service;
 mod usage;
 
 use std::path::Path;

@@ -54,7 +54,7 @@ fn a_setup_is_recreated_from_its_print() {
     std::fs::write(dir.path().join("more.txt"), "192.0.2.0/24 via 10.2.0.2 metric 7\n").unwrap();
     std::fs::write(dir.path().join("rules.v4"), RULES).unwrap();
     let text = "[router]\nname = \"gw\"\nworkers = 2\nflow_cache = \"off\"\ncontrol = \"/run/x/gw.sock\"\n\
-        metrics = \"127.0.0.1:9470\"\n        user = \"root\"\ngroup = 12\nroute_files = [\"more.txt\"]\n\
+        metrics = \"[::1]:9470\"\nuser = \"root\"\ngroup = 12\nroute_files = [\"more.txt\"]\n\
         [link.lan]\nkind = \"packet\"\ndevice = \"eth\\\"1\"\nmac = \"02:00:00:00:01:01\"\nmtu = 1400\n\
         addresses = [\"10.1.0.1/24\", \"fd01::1/64\"]\nrp_filter = \"strict\"\nredirects = false\nqueues = 2\n\
         offload = \"off\"\ndriver = \"ring\"\n\
@@ -76,6 +76,7 @@ fn a_setup_is_recreated_from_its_print() {
         "[link.\"eth0.7\"]",
         "device = \"eth\\\"1\"",
         "link_local = false",
+        "metrics = \"[::1]:9470\"",
         "user = \"root\"",
         "group = 12",
         "profile = \"rfc\"",

@@ -17,6 +17,7 @@ mod paint;
 mod run;
 mod save;
 mod stats;
+mod trace;
 
 use std::ffi::OsString;
 use std::fmt;

@@ -63,6 +63,7 @@ fn links() -> Links {
         addresses: Vec::new(),
         rp_filter: RpFilter::Off,
         redirects: false,
+        up: true,
     }))
 }
 

@@ -23,6 +23,7 @@ mod run;
 mod save;
 mod stats;
 mod table;
+mod trace;
 
 use std::ffi::OsString;
 use std::fmt;

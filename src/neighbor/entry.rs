@@ -287,6 +287,11 @@ impl Entry {
         self.lent = Instant::ZERO;
     }
 
+    /// The same neighbor in a table of its own; nothing waits there.
+    pub(super) fn shadow(&self) -> Self {
+        Entry { queue: Queue::default(), ..*self }
+    }
+
     /// The entry as people see it.
     pub(super) fn info(&self, key: Key, now: Instant) -> Info {
         Info {

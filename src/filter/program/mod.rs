@@ -27,6 +27,7 @@ mod log;
 mod mss;
 mod note;
 mod run;
+mod shadow;
 mod state;
 
 use crate::base::Hook;
@@ -41,6 +42,7 @@ use super::targets::Target;
 use super::verdict::{Env, NatAction, Verdict};
 
 pub use claims::Claim;
+pub use shadow::Remembered;
 
 use compile::Code;
 
@@ -55,7 +57,7 @@ pub struct Program {
     needs_conntrack: Option<usize>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum ByFamily {
     V4(Code<u32>),
     V6(Code<u128>),

@@ -61,6 +61,7 @@ fn links() -> Links {
         addresses: Vec::new(),
         rp_filter: RpFilter::Off,
         redirects: false,
+        up: true,
     }))
 }
 

@@ -236,6 +236,21 @@ pub struct LinkTotals {
     pub tx_dropped: u64,
 }
 
+impl LinkTotals {
+    /// What has come since these were read.
+    pub fn since(&self, begun: &LinkTotals) -> LinkTotals {
+        LinkTotals {
+            rx_packets: self.rx_packets.wrapping_sub(begun.rx_packets),
+            rx_bytes: self.rx_bytes.wrapping_sub(begun.rx_bytes),
+            rx_dropped: self.rx_dropped.wrapping_sub(begun.rx_dropped),
+            rx_missed: self.rx_missed.wrapping_sub(begun.rx_missed),
+            tx_packets: self.tx_packets.wrapping_sub(begun.tx_packets),
+            tx_bytes: self.tx_bytes.wrapping_sub(begun.tx_bytes),
+            tx_dropped: self.tx_dropped.wrapping_sub(begun.tx_dropped),
+        }
+    }
+}
+
 impl Totals {
     /// Sums blocks.
     pub fn sum<'a>(blocks: impl IntoIterator<Item = &'a Counters>) -> Self {

@@ -30,7 +30,7 @@ use crate::base::Mac;
 use crate::conntrack;
 use crate::fib::{Fib, Rib};
 use crate::filter::Ruleset;
-use crate::link::{Address, Driver, Link, LinkKind, Links, RpFilter};
+use crate::link::{Address, Driver, Link, LinkKind, Links, Places, RpFilter};
 
 pub use change::{
     AddrChange, Change, LinkChange, LinkSettings, NeighChange, Refusal, RouteChange, RouteOp, RulesChange,
@@ -96,6 +96,8 @@ pub struct LinkConfig {
     pub rp_filter: RpFilter,
     /// Whether redirects are sent.
     pub redirects: bool,
+    /// Whether it is set up.
+    pub up: bool,
     /// Rings and workers, 1 to [`MAX_WORKERS`]; `None` is as many as there are workers.
     pub queues: Option<usize>,
     /// Whether GSO and checksum offload are used where the device has them.
@@ -322,6 +324,11 @@ fn read(path: &Path) -> Result<String, Problems> {
 impl Config {
     /// The links as the router sees them, the loopback included.
     pub fn links_table(&self) -> Links {
+        self.links_at(&Places::default())
+    }
+
+    /// The same, with each at the place that is kept for it.
+    pub fn links_at(&self, places: &Places) -> Links {
         let link = |l: &LinkConfig| Link {
             id: crate::base::LinkId::LO, // set by the table
             name: l.name.clone(),
@@ -331,8 +338,9 @@ impl Config {
             addresses: l.addresses.clone(),
             rp_filter: l.rp_filter,
             redirects: l.redirects,
+            up: l.up,
         };
-        Links::with_loopback(&self.loopback, self.links.iter().map(link))
+        Links::placed(&self.loopback, self.links.iter().map(link), places)
     }
 
     /// The routes: those that follow from addresses, the file's, and those of its route files.

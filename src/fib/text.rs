@@ -264,7 +264,7 @@ impl<'a> Parser<'a> {
     /// The links for whoever named one that isn't there; not more than can be read.
     fn names(&self) -> String {
         let names: Vec<&str> = self.links.iter().map(|l| l.name.as_str()).take(MAX_NAMES).collect();
-        let more = if self.links.len() > MAX_NAMES { ", …" } else { "" };
+        let more = if self.links.iter().count() > MAX_NAMES { ", …" } else { "" };
         names.join(", ") + more
     }
 }

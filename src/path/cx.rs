@@ -76,6 +76,8 @@ pub struct LiveConfig {
     pub flow_cache: FlowCacheConfig,
     /// What random choices (timers, identifiers, hashes) grow from.
     pub seed: u64,
+    /// How many links there is room for beyond those the router begins with.
+    pub spare_links: usize,
 }
 
 /// The tables that live while packets pass; shared by all workers.
@@ -109,9 +111,10 @@ pub struct Live {
 }
 
 impl Live {
-    /// Empty tables for a router with `links` links, the loopback included.
+    /// Empty tables for a router with room for `links` links, the loopback included.
     pub fn new(links: usize, config: LiveConfig) -> Self {
-        let LiveConfig { neighbor, reassembly, conntrack, steering, seed, flow_cache: _ } = config;
+        let LiveConfig { neighbor, reassembly, conntrack, steering, seed, flow_cache: _, spare_links: _ } =
+            config;
         Live {
             neighbors: NeighborTable::new(neighbor, seed),
             dad: Dad::new(neighbor::DadConfig::default(), seed.rotate_left(8)),
@@ -145,8 +148,8 @@ pub struct Local {
     pub pool: Pool,
     /// Frames ready to be sent, by link.
     pub outbox: Vec<VecDeque<Packet>>,
-    /// What each link's device takes, by link.
-    pub(super) caps: Vec<Caps>,
+    /// What each link's device takes, by link; `None` where there is no link.
+    pub(super) caps: Vec<Option<Caps>>,
     /// What every device takes that packets from a link can leave by, by link.
     pub(super) common: Vec<Caps>,
     /// Packets for the local stack.
@@ -170,7 +173,7 @@ pub struct Local {
 }
 
 impl Local {
-    /// The things of worker number `lane` of a router with `links` links. `seed` need only differ between workers.
+    /// The things of worker number `lane` of a router with room for `links` links. `seed` need only differ between workers.
     pub fn new(links: usize, lane: usize, seed: u64, cache: FlowCacheConfig) -> Self {
         let mut rng = (SipHasher13::new_with_keys(seed, lane as u64), 0);
         let cache = FlowCache::new(cache, || random(&mut rng));
@@ -178,7 +181,7 @@ impl Local {
             counters: Arc::new(Counters::new(links)),
             pool: Pool::with(SMALL_KEPT, LARGE_KEPT),
             outbox: (0..links).map(|_| VecDeque::new()).collect(),
-            caps: vec![Caps::PLAIN; links],
+            caps: vec![None; links],
             common: vec![Caps::PLAIN; links],
             to_host: Vec::new(),
             flow: None,
@@ -194,8 +197,8 @@ impl Local {
         }
     }
 
-    /// Says what a link's device takes.
-    pub fn set_caps(&mut self, link: LinkId, caps: Caps) {
+    /// Says what a link's device takes; `None`: there is no link.
+    pub fn set_caps(&mut self, link: LinkId, caps: Option<Caps>) {
         let Some(old) = self.caps.get_mut(link.index()).filter(|old| **old != caps) else { return };
         *old = caps;
         for (at, common) in self.common.iter_mut().enumerate() {

@@ -90,7 +90,7 @@ fn towards(cx: &mut Cx<'_>, p: Packet, hop: Hop) {
 /// Finishes what the egress device can't, and frames the packet.
 #[inline]
 pub(super) fn frame(cx: &mut Cx<'_>, mut p: Packet, link: LinkId, dst: Option<Mac>) {
-    let caps = cx.me.caps.get(link.index()).copied().unwrap_or(crate::packet::Caps::PLAIN);
+    let caps = cx.me.caps.get(link.index()).copied().flatten().unwrap_or(crate::packet::Caps::PLAIN);
     if caps.take(&p.meta.offload) {
         return put(cx, p, link, dst);
     }

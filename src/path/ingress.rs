@@ -14,6 +14,9 @@ use super::{Cx, reply};
 /// The link-layer header. Leaves `meta.l3` and `meta.net`.
 pub(super) fn link(cx: &mut Cx<'_>, p: &mut Packet) -> Result<(), DropReason> {
     let Some(link) = cx.snap.links.get(p.meta.ingress) else { return Err(DropReason::LinkDown) };
+    if !link.up {
+        return Err(DropReason::LinkDown);
+    }
     match link.mac {
         Some(mac) => ethernet(p, mac),
         None => {

@@ -63,7 +63,7 @@ pub use flow_cache::FlowCacheConfig;
 pub use hook::{At, Call, Function, Hooks, Tracking, Verdict, priority};
 pub use limit::Limits;
 pub use queue::{Queue, Queued};
-pub use tick::{link_changed, poll_timeout, timeout};
+pub use tick::{change_neighbors, check_addresses, link_changed, poll_timeout, timeout};
 pub use trace::{Filter as TraceFilter, Record as TraceRecord, Tracer};
 
 use hook::{Stop, hook};

@@ -13,15 +13,16 @@
 //! have now been sent, and says whether there is more to take.
 
 use std::collections::VecDeque;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 
-use crate::base::counters::{Tally, Totals};
+use crate::base::counters::{LinkTotals, Tally, Totals};
 use crate::base::{Column, Counters, DropReason, Event, Instant, LinkId, Mac};
 use crate::conntrack::Flow;
 use crate::filter::Family;
+use crate::neighbor::{self, NeighborTable};
 use crate::packet::{Caps, Direction, Packet, Pool, Status, Steering};
 use crate::path::{
     self, Cx, FlowCacheConfig, Handed, Live, LiveConfig, Local, Queue, Queued, Snapshot, Verdict,
@@ -39,6 +40,10 @@ struct Shared {
     blocks: Mutex<Vec<Arc<Counters>>>,
     seed: u64,
     flow_cache: FlowCacheConfig,
+    /// Places for links.
+    room: usize,
+    /// By place, where the counters of the link that is there now began.
+    begun: Mutex<Vec<LinkTotals>>,
     /// Milliseconds since midnight UTC at the start of the clock.
     wall_ms: u64,
 }
@@ -51,13 +56,16 @@ impl Router {
     /// milliseconds) at [`Instant::ZERO`]; IPv4 timestamps show it.
     pub fn new(snapshot: Snapshot, config: LiveConfig, wall_ms: u64) -> Self {
         let (seed, flow_cache) = (config.seed, config.flow_cache);
-        let live = Live::new(snapshot.links.len(), config);
+        let room = snapshot.links.bound() + config.spare_links;
+        let live = Live::new(room, config);
         let shared = Shared {
             snapshot: ArcSwap::from_pointee(snapshot),
             live,
             blocks: Mutex::default(),
             seed,
             flow_cache,
+            room,
+            begun: Mutex::new(vec![LinkTotals::default(); room]),
             wall_ms: wall_ms % DAY_MS,
         };
         Router { shared: Arc::new(shared) }
@@ -67,8 +75,10 @@ impl Router {
     pub fn worker(&self) -> Worker {
         let mut blocks = self.shared.blocks.lock().unwrap_or_else(PoisonError::into_inner);
         let seed = self.shared.seed ^ (blocks.len() as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let links = self.snapshot().links.len();
-        let local = Local::new(links, blocks.len(), seed, self.shared.flow_cache);
+        let mut local = Local::new(self.shared.room, blocks.len(), seed, self.shared.flow_cache);
+        for link in self.snapshot().links.iter() {
+            local.set_caps(link.id, Some(Caps::PLAIN));
+        }
         blocks.push(local.counters.clone());
         Worker { shared: self.shared.clone(), local }
     }
@@ -78,12 +88,26 @@ impl Router {
         self.shared.snapshot.load_full()
     }
 
-    /// Swaps the configuration: batches that begin after this see all of it. The links must be
-    /// those the router was made with; their number does not change while it lives. Flows that MASQUERADE gave an
+    /// Places for links: their ids are below this.
+    pub fn room(&self) -> usize {
+        self.shared.room
+    }
+
+    /// A link begins to be at a place where another one may have been: its counters begin at zero.
+    pub fn begin_link(&self, link: LinkId) {
+        let now = self.raw_totals().links.get(link.index()).copied();
+        let mut begun = self.shared.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        if let (Some(now), Some(begun)) = (now, begun.get_mut(link.index())) {
+            *begun = now;
+        }
+    }
+
+    /// Swaps the configuration: batches that begin after this see all of it. Ids of links are below [`Router::room`], and
+    /// those that stay keep theirs. Flows that MASQUERADE gave an
     /// address which is gone are forgotten; so are all that are translated, where there is no table nat any more that would
     /// go on with it (as when the kernel's module goes).
     pub fn replace(&self, snapshot: Snapshot) {
-        debug_assert_eq!(snapshot.links.len(), self.snapshot().links.len());
+        debug_assert!(snapshot.links.bound() <= self.room());
         let old = self.shared.snapshot.swap(Arc::new(snapshot));
         let new = self.snapshot();
         let gone: Vec<(LinkId, IpAddr)> = old
@@ -132,6 +156,13 @@ impl Router {
 
     /// The sum of all workers' counters.
     pub fn totals(&self) -> Totals {
+        let mut totals = self.raw_totals();
+        let begun = self.shared.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        totals.links.iter_mut().zip(begun.iter()).for_each(|(t, begun)| *t = t.since(begun));
+        totals
+    }
+
+    fn raw_totals(&self) -> Totals {
         let blocks = self.shared.blocks.lock().unwrap_or_else(PoisonError::into_inner);
         Totals::sum(blocks.iter().map(Arc::as_ref))
     }
@@ -146,7 +177,27 @@ pub struct Worker {
 impl Worker {
     /// Says what a link's device takes, so that frames for it are finished as far as it needs.
     pub fn set_caps(&mut self, link: LinkId, caps: Caps) {
-        self.local.set_caps(link, caps);
+        self.local.set_caps(link, Some(caps));
+    }
+
+    /// A link's device is gone for good: what waits for it is dropped.
+    pub fn forget_link(&mut self, link: LinkId) {
+        self.local.left_over(link, DropReason::LinkDown);
+        self.local.set_caps(link, None);
+    }
+
+    /// Changes neighbors by hand, and does what follows.
+    pub fn change_neighbors(
+        &mut self,
+        now: Instant,
+        change: impl FnOnce(&NeighborTable, &mut Vec<neighbor::Action>),
+    ) {
+        self.with(now, |cx| path::change_neighbors(cx, change));
+    }
+
+    /// Addresses have come to a link that is up: they are checked before they are used.
+    pub fn check_addresses(&mut self, link: LinkId, addresses: &[Ipv6Addr], now: Instant) {
+        self.with(now, |cx| path::check_addresses(cx, link, addresses));
     }
 
     /// The worker's free storage.

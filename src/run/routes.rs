@@ -42,7 +42,7 @@ pub(super) struct Routes {
 impl Routes {
     /// To be made with a router whose table has all routes in it, whether their links are up or not.
     pub(super) fn new(router: Router, rib: Arc<Rib>, gone: Gone) -> Self {
-        let up = vec![true; router.snapshot().links.len()];
+        let up = vec![true; router.snapshot().links.bound()];
         Routes { router, rib, gone, up }
     }
 

@@ -99,6 +99,7 @@ pub(crate) fn links() -> Links {
         addresses: Vec::new(),
         rp_filter: RpFilter::Off,
         redirects: false,
+        up: true,
     }])
 }
 

@@ -34,6 +34,7 @@ pub(super) const LINK: Section = Section {
         "addresses",
         "rp_filter",
         "redirects",
+        "up",
         "queues",
         "offload",
         "driver",

@@ -139,6 +139,7 @@ fn link(t: &LinkTable, router: &str, sink: &mut Sink<'_>, placed: &mut Vec<Place
         addresses,
         rp_filter: rp_filter.unwrap_or_default(),
         redirects: t.redirects.get().is_none_or(|r| r.value),
+        up: t.up.get().is_none_or(|up| up.value),
         queues,
         offload: offload.unwrap_or(true),
         driver: driver.unwrap_or_default(),

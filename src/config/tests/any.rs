@@ -119,7 +119,7 @@ fn holds(c: &Config) {
     for n in &c.neighbors {
         assert!(n.mac.is_station() && names.contains(&n.dev.as_str()));
     }
-    assert_eq!(c.links_table().len(), c.links.len() + 1);
+    assert_eq!(c.links_table().bound(), c.links.len() + 1);
     assert!((1..=MAX_WORKERS).contains(&c.workers(4)));
 }
 

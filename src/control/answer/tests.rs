@@ -38,6 +38,7 @@ impl World {
             addresses: addresses.iter().map(|a| address(a)).collect(),
             rp_filter: RpFilter::Off,
             redirects: true,
+            up: true,
         };
         let mac = Some("02:00:00:00:01:01");
         let lan = ["10.1.0.1/24", "10.1.0.2/24", "fd01::1/64", "fe80::ff:fe00:101/64"];
@@ -45,7 +46,7 @@ impl World {
             link("lan", LinkKind::Packet, mac, 1500, &lan),
             link("t0", LinkKind::Tun, None, 1420, &["10.9.0.1/31"]),
         ]);
-        let counters = Counters::new(links.len());
+        let counters = Counters::new(links.bound());
         counters.event(Column::Received, Event::Entered);
         counters.dropped(Column::Received, DropReason::NoRoute);
         let lan = counters.link(LAN).unwrap();
@@ -53,7 +54,7 @@ impl World {
         lan.rx_bytes.add(98);
         lan.rx_dropped.add(1);
         lan.rx_missed.add(3);
-        let states = LinkStates::new(links.len());
+        let states = LinkStates::new(links.bound());
         states.set(LAN, true);
         let mut rib = fib::Rib::connected(&links);
         for line in routes {

@@ -23,6 +23,7 @@ pub(super) fn links() -> Links {
         addresses: Vec::new(),
         rp_filter: RpFilter::Off,
         redirects: false,
+        up: true,
     }))
 }
 

@@ -12,6 +12,8 @@
 //! [`Worker::drain_host`] have, then call [`Worker::settle`]: it lets out what waited behind frames that
 //! have now been sent, and says whether there is more to take.
 
+mod shadow;
+
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,6 +29,8 @@ use crate::packet::{Caps, Direction, Packet, Pool, Status, Steering};
 use crate::path::{
     self, Cx, FlowCacheConfig, Handed, Live, LiveConfig, Local, Queue, Queued, Snapshot, Verdict,
 };
+
+pub use shadow::{Comparison, Difference, Outcome, Shadow, Treated, Walked};
 
 /// One router: its configuration and its tables, shared by its workers. Cloning gives another handle.
 #[derive(Clone)]
@@ -110,23 +114,8 @@ impl Router {
         debug_assert!(snapshot.links.bound() <= self.room());
         let old = self.shared.snapshot.swap(Arc::new(snapshot));
         let new = self.snapshot();
-        let gone: Vec<(LinkId, IpAddr)> = old
-            .links
-            .iter()
-            .flat_map(|l| l.addresses.iter().map(|a| (l.id, a.addr)))
-            .filter(|(link, addr)| !new.links.get(*link).is_some_and(|l| l.has(*addr)))
-            .collect();
-        if !gone.is_empty() {
-            let outer = |f: &Flow| f.masquerade.map(|link| (link, f.tuple(Direction::Reply).dst()));
-            let lost = |f: &Flow| outer(f).is_some_and(|o| gone.contains(&o));
+        if let Some(lost) = forgets(&old, &new) {
             self.shared.live.conntrack.remove_where(Instant::ZERO, &lost);
-        }
-        for family in [Family::V4, Family::V6] {
-            if old.hooks.translates(family) && !new.hooks.translates(family) {
-                let here = |f: &Flow| f.tuple(Direction::Original).v6 == (family == Family::V6);
-                let translated = |f: &Flow| f.status.has(Status::SRC_NAT) || f.status.has(Status::DST_NAT);
-                self.shared.live.conntrack.remove_where(Instant::ZERO, &|f| here(f) && translated(f));
-            }
         }
     }
 
@@ -166,6 +155,24 @@ impl Router {
         let blocks = self.shared.blocks.lock().unwrap_or_else(PoisonError::into_inner);
         Totals::sum(blocks.iter().map(Arc::as_ref))
     }
+}
+
+/// Which flows are forgotten when one configuration takes another's place; `None`: none are.
+fn forgets(old: &Snapshot, new: &Snapshot) -> Option<impl Fn(&Flow) -> bool + use<>> {
+    let gone: Vec<(LinkId, IpAddr)> = old
+        .links
+        .iter()
+        .flat_map(|l| l.addresses.iter().map(|a| (l.id, a.addr)))
+        .filter(|(link, addr)| !new.links.get(*link).is_some_and(|l| l.has(*addr)))
+        .collect();
+    let ends = |family| old.hooks.translates(family) && !new.hooks.translates(family);
+    let untranslated = [ends(Family::V4), ends(Family::V6)];
+    (!gone.is_empty() || untranslated != [false; 2]).then_some(move |f: &Flow| {
+        let outer = f.masquerade.map(|link| (link, f.tuple(Direction::Reply).dst()));
+        let translated = f.status.has(Status::SRC_NAT) || f.status.has(Status::DST_NAT);
+        outer.is_some_and(|o| gone.contains(&o))
+            || translated && untranslated[usize::from(f.tuple(Direction::Original).v6)]
+    })
 }
 
 /// One thread's share of a router.

@@ -10,6 +10,13 @@ use super::{ByFamily, Program};
 #[derive(Debug, Clone, Default)]
 pub struct Remembered(Vec<[usize; 4]>);
 
+impl Remembered {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
 impl Program {
     /// The same program beside this one: what limits and statistics remember goes on from here on both sides, counters
     /// begin at zero. Costs as much as copying the rules.

@@ -36,7 +36,7 @@ pub use change::{
     AddrChange, Change, LinkChange, LinkSettings, NeighChange, Refusal, RouteChange, RouteOp, RulesChange,
 };
 pub use problem::{Problem, Problems};
-pub use setup::Setup;
+pub use setup::{Changed, LiveAction, Setup};
 
 /// What one file says a router is to be. Every path in it is ready to be opened: those in the file
 /// are relative to the file.

@@ -2,24 +2,62 @@
 //!
 //! Knows nothing of threads, devices or packets.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::{Change, Config, Problems, Refusal};
-use crate::fib::Rib;
+use crate::base::{Instant, LinkId, Mac};
+use crate::fib::{Fib, Rib};
 use crate::filter::Program;
-use crate::link::Links;
+use crate::link::{Links, Places};
+use crate::neighbor::{NeighborTable, Nud};
 
 /// What the router is set up to be.
 #[derive(Clone)]
 pub struct Setup {
     /// What it says, [`Config::routes`] with what was changed since.
     pub config: Config,
-    /// The links, by their places.
+    /// The links, at their places.
     pub links: Links,
+    /// The places that are kept.
+    pub places: Places,
     /// All routes: those that follow from addresses, the configuration's, and those of its route files.
     pub rib: Arc<Rib>,
     /// The rules of both families, IPv4's first.
     pub programs: [Option<Arc<Program>>; 2],
+}
+
+/// What a change makes of a setup.
+pub struct Changed {
+    /// The setup after it.
+    pub setup: Setup,
+    /// What it does to the living tables, once the setup is in force.
+    pub live: Vec<LiveAction>,
+    /// What else is to be said of it, in one sentence each.
+    pub notes: Vec<String>,
+}
+
+/// A change of what lives while packets pass, and stands in no configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LiveAction {
+    /// A neighbor that is not permanent is there, in this state.
+    SetNeighbor {
+        /// The link it is on.
+        link: LinkId,
+        /// Its address.
+        ip: IpAddr,
+        /// Its MAC, where the state has one.
+        mac: Option<Mac>,
+        /// Its state.
+        state: Nud,
+    },
+    /// A neighbor is forgotten, permanent or not.
+    RemoveNeighbor {
+        /// The link it is on.
+        link: LinkId,
+        /// Its address.
+        ip: IpAddr,
+    },
 }
 
 impl Setup {
@@ -29,24 +67,53 @@ impl Setup {
     /// # Errors
     /// All that is wrong with it and shows only now: routes with no way out, rules that can't be compiled.
     pub fn build(config: Config, before: Option<&Setup>) -> Result<Self, Problems> {
-        let links = config.links_table();
-        let (rib, _) = config.routing(&links)?;
-        let programs = config.programs(&links)?;
-        if let Some(before) = before {
-            for (new, old) in programs.iter().zip(&before.programs) {
-                if let (Some(new), Some(old)) = (new, old) {
-                    new.carry(old);
-                }
-            }
-        }
-        Ok(Setup { config, links, rib: Arc::new(rib), programs })
+        Self::with_table(config, before).map(|(setup, _)| setup)
     }
 
-    /// What it is after a change.
+    /// The same, with the table that packets are looked up in as long as all links are up, which it takes to judge the
+    /// routes.
+    ///
+    /// # Errors
+    /// As [`Setup::build`].
+    pub fn with_table(config: Config, before: Option<&Setup>) -> Result<(Self, Fib), Problems> {
+        let places = before.map(|b| b.places.clone()).unwrap_or_default();
+        let links = config.links_at(&places);
+        let (rib, fib) = config.routing(&links)?;
+        let programs = config.programs(&links)?;
+        let places = places.and(&links);
+        let setup = Setup { config, links, places, rib: Arc::new(rib), programs };
+        if let Some(before) = before {
+            setup.carry(before);
+        }
+        Ok((setup, fib))
+    }
+
+    /// Hands over what the rules of the setup in force have counted, and what their limits remember, to those that are
+    /// the same here.
+    pub fn carry(&self, before: &Setup) {
+        for (new, old) in self.programs.iter().zip(&before.programs) {
+            if let (Some(new), Some(old)) = (new, old)
+                && !Arc::ptr_eq(new, old)
+            {
+                new.carry(old);
+            }
+        }
+    }
+
+    /// What it is after a change. `neighbors` is the living table at the time `now`; it is only looked at.
     ///
     /// # Errors
     /// The change can't be made; nothing is different then.
-    pub fn changed(&self, change: &Change) -> Result<Self, Refusal> {
-        Err(format!("not yet: {change:?}").into())
+    pub fn changed(
+        &self,
+        change: &Change,
+        _neighbors: &NeighborTable,
+        _now: Instant,
+    ) -> Result<Changed, Refusal> {
+        match change {
+            Change::Link(_) | Change::Addr(_) | Change::Route(_) | Change::Neigh(_) | Change::Rules(_) => {
+                Err("this can't be changed while the router runs".into())
+            }
+        }
     }
 }

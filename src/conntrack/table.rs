@@ -17,6 +17,8 @@
 //! Locks, outermost first: index shards, by number; a source shard or a wheel; a place. The free list's is
 //! taken alone or below the shards.
 
+mod shadow;
+
 use std::sync::MutexGuard;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
@@ -41,12 +43,20 @@ pub struct Conntrack {
     steering: Steering,
     count: Count,
     pub(super) counts: Counts,
+    /// The table that this one is a [`shadow`] of.
+    parent: Option<Box<shadow::Parent>>,
 }
 
 /// How many flows there are: on lines of its own, for what stands beside it is read for each packet.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Count(AtomicU32);
+
+impl Count {
+    fn of(flows: usize) -> Self {
+        Count(AtomicU32::new(u32::try_from(flows).unwrap_or(u32::MAX)))
+    }
+}
 
 /// What happened away from the established path. On lines of its own likewise.
 #[derive(Debug, Default)]
@@ -118,6 +128,7 @@ impl Conntrack {
             wheels: (0..WHEELS).map(|_| Wheel::new()).collect(),
             count: Count::default(),
             counts: Counts::default(),
+            parent: None,
             config: Config { max, ..config },
         }
     }
@@ -166,13 +177,17 @@ impl Conntrack {
 
     /// The flow of a number, if it is still there.
     pub fn get(&self, id: FlowId) -> Option<Flow> {
-        self.slab.tenant(id)?.flow
+        self.tenant(id)?.flow
     }
 
     /// What stands under a number, locked, if its tenant is still there.
     #[inline]
     pub(super) fn tenant(&self, id: FlowId) -> Option<MutexGuard<'_, Held>> {
-        self.slab.tenant(id)
+        let held = self.slab.tenant(id);
+        if held.is_none() && self.parent.is_some() && self.take_in_number(id) {
+            return self.slab.tenant(id);
+        }
+        held
     }
 
     /// Begins to fetch what stands under a number from memory; nothing else.
@@ -189,7 +204,7 @@ impl Conntrack {
     /// Changes a flow that is still there, under its lock. What it is found by stays as it is: its tuples, and
     /// whether its source is translated.
     pub fn update(&self, id: FlowId, change: impl FnOnce(&mut Flow)) {
-        let Some(mut held) = self.slab.tenant(id) else { return };
+        let Some(mut held) = self.tenant(id) else { return };
         let Some(flow) = held.flow.as_mut() else { return };
         let (tuples, nat) = (flow.tuples, flow.status.0 & Status::SRC_NAT.0);
         change(flow);
@@ -225,12 +240,15 @@ impl Conntrack {
             (t.src, t.src_port, t.proto, t.v6)
                 == (original.src, original.src_port, original.proto, original.v6)
         };
-        self.sources.find(&self.slab, self.key.source(original), |at| {
-            let flow = self.slab.held(at)?.flow.filter(|f| f.deadline > now && same(&f.tuples[0]))?;
+        let mut mapped = |flow: &Flow| {
             // What the packets leave as is where the answers go; an ICMP query's identifier never moves.
             let leaves = super::tuple::invert(&flow.tuples[1])?;
-            fits(&leaves.src, leaves.src_port).then_some((leaves.src, leaves.src_port))
-        })
+            let alive = flow.deadline > now && same(&flow.tuples[0]);
+            (alive && fits(&leaves.src, leaves.src_port)).then_some((leaves.src, leaves.src_port))
+        };
+        let source = self.key.source(original);
+        let own = self.sources.find(&self.slab, source, |at| mapped(self.slab.held(at)?.flow.as_ref()?));
+        own.or_else(|| self.ask_parent(source, mapped))
     }
 
     /// Ends the TCP flow whose answers have this tuple, if it is over, was source-translated, and `new` can't be
@@ -254,7 +272,7 @@ impl Conntrack {
     pub fn page(&self, from: u32, now: Instant, f: &mut dyn FnMut(&Flow)) -> Option<u32> {
         let to = from.saturating_add(SWEPT).min(self.slab.reach());
         for slot in from..to {
-            let flow = self.slab.held(slot).and_then(|held| held.flow);
+            let flow = self.glance(slot, |held| held.flow);
             flow.filter(|flow| shown(flow, now)).iter().for_each(&mut *f);
         }
         (from < to && to < self.slab.reach()).then_some(to)
@@ -323,6 +341,21 @@ impl Conntrack {
     /// The live flow of a tuple, its place locked.
     #[inline]
     pub(super) fn look_up(&self, tuple: &Tuple, hash: u64, now: Instant) -> Option<Found<'_>> {
+        let mut found = self.indexed(tuple, hash);
+        if found.is_none() && self.parent.is_some() && self.take_in(tuple, hash) {
+            found = self.indexed(tuple, hash);
+        }
+        let (held, at) = found?;
+        let flow = held.flow.as_ref().filter(|f| f.deadline > now)?;
+        // Who speaks to himself answers himself: the kernel comes upon the reply first, which it put in last.
+        let dir = if flow.tuples[0] == flow.tuples[1] { Direction::Reply } else { at.dir() };
+        let id = FlowId { slot: at.slot(), tenant: held.tenant };
+        Some(Found { held, id, dir })
+    }
+
+    /// What the index has under a tuple, its place locked.
+    #[inline]
+    fn indexed(&self, tuple: &Tuple, hash: u64) -> Option<(MutexGuard<'_, Held>, At)> {
         let shard = self.index.lock(hash);
         let mut found = None;
         shard.find(hash, |at| {
@@ -333,13 +366,7 @@ impl Conntrack {
             }
             is
         });
-        drop(shard);
-        let (held, at) = found?;
-        let flow = held.flow.as_ref().filter(|f| f.deadline > now)?;
-        // Who speaks to himself answers himself: the kernel comes upon the reply first, which it put in last.
-        let dir = if flow.tuples[0] == flow.tuples[1] { Direction::Reply } else { at.dir() };
-        let id = FlowId { slot: at.slot(), tenant: held.tenant };
-        Some(Found { held, id, dir })
+        found
     }
 
     /// Has the wheel look at a flow in time, if its deadline came nearer. The flow's place must not be locked.
@@ -361,6 +388,9 @@ impl Conntrack {
     /// Puts a flow into the table: both its tuples are free then, and it counts.
     pub(super) fn insert(&self, flow: &Flow, under: Under, now: Instant) -> Insertion {
         let hashes = flow.tuples.map(|t| self.hash(&t));
+        if self.parent.is_some() {
+            flow.tuples.iter().zip(hashes).for_each(|(t, hash)| drop(self.look_up(t, hash, now)));
+        }
         if !self.reserve(hashes[0], now) {
             return Insertion::Full;
         }
@@ -404,17 +434,18 @@ impl Conntrack {
 
     /// A flow near a hash's place that may make way.
     fn makes_way(&self, hash: u64, now: Instant) -> Option<FlowId> {
-        let reach = u64::from(self.slab.reach());
+        let reach = u64::from(self.crowd());
         (1..=GROUPS).find_map(|group| {
             // Groups stand apart: flows that came at one time, and are worth the same, stand side by side.
             let start = ((mix(hash ^ group << 32) >> 32) * reach) >> 32;
             (0..GROUP)
                 .filter_map(|i| {
                     let at = ((start + i) % reach.max(1)) as u32;
-                    let held = self.slab.held(at)?;
-                    let flow = held.flow.as_ref().filter(|f| may_go(f, now))?;
-                    let answered = flow.deadline > now && flow.status.has(Status::SEEN_REPLY);
-                    Some(((answered, flow.deadline), FlowId { slot: at, tenant: held.tenant }))
+                    self.glance(at, |held| {
+                        let flow = held.flow.as_ref().filter(|f| may_go(f, now))?;
+                        let answered = flow.deadline > now && flow.status.has(Status::SEEN_REPLY);
+                        Some(((answered, flow.deadline), FlowId { slot: at, tenant: held.tenant }))
+                    })
                 })
                 .min_by_key(|(worth, _)| *worth)
                 .map(|(_, id)| id)
@@ -455,7 +486,15 @@ impl Conntrack {
     /// Takes a flow out of everything, if it is still there and `whether` says so.
     fn take_out(&self, id: FlowId, whether: impl Fn(&Flow) -> bool) -> bool {
         let Some(tuples) = self.get(id).map(|f| f.tuples) else { return false };
-        let hashes = tuples.map(|t| self.hash(&t));
+        let gone = self.uproot(id, tuples.map(|t| self.hash(&t)), whether);
+        if gone {
+            self.count.0.fetch_sub(1, Relaxed);
+        }
+        gone
+    }
+
+    /// [`take_out`](Conntrack::take_out), but for the count.
+    fn uproot(&self, id: FlowId, hashes: [u64; 2], whether: impl Fn(&Flow) -> bool) -> bool {
         let mut two = self.index.lock_two(hashes[0], hashes[1]);
         let flow = {
             let Some(mut held) = self.slab.tenant(id) else { return false };
@@ -468,12 +507,13 @@ impl Conntrack {
             two.of(hashes[dir as usize]).remove(hashes[dir as usize], At::new(id.slot, dir));
         }
         self.wheel(id.slot).unlink(&self.slab, id.slot);
-        if flow.is_some_and(|f| f.status.has(Status::SRC_NAT)) {
-            self.sources.unlink(&self.slab, self.key.source(&tuples[0]), id.slot);
+        if let Some(flow) = flow.filter(|f| f.status.has(Status::SRC_NAT)) {
+            self.sources.unlink(&self.slab, self.key.source(&flow.tuples[0]), id.slot);
         }
         drop(two);
-        self.slab.give(id.slot);
-        self.count.0.fetch_sub(1, Relaxed);
+        if self.is_reused(id.slot) {
+            self.slab.give(id.slot);
+        }
         true
     }
 
@@ -494,10 +534,10 @@ impl Conntrack {
         let mut at = 0;
         while at < self.slab.reach() {
             for slot in at..(at + SWEPT).min(self.slab.reach()) {
-                let Some(held) = self.slab.held(slot) else { continue };
-                if let Some(flow) = held.flow.filter(|f| which(f)) {
-                    copies.push((FlowId { slot, tenant: held.tenant }, flow));
-                }
+                copies.extend(self.glance(slot, |held| {
+                    let flow = held.flow.filter(|f| which(f))?;
+                    Some((FlowId { slot, tenant: held.tenant }, flow))
+                }));
             }
             at += SWEPT;
             copies.drain(..).for_each(|(id, flow)| f(id, flow));

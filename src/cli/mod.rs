@@ -10,6 +10,7 @@ mod bench;
 mod check;
 mod conntrack;
 mod demo;
+mod explain;
 mod ip;
 mod log;
 mod out;
@@ -91,6 +92,7 @@ verbs! {
     Stats(stats::Stats),
     Ip(ip::Ip),
     Conntrack(conntrack::Conntrack),
+    Explain(explain::Explain),
     IptablesSave(save::IptablesSave),
     Ip6tablesSave(save::Ip6tablesSave),
 }

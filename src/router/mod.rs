@@ -30,7 +30,7 @@ use crate::path::{
     self, Cx, FlowCacheConfig, Handed, Live, LiveConfig, Local, Queue, Queued, Snapshot, Verdict,
 };
 
-pub use shadow::{Comparison, Difference, Outcome, Shadow, Treated, Walked};
+pub use shadow::{Comparison, Difference, Fate, Outcome, Shadow, Treated, Walked};
 
 /// One router: its configuration and its tables, shared by its workers. Cloning gives another handle.
 #[derive(Clone)]

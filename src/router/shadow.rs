@@ -16,12 +16,13 @@ mod compare;
 mod flows;
 mod outcome;
 
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
 
 use crate::base::counters::LinkTotals;
-use crate::base::{Instant, LinkId};
+use crate::base::{Instant, LinkId, Mac};
 use crate::filter::{Family, Program, Remembered};
 use crate::packet::Packet;
 use crate::path::trace::{Record, Wanted, Watch};
@@ -30,7 +31,7 @@ use crate::path::{Chance, FlowCacheConfig, Snapshot};
 use super::{Router, Shared, Worker};
 
 pub use compare::{Comparison, Difference, Treated};
-pub use outcome::Outcome;
+pub use outcome::{Fate, Outcome};
 
 const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
 
@@ -111,6 +112,22 @@ impl Shadow {
     /// The shadow's own tables, configuration and counters.
     pub fn router(&self) -> &Router {
         &self.router
+    }
+
+    /// The MAC of the station that a packet from an address comes from by a link, if it is known: its own, or that of the
+    /// router in between.
+    pub fn sender(&self, link: LinkId, src: IpAddr, now: Instant) -> Option<Mac> {
+        let live = self.router.live();
+        let own = live.neighbors.get(link, src, now).and_then(|n| n.mac);
+        own.or_else(|| match flows::origin(&self.router.snapshot(), live, src) {
+            Some(flows::Origin::Link(on, hop)) if on == link => live.neighbors.get(link, hop, now)?.mac,
+            _ => None,
+        })
+    }
+
+    /// A station that nobody has, for packets of which it is not known who sends them.
+    pub fn somebody() -> Mac {
+        flows::somebody()
     }
 
     /// What would become of a frame that comes in by a link, or of a packet that the router's own programs make (`None`), step

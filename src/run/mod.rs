@@ -40,7 +40,7 @@ use mio::Poll;
 
 use crate::base::{Instant, LinkId};
 use crate::config::{Config, Enable, Problems};
-use crate::control::answer::{Sources, answer};
+use crate::control::answer::{Sources, answer, explain};
 use crate::control::{Answer, Verb};
 use crate::fib::Rib;
 use crate::filter::Family;
@@ -247,6 +247,9 @@ impl Running {
 
     /// Answers a request of the control socket.
     pub fn answer(&self, verb: &Verb) -> Answer {
+        if let Verb::Explain(asked) = verb {
+            return explain(asked, &self.router, self.now());
+        }
         let snapshot = self.router.snapshot();
         let live = self.router.live();
         let sources = Sources {

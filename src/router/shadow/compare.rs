@@ -12,14 +12,14 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::{Column, DropReason, Event, Instant, LinkId, Mac};
+use crate::base::{Instant, LinkId};
 use crate::conntrack::{Flow, text};
 use crate::packet::{Direction, Packet, Tuple};
 use crate::path::Snapshot;
 
 use super::super::{Router, forgets};
 use super::flows::{self, Origin};
-use super::outcome::{Fate, Outcome};
+use super::outcome::Outcome;
 use super::{Shadow, Walked};
 
 /// Flows after which the shadows know the router's neighbors and limits anew: what many packets ask for is more than there
@@ -119,22 +119,81 @@ impl Comparison {
         })
     }
 
+    /// What becomes of one packet under each of the two, where that is not the same.
     fn differs(&mut self, flow: &Flow, origin: Origin, l3: &[u8], forgotten: bool) -> Option<Treated> {
         let now = self.now;
         let seen = |shadow: &mut Shadow, forgotten| {
             let (link, packet) = meet(shadow, flow, origin, l3, now, forgotten);
-            let before = shadow.ends();
-            let walked = shadow.pass(link, packet, now);
-            Seen { ends: shadow.ends().map(|n| n).since(&before), walked }
+            let before = shadow.worker.local.counters.fates();
+            let Walked { sent, .. } = shadow.pass(link, packet, now);
+            (sent, shadow.worker.local.counters.fates().since(&before))
         };
-        if seen(&mut self.old, false) == seen(&mut self.new, forgotten) {
+        let (old, new) = (seen(&mut self.old, false), seen(&mut self.new, forgotten));
+        let frames = |sent: &[(LinkId, Packet)]| sent.iter().map(|(l, p)| (*l, p.data().len())).collect::<Vec<_>>();
+        let same = frames(&old.0) == frames(&new.0)
+            && old.0.iter().zip(&new.0).all(|(a, b)| a.1.data() == b.1.data());
+        if same && old.1 == new.1 {
             return None;
         }
-        let mut told = |shadow: &mut Shadow, forgotten| {
+        let told = |shadow: &mut Shadow, forgotten| {
             let (link, packet) = meet(shadow, flow, origin, l3, now, forgotten);
             Outcome::of(&shadow.walk(link, packet, now).records)
         };
         let (before, after) = (told(&mut self.old, false), told(&mut self.new, forgotten));
         (!before.is_like(&after)).then_some(Treated { before, after })
+    }
+}
+
+/// The packet as it comes to a shadow that has forgotten all that came before.
+fn meet(
+    shadow: &mut Shadow,
+    flow: &Flow,
+    origin: Origin,
+    l3: &[u8],
+    now: Instant,
+    forgotten: bool,
+) -> (Option<LinkId>, Packet) {
+    shadow.renew();
+    let live = shadow.router.live();
+    if forgotten
+        && let Some((id, ..)) = live.conntrack.find(&flow.tuples[0], now)
+    {
+        live.conntrack.remove(id);
+    }
+    match origin {
+        Origin::Here => (None, Packet::from_slice(l3)),
+        Origin::Link(link, neighbor) => {
+            let from = live.neighbors.get(link, neighbor, now).and_then(|n| n.mac);
+            let snap = shadow.router.snapshot();
+            (Some(link), flows::framed(&snap, link, from.unwrap_or_else(flows::somebody), l3))
+        }
+    }
+}
+
+/// A flow by its original tuple: `tcp 10.1.0.2:40000 > 198.51.100.7:443`.
+fn name(tuple: &Tuple) -> String {
+    let end = |addr: IpAddr, port: u16| match (addr, tuple.has_ports()) {
+        (addr, false) => addr.to_string(),
+        (IpAddr::V4(v4), true) => format!("{v4}:{port}"),
+        (IpAddr::V6(v6), true) => format!("[{v6}]:{port}"),
+    };
+    let (from, to) = (end(tuple.src(), tuple.src_port), end(tuple.dst(), tuple.dst_port));
+    match text::protocol_name(tuple.proto) {
+        "unknown" => format!("proto {} {from} > {to}", tuple.proto),
+        name @ ("icmp" | "icmpv6") => format!("{name} {from} > {to} id {}", tuple.src_port),
+        name => format!("{name} {from} > {to}"),
+    }
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.flow)?;
+        let told = |t: &Treated| format!("{} → {}", t.before, t.after);
+        match (&self.original, &self.reply) {
+            (Some(original), None) => write!(f, ": {}", told(original)),
+            (None, Some(reply)) => write!(f, ", answers: {}", told(reply)),
+            (Some(original), Some(reply)) => write!(f, ": {}; answers: {}", told(original), told(reply)),
+            (None, None) => Ok(()),
+        }
     }
 }

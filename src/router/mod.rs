@@ -46,6 +46,8 @@ struct Shared {
     flow_cache: FlowCacheConfig,
     /// Places for links.
     room: usize,
+    /// By place, what the link's device takes, for whoever has no worker of this router.
+    caps: Mutex<Vec<Option<Caps>>>,
     /// By place, where the counters of the link that is there now began.
     begun: Mutex<Vec<LinkTotals>>,
     /// Milliseconds since midnight UTC at the start of the clock.
@@ -69,6 +71,7 @@ impl Router {
             seed,
             flow_cache,
             room,
+            caps: Mutex::new(vec![None; room]),
             begun: Mutex::new(vec![LinkTotals::default(); room]),
             wall_ms: wall_ms % DAY_MS,
         };
@@ -184,12 +187,19 @@ pub struct Worker {
 impl Worker {
     /// Says what a link's device takes, so that frames for it are finished as far as it needs.
     pub fn set_caps(&mut self, link: LinkId, caps: Caps) {
+        self.tell_caps(link, Some(caps));
         self.local.set_caps(link, Some(caps));
+    }
+
+    fn tell_caps(&self, link: LinkId, caps: Option<Caps>) {
+        let mut all = self.shared.caps.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get_mut(link.index()).into_iter().for_each(|c| *c = caps);
     }
 
     /// A link's device is gone for good: what waits for it is dropped.
     pub fn forget_link(&mut self, link: LinkId) {
         self.local.left_over(link, DropReason::LinkDown);
+        self.tell_caps(link, None);
         self.local.set_caps(link, None);
     }
 

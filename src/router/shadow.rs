@@ -17,7 +17,7 @@ mod flows;
 mod outcome;
 
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 
@@ -78,13 +78,12 @@ impl Router {
     /// that it does not have yet are taken to be up.
     pub fn shadow_under(&self, snapshot: &Snapshot) -> Shadow {
         let rules = FAMILIES.map(|family| snapshot.hooks.rules(family).map(|p| (p.clone(), p.remembered())));
-        let router = self.beside(Arc::new(snapshot.shadow()));
-        let worker = router.worker();
+        let (router, worker) = self.beside(Arc::new(snapshot.shadow()));
         Shadow { of: self.clone(), router, worker, rules }
     }
 
-    /// Another router with tables that know what this one's do.
-    fn beside(&self, snapshot: Arc<Snapshot>) -> Router {
+    /// Another router with tables that know what this one's do, and its worker.
+    fn beside(&self, snapshot: Arc<Snapshot>) -> (Router, Worker) {
         let room = self.shared.room.max(snapshot.links.bound());
         let live = self.shared.live.shadow(room);
         let now = self.snapshot();
@@ -101,10 +100,19 @@ impl Router {
             seed: self.shared.seed ^ SEED,
             flow_cache: FlowCacheConfig::OFF,
             room,
+            caps: Mutex::new(vec![None; room]),
             begun: Mutex::new(vec![LinkTotals::default(); room]),
             wall_ms: self.shared.wall_ms,
         };
-        Router { shared: Arc::new(shared) }
+        let router = Router { shared: Arc::new(shared) };
+        let mut worker = router.worker();
+        let caps = self.shared.caps.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for (at, caps) in caps.into_iter().enumerate() {
+            if let Some(caps) = caps {
+                worker.set_caps(LinkId(at as u16), caps);
+            }
+        }
+        (router, worker)
     }
 }
 
@@ -180,8 +188,7 @@ impl Shadow {
 
     /// Knows the router's neighbors and limits again as they are now.
     fn refresh(&mut self) {
-        self.router = self.of.beside(self.router.snapshot());
-        self.worker = self.router.worker();
+        (self.router, self.worker) = self.of.beside(self.router.snapshot());
         self.renew();
     }
 }

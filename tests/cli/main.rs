@@ -3,6 +3,7 @@
 mod bad_input;
 mod bench;
 mod check;
+mod explain;
 mod live;
 mod rules;
 mod usage;

@@ -15,6 +15,7 @@ mod ip;
 mod log;
 mod out;
 mod paint;
+mod reload;
 mod run;
 mod save;
 mod stats;
@@ -89,6 +90,9 @@ verbs! {
     Check(check::Check),
     Demo(demo::Demo),
     Bench(bench::Bench),
+    Reload(reload::Reload),
+    Confirm(reload::Confirm),
+    Rollback(reload::Rollback),
     Stats(stats::Stats),
     Ip(ip::Ip),
     Conntrack(conntrack::Conntrack),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::{Change, Config, Problems, Refusal};
 use crate::base::{Instant, LinkId, Mac};
 use crate::fib::{Fib, Rib};
-use crate::filter::Program;
+use crate::filter::{Carried, Program};
 use crate::link::{Links, Places};
 use crate::neighbor::{NeighborTable, Nud};
 
@@ -61,8 +61,7 @@ pub enum LiveAction {
 }
 
 impl Setup {
-    /// Builds a configuration. Links keep the places they have in `before`, and rules that are the same their counters and
-    /// what their limits remember.
+    /// Builds a configuration. Links keep the places they have in `before`, and rules that are the same are the same program.
     ///
     /// # Errors
     /// All that is wrong with it and shows only now: routes with no way out, rules that can't be compiled.
@@ -79,24 +78,48 @@ impl Setup {
         let places = before.map(|b| b.places.clone()).unwrap_or_default();
         let links = config.links_at(&places);
         let (rib, fib) = config.routing(&links)?;
-        let programs = config.programs(&links)?;
-        let places = places.and(&links);
-        let setup = Setup { config, links, places, rib: Arc::new(rib), programs };
-        if let Some(before) = before {
-            setup.carry(before);
+        let mut programs = config.programs(&links)?;
+        if let Some(before) = before.filter(|b| b.links == links) {
+            // What is the same goes on as it is.
+            for (at, program) in programs.iter_mut().enumerate() {
+                if config.rules[at].as_ref().map(|r| &r.ruleset)
+                    == before.config.rules[at].as_ref().map(|r| &r.ruleset)
+                {
+                    program.clone_from(&before.programs[at]);
+                }
+            }
         }
-        Ok((setup, fib))
+        let places = places.and(&links);
+        Ok((Setup { config, links, places, rib: Arc::new(rib), programs }, fib))
     }
 
     /// Hands over what the rules of the setup in force have counted, and what their limits remember, to those that are
-    /// the same here.
-    pub fn carry(&self, before: &Setup) {
-        for (new, old) in self.programs.iter().zip(&before.programs) {
-            if let (Some(new), Some(old)) = (new, old)
-                && !Arc::ptr_eq(new, old)
+    /// the same here. To be called just before this one is in force; gives what [`Setup::settle`] wants afterwards.
+    pub fn carry(&self, before: &Setup) -> [Option<Carried>; 2] {
+        std::array::from_fn(|at| match (&self.programs[at], &before.programs[at]) {
+            (Some(new), Some(old)) if !Arc::ptr_eq(new, old) => Some(new.carry(old)),
+            _ => None,
+        })
+    }
+
+    /// When nobody runs the rules of `before` any more: takes over what they counted in the end.
+    pub fn settle(&self, before: &Setup, carried: &[Option<Carried>; 2]) {
+        for (at, carried) in carried.iter().enumerate() {
+            if let (Some(new), Some(old), Some(carried)) = (&self.programs[at], &before.programs[at], carried)
             {
-                new.carry(old);
+                new.settle(old, carried);
             }
+        }
+    }
+
+    /// This setup, to be in force again after `now`.
+    ///
+    /// # Errors
+    /// It can't be: what it was made of, files of routes, is not what it was.
+    pub fn again(&self, now: &Setup) -> Result<Self, Problems> {
+        match now.places.agree(&self.links) {
+            true => Ok(Setup { places: now.places.and(&self.links), ..self.clone() }),
+            false => Setup::build(self.config.clone(), Some(now)),
         }
     }
 

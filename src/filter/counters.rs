@@ -97,6 +97,14 @@ impl Counters {
         *base = values;
     }
 
+    /// Adds these values; those that are missing are zero.
+    pub(super) fn add(&self, values: &[Count]) {
+        for (base, value) in self.base().iter_mut().zip(values) {
+            base.packets = base.packets.wrapping_add(value.packets);
+            base.bytes = base.bytes.wrapping_add(value.bytes);
+        }
+    }
+
     fn add_lanes(&self, sums: &mut [Count]) {
         for lane in self.lanes.iter().filter_map(OnceLock::get) {
             for (sums, chunk) in sums.chunks_mut(CHUNK).zip(&lane.chunks) {

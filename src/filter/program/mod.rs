@@ -143,13 +143,14 @@ impl Program {
     }
 
     /// Takes over what equal rules of another program have counted and remember: those of the same chain with the
-    /// same words, whatever stands between them. Policies' counters too.
-    pub fn carry(&self, old: &Program) {
+    /// same words, whatever stands between them. Policies' counters too. What the other counts after this,
+    /// [`Program::settle`] takes over once nobody runs it any more.
+    pub fn carry(&self, old: &Program) -> Carried {
         let pairs = carry::pairs(&self.rules, &old.rules);
         match (&self.code, &old.code) {
             (ByFamily::V4(new), ByFamily::V4(old)) => carry::memory(new, old, &pairs),
             (ByFamily::V6(new), ByFamily::V6(old)) => carry::memory(new, old, &pairs),
-            _ => return,
+            _ => return Carried::default(),
         }
         let (mut counts, old) = (self.counters.read(), old.counters.read());
         for (new, from) in pairs.iter().enumerate() {
@@ -158,12 +159,40 @@ impl Program {
             }
         }
         self.counters.set(counts);
+        Carried { pairs, counts: old }
+    }
+
+    /// Adds what the other program has counted since [`Program::carry`] gave this.
+    pub fn settle(&self, old: &Program, carried: &Carried) {
+        let late: Vec<Count> = old
+            .counters
+            .read()
+            .iter()
+            .zip(&carried.counts)
+            .map(|(now, then)| Count {
+                packets: now.packets.wrapping_sub(then.packets),
+                bytes: now.bytes.wrapping_sub(then.bytes),
+            })
+            .collect();
+        if late.iter().any(|c| *c != Count::default()) {
+            let of = |from: &Option<usize>| from.and_then(|from| late.get(from)).copied().unwrap_or_default();
+            self.counters.add(&carried.pairs.iter().map(of).collect::<Vec<_>>());
+        }
     }
 
     /// What DNAT and REDIRECT rules wait at in PREROUTING.
     pub fn claimed(&self) -> Vec<Claim> {
         claims::claims(&self.rules)
     }
+}
+
+/// What one program took over from another, and when.
+#[derive(Debug, Clone, Default)]
+pub struct Carried {
+    /// For each counter of the new one, the old one's that is its equal.
+    pairs: Vec<Option<usize>>,
+    /// What the old one had counted.
+    counts: Vec<Count>,
 }
 
 /// Every counter of a ruleset in the order of their numbers.

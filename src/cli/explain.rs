@@ -12,7 +12,6 @@ use super::{Outcome, Paint, Run, complain, say};
 use crate::control::client::Client;
 use crate::control::protocol::{Explain as Asked, Explanation, Verb};
 use crate::io::pcap_read::{Begins, Frame, Frames};
-use crate::path::trace::LABEL;
 use crate::path::trace::Step;
 use crate::router::Fate;
 use crate::wire::words;
@@ -242,6 +241,9 @@ pub(super) fn text(told: &Explanation, number: Option<u64>, paint: Paint) -> Str
     }
     text
 }
+
+/// Columns of a step's label: as many as in a trace.
+const LABEL: usize = 13;
 
 /// The manual.
 const LONG: &str = "\

@@ -156,7 +156,7 @@ impl Live {
             evicted: AtomicU64::new(0),
             states: self.states.shadow(links),
             limits: self.limits.shadow(),
-            tracer: Arc::new(self.tracer.shadow()),
+            tracer: Arc::default(),
             peers: Mutex::new(self.peers.lock().unwrap_or_else(PoisonError::into_inner).clone()),
             queues: Queues::default(),
             flow_key: self.flow_key,

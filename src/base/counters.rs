@@ -111,7 +111,7 @@ tallies! {
     FlowCacheDiffers "flow_cache_differs" "packets that walked: not like those of their flow before";
     FlowCacheFlow "flow_cache_flow_changed" "packets that walked: their flow's state is another, or it has ended";
     FlowCacheNeighbor "flow_cache_neighbor" "packets that walked: their neighbor was to be asked for again";
-    FlowCacheTraced "flow_cache_traced" "packets that walked: a trace is armed";
+    FlowCacheTraced "flow_cache_traced" "packets that walked: they were followed";
     FlowCacheEntered "flow_cache_entered" "directions of flows put into the cache";
     FlowCacheLeft "flow_cache_left" "directions of flows that made way, or were forgotten with the rules, routes or links";
 }

@@ -19,6 +19,7 @@ mod reload;
 mod run;
 mod save;
 mod stats;
+mod trace;
 
 use std::ffi::OsString;
 use std::fmt;

@@ -28,6 +28,7 @@ pub mod text;
 mod track;
 pub mod tuple;
 mod wheel;
+mod why;
 
 #[cfg(test)]
 pub(crate) mod testing;

@@ -231,6 +231,11 @@ impl State {
         }
     }
 
+    /// Whether no such segment can come from this side now, whatever its numbers are.
+    pub(super) fn refuses(&self, dir: Direction, seg: &Segment) -> bool {
+        matches!(phase::next(self.phase, dir, seg.kind()), Next::Invalid)
+    }
+
     /// Whether this connection, of which the first SYN was seen, can't be mistaken for an old one between the same
     /// ends: that one is over, and the sequence numbers are beyond it (`nf_nat_used_tuple_harder`).
     pub fn outruns(&self, old: &State) -> bool {

@@ -22,7 +22,7 @@ use super::hook::Hooks;
 use super::limit::Limits;
 use super::queue::{Queue, Queues};
 use super::resolve::Memo;
-use super::trace::Tracer;
+use super::trace::{Following, Step, Tracer};
 use super::{Bound, Work};
 use super::{coalesce, egress};
 
@@ -109,7 +109,7 @@ pub struct Live {
     /// Rate limits on ICMP.
     pub limits: Limits,
     /// The recorder of packets' ways.
-    pub tracer: Tracer,
+    pub tracer: Arc<Tracer>,
     /// On which link a link-local peer of the local stack was heard last.
     pub(super) peers: Mutex<HashMap<Ipv6Addr, LinkId>>,
     /// Packets that wait for a program's word.
@@ -133,7 +133,7 @@ impl Live {
             evicted: AtomicU64::new(0),
             states: LinkStates::new(links),
             limits: Limits::new(seed ^ 0x1c3b),
-            tracer: Tracer::default(),
+            tracer: Arc::default(),
             peers: Mutex::new(HashMap::new()),
             queues: Queues::default(),
             flow_key: seed.rotate_left(17) | 1,
@@ -197,6 +197,8 @@ pub struct Local {
     pub(super) log: Vec<(u8, String)>,
     /// What others of a packet's flow went through.
     pub(super) cache: FlowCache,
+    /// Whose ways are being recorded.
+    pub(super) trace: Following,
     /// What random numbers are made with, and how many were.
     rng: (SipHasher13, u64),
     /// Which decisions were left to chance since somebody asked.
@@ -233,6 +235,7 @@ impl Local {
             lane,
             log: Vec::new(),
             cache,
+            trace: Following::default(),
             rng,
             chance: Chance::default(),
         }
@@ -274,13 +277,28 @@ impl Local {
         self.rng.1 = 0;
     }
 
-    /// The configuration that packets are to meet from now on: what was recorded under another is forgotten.
+    /// The configuration that packets are to meet from now on: what was recorded under another is forgotten. And who wants
+    /// to know of them.
     #[inline]
-    pub(crate) fn under(&mut self, snapshot: &Arc<Snapshot>) {
+    pub(crate) fn under(&mut self, snapshot: &Arc<Snapshot>, tracer: &Tracer) {
+        self.trace.under(tracer);
         let gone = self.cache.under(snapshot);
         if gone > 0 {
             self.counters.tally(Tally::FlowCacheLeft, gone as u64);
         }
+    }
+}
+
+impl Local {
+    /// What is done when a batch is: those who follow packets hear of them.
+    #[inline]
+    pub(crate) fn done(&mut self, tracer: &Tracer) {
+        self.trace.settle(tracer);
+    }
+
+    /// Says whether what comes now was taken from its device by another worker.
+    pub(crate) fn handed_over(&mut self, is: bool) {
+        self.trace.handed_over = is;
     }
 }
 
@@ -312,7 +330,7 @@ pub struct Cx<'a> {
 impl Cx<'_> {
     /// Ends a packet, by name.
     pub(super) fn drop(&mut self, packet: Packet, reason: DropReason) {
-        self.note(&packet, || format!("dropped: {} ({})", reason.name(), reason.text()));
+        self.note_drop(&packet, reason);
         let meta = &packet.meta;
         self.me.counters.dropped(meta.column, reason);
         if meta.column == Column::Received
@@ -325,6 +343,7 @@ impl Cx<'_> {
 
     /// Ends a packet that has done what it came for.
     pub(super) fn delivered(&mut self, packet: Packet) {
+        self.note_delivered(&packet, "this router");
         self.me.counters.event(packet.meta.column, Event::Delivered);
         self.me.pool.put(packet);
     }
@@ -367,6 +386,7 @@ impl Cx<'_> {
             c.rx_bytes.add(len);
         }
         packet.meta.ingress = LinkId::LO;
+        self.note(&packet, |_| Step::Looped);
         // It comes in again with the flow it has left with: a reset ends its flow as it leaves.
         let ct = packet.meta.ct;
         let flow = self.me.flow.filter(|f| ct.is_tracked() && f.id == ct.flow);
@@ -384,14 +404,6 @@ impl Cx<'_> {
     /// Counts something.
     pub(super) fn tally(&self, what: Tally) {
         self.me.counters.tally(what, 1);
-    }
-
-    /// Adds a line to the record of a packet that is being traced.
-    #[inline]
-    pub(super) fn note(&self, packet: &Packet, text: impl FnOnce() -> String) {
-        if packet.meta.traced {
-            self.live.tracer.note(self.now, packet, text());
-        }
     }
 
     /// The name of a link, for records.

@@ -172,7 +172,7 @@ impl Half {
     ) {
         self.open(key, now + timeout);
         self.check_distance(key, now + timeout, max_dist, out);
-        let (ingress, traced) = (packet.meta.ingress, packet.meta.traced);
+        let (ingress, trace) = (packet.meta.ingress, packet.meta.trace);
         // A pool that keeps nothing: storage that large is better freed than kept waiting here.
         let packet = packet.compact(&mut Pool::new(0));
         let cost = packet.footprint() + FRAGMENT_COST;
@@ -187,7 +187,7 @@ impl Half {
                 match joined {
                     Ok((mut packet, absorbed)) => {
                         packet.meta.ingress = ingress;
-                        packet.meta.traced |= traced;
+                        packet.meta.trace = trace;
                         out.push(Done::Whole { packet, absorbed });
                     }
                     Err(packets) => drop_all(packets, DropReason::FragmentInvalid, out),

@@ -233,6 +233,13 @@ impl Worker {
         self.with(now, |cx| path::receive_batch(cx, link, frames));
     }
 
+    /// Likewise frames that another worker has taken from their device.
+    pub fn handle_handed_over(&mut self, link: LinkId, frames: &mut Vec<Packet>, now: Instant) {
+        self.local.handed_over(true);
+        self.handle_batch(link, frames, now);
+        self.local.handed_over(false);
+    }
+
     /// Frames that came in by `link` went to another worker, who takes them from here.
     pub fn handed_over(&self, n: usize) {
         self.local.counters.tally(Tally::HandedOver, n as u64);
@@ -357,8 +364,11 @@ impl Worker {
 
     fn with<T>(&mut self, now: Instant, f: impl FnOnce(&mut Cx<'_>) -> T) -> T {
         let snap = self.shared.snapshot.load();
-        self.local.under(&snap);
+        let live = &self.shared.live;
+        self.local.under(&snap, &live.tracer);
         let wall_ms = ((self.shared.wall_ms + now.as_millis()) % DAY_MS) as u32;
-        f(&mut Cx { now, wall_ms, snap: &snap, live: &self.shared.live, me: &mut self.local })
+        let done = f(&mut Cx { now, wall_ms, snap: &snap, live, me: &mut self.local });
+        self.local.done(&live.tracer);
+        done
     }
 }

@@ -246,7 +246,7 @@ impl Loop {
             let Some(mut tray) = peers.take() else { break };
             held += tray.frames.len();
             let pieces = handover::pieces(&tray.frames);
-            self.worker.handle_batch(tray.link, &mut tray.frames, now);
+            self.worker.handle_handed_over(tray.link, &mut tray.frames, now);
             peers.owe(tray, pieces);
         }
         if held > 0 {

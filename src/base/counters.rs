@@ -307,6 +307,34 @@ impl Counters {
     }
 }
 
+/// What a worker's packets have come to: events and drops by column.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fates {
+    events: [[u64; EVENTS]; 2],
+    drops: [[u64; DropReason::COUNT]; 2],
+}
+
+impl Counters {
+    /// What the packets of this worker have come to so far.
+    pub fn fates(&self) -> Fates {
+        Fates {
+            events: self.events.each_ref().map(|column| column.each_ref().map(Cell::get)),
+            drops: self.drops.each_ref().map(|column| column.each_ref().map(Cell::get)),
+        }
+    }
+}
+
+impl Fates {
+    /// What has come since these were read.
+    pub fn since(&self, begun: &Fates) -> Fates {
+        let mut since = self.clone();
+        let all = since.events.as_flattened_mut().iter_mut().zip(begun.events.as_flattened());
+        let drops = since.drops.as_flattened_mut().iter_mut().zip(begun.drops.as_flattened());
+        all.chain(drops).for_each(|(n, begun)| *n = n.wrapping_sub(*begun));
+        since
+    }
+}
+
 /// The sum of all workers' blocks at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Totals {

@@ -12,6 +12,7 @@ mod config;
 mod conntrack;
 mod demo;
 mod diff;
+mod explain;
 mod ip;
 mod iptables;
 mod log;
@@ -105,6 +106,7 @@ verbs! {
     Conntrack(conntrack::Conntrack),
     Iptables(iptables::Iptables),
     Ip6tables(iptables::Ip6tables),
+    Explain(explain::Explain),
     IptablesSave(save::IptablesSave),
     Ip6tablesSave(save::Ip6tablesSave),
     IptablesRestore(restore::IptablesRestore),

@@ -3,6 +3,7 @@
 //! Short ones are made at once. Routes and flows come in pages: a million of them would hold up the thread that
 //! answers, and fill its memory, so each page is made when the client has read the one before.
 
+mod explain;
 mod flows;
 mod get;
 mod rules;
@@ -28,6 +29,8 @@ use super::server::Answer;
 use super::{shown, view};
 
 pub use stats::stats;
+
+pub use explain::explain;
 
 /// Routes on one page.
 const PAGE: usize = 1024;
@@ -103,7 +106,8 @@ pub fn answer(verb: &Verb, s: &Sources<'_>) -> Answer {
         | Verb::Confirm
         | Verb::Rollback { .. }
         | Verb::Diff { .. }
-        | Verb::Config => Answer::no("nobody here can change the router"),
+        | Verb::Config
+        | Verb::Explain(_) => Answer::no("nobody here can change the router"),
     }
 }
 

@@ -14,6 +14,7 @@
 //!
 //! Knows nothing of sockets.
 
+mod explain;
 mod flows;
 mod ip;
 mod rules;
@@ -26,6 +27,7 @@ use serde_json::Value;
 
 use crate::config::Change;
 
+pub use explain::{Answering, Explain, Explanation};
 pub use flows::{FlowFilter, FlowForm, Flows, Translated};
 pub use ip::{Monitor, RouteGet, Watched};
 pub use rules::Rules;
@@ -98,6 +100,8 @@ pub enum Verb {
     Monitor(Monitor),
     /// `conntrack …`: what each form of it is answered with, it says.
     Conntrack(Flows),
+    /// What would become of a packet: answered with an [`Explanation`].
+    Explain(Explain),
     /// The rules in force: answered in parts, with lists of lines.
     Rules(Rules),
     /// One change of what the router is set up to be: answered when it is in force, with [`Applied`](super::view::Applied).

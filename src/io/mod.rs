@@ -12,6 +12,7 @@ pub mod memory;
 pub mod netlink;
 mod open;
 pub mod pcap;
+pub mod pcap_read;
 pub mod port;
 mod relief;
 mod slot;

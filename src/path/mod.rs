@@ -59,7 +59,7 @@ use crate::conntrack::Current;
 use crate::packet::{Ct, Net, Packet};
 
 pub use ask::{Query, Way, ask, source_on};
-pub use cx::{Cx, Listeners, Live, LiveConfig, Local, Snapshot};
+pub use cx::{Chance, Cx, Listeners, Live, LiveConfig, Local, Snapshot};
 pub use egress::Handed;
 pub use flow_cache::FlowCacheConfig;
 pub use hook::{At, Call, Function, Hooks, Tracking, Verdict, priority};

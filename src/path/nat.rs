@@ -90,7 +90,7 @@ fn decide(cx: &mut Cx<'_>, at: &At, manip: Manip, p: &mut Packet) -> Result<(), 
     let taken =
         Taken { snap: cx.snap, conntrack: &cx.live.conntrack, steering: &cx.live.steering, now: cx.now };
     let me = &mut *cx.me;
-    nat::setup(&mut flow, &range, manip, &taken, &mut || me.random())?;
+    nat::setup(&mut flow, &range, manip, &taken, &mut || me.chance(|c| &mut c.nat))?;
     if masquerade.is_some() {
         flow.masquerade = masquerade;
     }

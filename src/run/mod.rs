@@ -47,7 +47,7 @@ use mio::{Poll, Waker};
 
 use crate::base::{Instant, LinkId};
 use crate::config::{Config, Enable, Problems, Setup};
-use crate::control::answer::{answer, stats};
+use crate::control::answer::{answer, explain, stats};
 use crate::control::metrics::Endpoint;
 use crate::control::monitor::{self, Hub};
 use crate::control::server::Census;
@@ -325,6 +325,7 @@ impl Running {
                 let watch = monitor::Watch::new(asked, &self.hub, self.router().clone(), self.now());
                 Answer::Feed(Box::new(watch))
             }
+            Verb::Explain(asked) => explain(&asked, self.router(), self.now()),
             verb => self.sight.sources(|sources| answer(&verb, sources)),
         }
     }

@@ -4,6 +4,7 @@ mod bad_input;
 mod bench;
 mod check;
 mod control;
+mod explain;
 mod live;
 mod rules;
 mod service;

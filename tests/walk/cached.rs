@@ -24,7 +24,7 @@ const EAGER: FlowCacheConfig = FlowCacheConfig { entries: 1 << 17, eager: true }
 
 /// What happens.
 #[derive(Debug, Clone)]
-enum Act {
+pub(crate) enum Act {
     /// The client of a flow says something, or its server.
     Say {
         flow: usize,
@@ -46,7 +46,7 @@ enum Act {
 
 /// What is particular about a packet.
 #[derive(Debug, Clone, Copy)]
-struct How {
+pub(crate) struct How {
     tos: u8,
     ttl: u8,
     len: usize,
@@ -56,12 +56,12 @@ struct How {
     /// What its sender left to the hardware: nothing, the checksum, or cutting too.
     offload: u8,
     /// Whether another station of the client's has sent it.
-    other_mac: bool,
+    pub(crate) other_mac: bool,
 }
 
 /// A flow's two ends, and how far TCP has come.
 #[derive(Debug, Clone)]
-struct Talk {
+pub(crate) struct Talk {
     client: IpAddr,
     to: IpAddr,
     proto: u8,
@@ -71,7 +71,7 @@ struct Talk {
     heard: Option<(IpAddr, IpAddr, (u16, u16))>,
 }
 
-fn talks() -> Vec<Talk> {
+pub(crate) fn talks() -> Vec<Talk> {
     let talk = |client: IpAddr, to: IpAddr, proto, ports| Talk {
         client,
         to,
@@ -97,7 +97,7 @@ fn talks() -> Vec<Talk> {
 
 impl Talk {
     /// A packet of one side, from the IP header on, and its link.
-    fn say(&mut self, server: bool, how: &How) -> Option<(LinkId, Vec<u8>, Offload)> {
+    pub(crate) fn say(&mut self, server: bool, how: &How) -> Option<(LinkId, Vec<u8>, Offload)> {
         let (src, dst, ports) = match server {
             false => (self.client, self.to, self.ports),
             true => {
@@ -317,7 +317,7 @@ impl Pair {
 
 impl Talk {
     /// Looks among what left the router for the flow's packets, to whose sender the server answers.
-    fn hear(&mut self, out: &[(LinkId, Packet)]) {
+    pub(crate) fn hear(&mut self, out: &[(LinkId, Packet)]) {
         for (link, p) in out.iter().filter(|(l, _)| *l != LAN) {
             if p.meta.proto != self.proto || p.meta.column != Column::Received || *link == LAN {
                 continue;
@@ -373,7 +373,7 @@ fn how() -> impl Strategy<Value = How> {
 }
 
 /// What happens in a row: the beginning of a flow, some packets each way, and now and then something else.
-fn acts() -> impl Strategy<Value = Vec<Act>> {
+pub(crate) fn acts() -> impl Strategy<Value = Vec<Act>> {
     let say =
         (0usize..8, any::<bool>(), how()).prop_map(|(flow, server, how)| Act::Say { flow, server, how });
     let usual = How { tos: 0, ttl: 64, len: 18, flags: ACK, skew: 0, offload: 0, other_mac: false };
@@ -538,7 +538,7 @@ fn ruleset(v6: bool) -> BoxedStrategy<String> {
         .boxed()
 }
 
-fn rulesets() -> impl Strategy<Value = Vec<[String; 2]>> {
+pub(crate) fn rulesets() -> impl Strategy<Value = Vec<[String; 2]>> {
     prop::collection::vec((ruleset(false), ruleset(true)).prop_map(|(a, b)| [a, b]), 1..3)
 }
 

@@ -38,6 +38,7 @@ fn engine(text: &str) -> (Router, Engine) {
         transactions: Arc::default(),
         gone: Gone::default(),
         bell: Bell::default(),
+        hub: Hub::default(),
         clock: Clock::start(),
     };
     (router, Engine::new(parts))

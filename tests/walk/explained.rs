@@ -234,7 +234,7 @@ fn random_packets_under_random_rules_meet_what_was_said() {
     let seed = number("SEKISHO_EXPLAIN_SEED").unwrap_or(1) as u8;
     let config = Config { cases, failure_persistence: None, ..Config::default() };
     let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &[seed; 32]));
-    let played = runner.run(&(rulesets(), acts()), |(rules, acts)| {
+    let played = runner.run(&(rulesets::some(), acts()), |(rules, acts)| {
         let mut scene = Scene::new(&rules[0]);
         acts.iter().for_each(|a| scene.act(a, &rules));
         scene.b.balanced();

@@ -3,6 +3,7 @@
 mod bad_input;
 mod bench;
 mod check;
+mod iptables;
 mod live;
 mod rules;
 mod usage;

@@ -5,6 +5,7 @@ mod bench;
 mod check;
 mod control;
 mod explain;
+mod iptables;
 mod live;
 mod rules;
 mod service;

@@ -23,7 +23,7 @@ use crate::link::{self, LinkKind, LinkStates, Links};
 use crate::neighbor::{Dad, DadState, NeighborTable};
 use crate::path::Hooks;
 
-use super::protocol::{Family, Flows, LinkFilter, NeighborFilter, RouteFilter, Show, Table, Verb};
+use super::protocol::{Family, LinkFilter, NeighborFilter, RouteFilter, Show, Table, Verb};
 use super::server::Answer;
 use super::view;
 
@@ -84,10 +84,7 @@ pub fn answer(verb: &Verb, s: &Sources<'_>) -> Answer {
             Show::Neigh(f) => with_dev(s, f.dev.as_deref(), || Answer::done(&neighbors(s, f))),
             Show::Route(f) => with_dev(s, f.dev.as_deref(), || Answer::Parts(Box::new(Routes::new(s, f)))),
         },
-        Verb::Conntrack(Flows::Count) => Answer::done(&s.conntrack.len()),
-        Verb::Conntrack(Flows::List { form, filter }) => {
-            Answer::Parts(Box::new(flows::Listing::new(s.conntrack.clone(), *form, filter.clone(), s.now)))
-        }
+        Verb::Conntrack(asked) => flows::answer(asked, s),
         Verb::Rules(asked) => rules::save(asked, s.hooks),
         // Whoever can do these has done them.
         Verb::Change(_)

@@ -25,7 +25,7 @@ use serde_json::Value;
 
 use crate::config::Change;
 
-pub use flows::{FlowFilter, FlowForm, Flows, Translated};
+pub use flows::{EventName, FlowFilter, FlowForm, FlowKind, Flows, Translated};
 pub use rules::Rules;
 
 /// The version of this protocol. A router refuses requests of a later one.

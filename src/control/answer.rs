@@ -24,7 +24,7 @@ use crate::link::{self, LinkStates, Links};
 use crate::neighbor::{Dad, DadState, NeighborTable};
 use crate::path::{Hooks, Live, Snapshot};
 
-use super::protocol::{Family, Flows, LinkFilter, NeighborFilter, RouteFilter, Show, Table, Verb};
+use super::protocol::{Family, LinkFilter, NeighborFilter, RouteFilter, Show, Table, Verb};
 use super::server::Answer;
 use super::{shown, view};
 
@@ -95,10 +95,7 @@ pub fn answer(verb: &Verb, s: &Sources<'_>) -> Answer {
         },
         // Who can follow what happens has done so.
         Verb::Monitor(_) => Answer::no("nobody here can be followed"),
-        Verb::Conntrack(Flows::Count) => Answer::done(&s.conntrack.len()),
-        Verb::Conntrack(Flows::List { form, filter }) => {
-            Answer::Parts(Box::new(flows::Listing::new(s.conntrack.clone(), *form, filter.clone(), s.now)))
-        }
+        Verb::Conntrack(asked) => flows::answer(asked, s),
         Verb::Rules(asked) => rules::save(asked, s.hooks),
         // Whoever can do these has done them.
         Verb::Change(_)

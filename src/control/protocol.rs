@@ -28,7 +28,7 @@ use serde_json::Value;
 use crate::config::Change;
 
 pub use explain::{Answering, Explain, Explanation};
-pub use flows::{FlowFilter, FlowForm, Flows, Translated};
+pub use flows::{EventName, FlowFilter, FlowForm, FlowKind, Flows, Translated};
 pub use ip::{Monitor, RouteGet, Watched};
 pub use rules::Rules;
 

@@ -8,16 +8,20 @@
 
 mod bench;
 mod check;
+mod completions;
 mod conntrack;
 mod demo;
 mod ip;
 mod log;
+mod man;
+mod manual;
 mod out;
 mod paint;
 mod run;
 mod save;
 mod stats;
 mod table;
+mod top;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -27,6 +31,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
+pub use manual::reference;
 pub use paint::Paint;
 
 /// Runs the command line and gives its exit code.
@@ -90,10 +95,13 @@ verbs! {
     Demo(demo::Demo),
     Bench(bench::Bench),
     Stats(stats::Stats),
+    Top(top::Top),
     Ip(ip::Ip),
     Conntrack(conntrack::Conntrack),
     IptablesSave(save::IptablesSave),
     Ip6tablesSave(save::Ip6tablesSave),
+    Completions(completions::Completions),
+    Man(man::Man),
 }
 
 /// What every verb does.

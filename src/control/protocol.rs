@@ -14,6 +14,7 @@
 //!
 //! Knows nothing of sockets.
 
+mod busiest;
 mod flows;
 mod rules;
 
@@ -25,6 +26,7 @@ use serde_json::Value;
 
 use crate::config::Change;
 
+pub use busiest::Busiest;
 pub use flows::{FlowFilter, FlowForm, Flows, Translated};
 pub use rules::Rules;
 
@@ -85,6 +87,8 @@ pub enum Verb {
     Hello,
     /// All counters: answered with [`Stats`](super::view::Stats).
     Stats,
+    /// Whose packets come in, sampled: followed live, with lists of [`BusiestFlows`](super::view::BusiestFlows).
+    Busiest(Busiest),
     /// `ip … show`: answered with a list of the views of its object, in parts.
     Ip(Show),
     /// `conntrack …`: what each form of it is answered with, it says.

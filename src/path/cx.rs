@@ -22,6 +22,7 @@ use super::hook::Hooks;
 use super::limit::Limits;
 use super::queue::{Queue, Queues};
 use super::resolve::Memo;
+use super::sample::Sampler;
 use super::trace::Tracer;
 use super::{Bound, Work};
 use super::{coalesce, egress};
@@ -102,6 +103,8 @@ pub struct Live {
     pub limits: Limits,
     /// The recorder of packets' ways.
     pub tracer: Tracer,
+    /// Samples of what comes in.
+    pub sampler: Arc<Sampler>,
     /// On which link a link-local peer of the local stack was heard last.
     pub(super) peers: Mutex<HashMap<Ipv6Addr, LinkId>>,
     /// Packets that wait for a program's word.
@@ -126,6 +129,7 @@ impl Live {
             states: LinkStates::new(links),
             limits: Limits::new(seed ^ 0x1c3b),
             tracer: Tracer::default(),
+            sampler: Arc::default(),
             peers: Mutex::new(HashMap::new()),
             queues: Queues::default(),
             flow_key: seed.rotate_left(17) | 1,
@@ -168,6 +172,8 @@ pub struct Local {
     pub(super) log: Vec<(u8, String)>,
     /// What others of a packet's flow went through.
     pub(super) cache: FlowCache,
+    /// How many packets go by before the next one that is sampled.
+    pub(super) unsampled: u32,
     /// What random numbers are made with, and how many were.
     rng: (SipHasher13, u64),
 }
@@ -193,6 +199,7 @@ impl Local {
             lane,
             log: Vec::new(),
             cache,
+            unsampled: 0,
             rng,
         }
     }

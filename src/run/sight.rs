@@ -63,6 +63,7 @@ impl Sight {
                 transactions: 0,
             },
             metrics: self.metrics,
+            sampler: live.sampler.clone(),
         }
     }
 }

@@ -4,6 +4,7 @@ mod bad_input;
 mod bench;
 mod check;
 mod live;
+mod numbers;
 mod rules;
 mod usage;
 

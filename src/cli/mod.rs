@@ -9,14 +9,19 @@
 mod bench;
 mod check;
 mod completions;
+mod config;
 mod conntrack;
 mod demo;
+mod diff;
 mod ip;
+mod iptables;
 mod log;
 mod man;
 mod manual;
 mod out;
 mod paint;
+mod reload;
+mod restore;
 mod run;
 mod save;
 mod stats;
@@ -94,12 +99,21 @@ verbs! {
     Check(check::Check),
     Demo(demo::Demo),
     Bench(bench::Bench),
+    Reload(reload::Reload),
+    Confirm(reload::Confirm),
+    Rollback(reload::Rollback),
+    Config(config::Config),
+    Diff(diff::Diff),
     Stats(stats::Stats),
     Top(top::Top),
     Ip(ip::Ip),
     Conntrack(conntrack::Conntrack),
+    Iptables(iptables::Iptables),
+    Ip6tables(iptables::Ip6tables),
     IptablesSave(save::IptablesSave),
     Ip6tablesSave(save::Ip6tablesSave),
+    IptablesRestore(restore::IptablesRestore),
+    Ip6tablesRestore(restore::Ip6tablesRestore),
     Completions(completions::Completions),
     Man(man::Man),
 }

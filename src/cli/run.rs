@@ -57,7 +57,7 @@ impl Verb for Run {
         let mut server = Server::bind(&path, &config.name)?.counted_in(running.census());
         say(format_args!("sekisho: {} forwards; control socket {}", config.name, path.display()))?;
         run::tell_systemd("READY=1");
-        let ended = run::serve(&running, &mut server, &mut signals, &mut |verb, _| running.answer(&verb));
+        let ended = run::serve(&running, &mut server, &mut signals, &mut |verb, _| running.answer(verb));
         run::tell_systemd("STOPPING=1");
         drop(server);
         let stopped = running.stop();

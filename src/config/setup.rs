@@ -61,8 +61,7 @@ pub enum LiveAction {
 }
 
 impl Setup {
-    /// Builds a configuration. Links keep the places they have in `before`, and rules that are the same their counters and
-    /// what their limits remember.
+    /// Builds a configuration. Links keep the places they have in `before`, and rules that are the same are the same program.
     ///
     /// # Errors
     /// All that is wrong with it and shows only now: routes with no way out, rules that can't be compiled.
@@ -79,7 +78,17 @@ impl Setup {
         let places = before.map(|b| b.places.clone()).unwrap_or_default();
         let links = config.links_at(&places);
         let (rib, fib) = config.routing(&links)?;
-        let programs = config.programs(&links)?;
+        let mut programs = config.programs(&links)?;
+        if let Some(before) = before.filter(|b| b.links == links) {
+            // What is the same goes on as it is.
+            for (at, program) in programs.iter_mut().enumerate() {
+                if config.rules[at].as_ref().map(|r| &r.ruleset)
+                    == before.config.rules[at].as_ref().map(|r| &r.ruleset)
+                {
+                    program.clone_from(&before.programs[at]);
+                }
+            }
+        }
         let places = places.and(&links);
         let setup = Setup { config, links, places, rib: Arc::new(rib), programs };
         if let Some(before) = before {
@@ -90,13 +99,43 @@ impl Setup {
 
     /// Hands over what the rules of the setup in force have counted, and what their limits remember, to those that are
     /// the same here.
-    pub fn carry(&self, before: &Setup) {
-        for (new, old) in self.programs.iter().zip(&before.programs) {
-            if let (Some(new), Some(old)) = (new, old)
-                && !Arc::ptr_eq(new, old)
-            {
-                new.carry(old);
+    pub(super) fn carry(&self, before: &Setup) {
+        for (new, old) in self.renewed(before) {
+            new.carry(old);
+        }
+    }
+
+    /// When nobody runs the rules of `before`, from which these took over, any more: takes over what they have counted
+    /// since.
+    pub fn settle(&self, before: &Setup) {
+        for (new, old) in self.renewed(before) {
+            new.settle(old);
+        }
+    }
+
+    /// The programs that are others than before, with those.
+    fn renewed<'a>(
+        &'a self,
+        before: &'a Setup,
+    ) -> impl Iterator<Item = (&'a Arc<Program>, &'a Arc<Program>)> {
+        let pairs = self.programs.iter().zip(&before.programs);
+        pairs
+            .filter_map(|(new, old)| Some((new.as_ref()?, old.as_ref()?)))
+            .filter(|(new, old)| !Arc::ptr_eq(new, old))
+    }
+
+    /// This setup, to be in force again after `now`.
+    ///
+    /// # Errors
+    /// It can't be: what it was made of, files of routes, is not what it was.
+    pub fn again(&self, now: &Setup) -> Result<Self, Problems> {
+        match now.places.agree(&self.links) {
+            true => {
+                let again = Setup { places: now.places.and(&self.links), ..self.clone() };
+                again.carry(now);
+                Ok(again)
             }
+            false => Setup::build(self.config.clone(), Some(now)),
         }
     }
 
@@ -111,8 +150,11 @@ impl Setup {
         _now: Instant,
     ) -> Result<Changed, Refusal> {
         match change {
-            Change::Link(_) | Change::Addr(_) | Change::Route(_) | Change::Neigh(_) | Change::Rules(_) => {
+            Change::Link(_) | Change::Addr(_) | Change::Route(_) | Change::Neigh(_) => {
                 Err("this can't be changed while the router runs".into())
+            }
+            Change::Rules(change) => {
+                Ok(Changed { setup: self.with_rules(change)?, live: Vec::new(), notes: Vec::new() })
             }
         }
     }

@@ -135,6 +135,14 @@ impl Client {
         Ok(Client { stream, input: Decoder::new(MAX_RESPONSE), path: owned() })
     }
 
+    /// How long to wait from now on for the router to say anything, instead of [`TIMEOUT`].
+    ///
+    /// # Errors
+    /// As of [`UnixStream::set_read_timeout`].
+    pub fn wait_up_to(&mut self, patience: Duration) -> Result<(), ClientError> {
+        self.stream.set_read_timeout(Some(patience)).map_err(|e| ClientError::Io(self.path.clone(), e))
+    }
+
     /// Where the router is.
     pub fn path(&self) -> &Path {
         &self.path

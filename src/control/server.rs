@@ -74,6 +74,9 @@ pub enum Fed {
     End(Value),
 }
 
+/// Elements in one part of a list.
+const PART: usize = 1024;
+
 /// How often feeds are asked.
 pub const FEED_PAUSE: Duration = Duration::from_millis(40);
 
@@ -81,6 +84,32 @@ impl Answer {
     /// No, and why: one sentence that says what to do.
     pub fn no(why: impl Into<Refusal>) -> Self {
         Answer::Refused(why.into())
+    }
+
+    /// A list, in parts.
+    pub fn list<T: Serialize + Send + 'static>(values: Vec<T>) -> Self {
+        let mut values = values.into_iter();
+        let parts = std::iter::from_fn(move || {
+            let part: Vec<_> =
+                values.by_ref().take(PART).map(|v| serde_json::to_value(v).unwrap_or_default()).collect();
+            (!part.is_empty()).then_some(Value::Array(part))
+        });
+        Answer::Parts(Box::new(parts))
+    }
+
+    /// A text, as a list of its lines, in parts.
+    pub fn lines(text: String) -> Self {
+        let mut at = 0;
+        let parts = std::iter::from_fn(move || {
+            let mut lines = Vec::new();
+            while let Some(rest) = text.get(at..).filter(|rest| !rest.is_empty() && lines.len() < PART) {
+                let end = rest.find('\n').unwrap_or(rest.len());
+                lines.push(Value::from(&rest[..end]));
+                at += end + 1;
+            }
+            (!lines.is_empty()).then_some(Value::Array(lines))
+        });
+        Answer::Parts(Box::new(parts))
     }
 
     /// All of it.

@@ -262,6 +262,9 @@ pub struct Difference {
     /// As it would be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
+    /// What is to be said of it besides: that it takes a restart, or how many more there are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
 }
 
 /// One direction of a flow. Ports are there where the protocol has them, and so on.

@@ -92,6 +92,14 @@ impl Counters {
         *base = values;
     }
 
+    /// Adds to each, in order.
+    pub(super) fn add(&self, more: impl Iterator<Item = Count>) {
+        for (sum, more) in self.base().iter_mut().zip(more) {
+            sum.packets = sum.packets.wrapping_add(more.packets);
+            sum.bytes = sum.bytes.wrapping_add(more.bytes);
+        }
+    }
+
     fn add_lanes(&self, sums: &mut [Count]) {
         for lane in self.lanes.iter().filter_map(OnceLock::get) {
             for (sums, chunk) in sums.chunks_mut(CHUNK).zip(&lane.chunks) {

@@ -233,6 +233,14 @@ pub struct Places {
 const ABSENT: usize = 64;
 
 impl Places {
+    /// Whether each link of a table is at the place that is kept for it, or at one that is kept for nobody.
+    pub fn agree(&self, links: &Links) -> bool {
+        links.iter().all(|l| match self.kept.get(&l.name) {
+            Some(id) => *id == l.id,
+            None => !self.kept.values().any(|id| *id == l.id),
+        })
+    }
+
     /// These places and those of the links in a table.
     pub fn and(&self, links: &Links) -> Self {
         let here = || links.iter().map(|l| (l.name.clone(), l.id));

@@ -4,14 +4,16 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use arc_swap::ArcSwap;
 
 use super::clock::Clock;
 use crate::base::Instant;
+use crate::config::Setup;
 use crate::control::answer::{Rest, Sources};
 use crate::control::server::Census;
 use crate::control::view::ControlStats;
-use crate::fib::Rib;
 use crate::router::Router;
 
 /// What answers are made of. Cloning gives another handle.
@@ -19,10 +21,13 @@ use crate::router::Router;
 pub(super) struct Sight {
     pub(super) name: String,
     pub(super) router: Router,
-    pub(super) rib: Arc<Rib>,
+    /// What is in force.
+    pub(super) setup: Arc<ArcSwap<Setup>>,
     pub(super) clock: Clock,
     /// Who talks to the router.
     pub(super) census: Arc<Census>,
+    /// How many transactions there have been.
+    pub(super) transactions: Arc<AtomicU64>,
     /// Where the metrics are.
     pub(super) metrics: Option<SocketAddr>,
 }
@@ -30,6 +35,7 @@ pub(super) struct Sight {
 impl Sight {
     /// The router as it is now.
     pub(super) fn sources<T>(&self, look: impl FnOnce(&Sources<'_>) -> T) -> T {
+        let setup = self.setup.load_full();
         let snapshot = self.router.snapshot();
         let live = self.router.live();
         let now = self.clock.now();
@@ -40,7 +46,7 @@ impl Sight {
             totals: &self.router.totals(),
             links: &snapshot.links,
             states: &live.states,
-            rib: &self.rib,
+            rib: &setup.rib,
             neighbors: &live.neighbors,
             dad: &live.dad,
             conntrack: &live.conntrack,
@@ -60,7 +66,7 @@ impl Sight {
                 clients: self.census.clients.load(Relaxed),
                 refused: self.census.refused.load(Relaxed),
                 requests: self.census.requests.load(Relaxed),
-                transactions: 0,
+                transactions: self.transactions.load(Relaxed),
             },
             metrics: self.metrics,
             sampler: live.sampler.clone(),

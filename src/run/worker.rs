@@ -29,6 +29,7 @@ use crate::path::Handed;
 use crate::router::Worker;
 
 use super::clock::Clock;
+use super::desk::{Order, Task};
 use super::handover::{self, Peers, Refused};
 use super::load::{Doing, Load};
 use super::log;
@@ -57,6 +58,8 @@ const FEW: usize = BATCH / 4;
 /// Sources of packets that are no ports.
 const FROM_WORKERS: usize = 14;
 const FROM_HOST: usize = 15;
+/// Events taken at a time beyond those of the ports at the start.
+const EVENTS: usize = 64;
 /// Packets of the local stack sent in one round.
 const LOCAL_BATCH: usize = 64;
 /// Times parked packets are let out in a round before the rest waits for the next.
@@ -81,11 +84,13 @@ pub(super) struct Ties {
     pub peers: Option<Peers>,
     /// CPUs of the machine.
     pub cpus: usize,
+    /// What it is told to do.
+    pub orders: Receiver<Order>,
     /// Set when all is to end.
     pub stop: Arc<AtomicBool>,
 }
 
-/// One port and where it stands.
+/// One port and where it stands. Its token is its link's place.
 struct Slot {
     link: LinkId,
     port: Box<dyn Port>,
@@ -119,6 +124,21 @@ pub(super) struct Loop {
     own: Vec<Packet>,
 }
 
+impl Slot {
+    fn new(link: LinkId, port: Box<dyn Port>) -> Self {
+        Slot {
+            link,
+            port,
+            registered: None,
+            ready: true,
+            overruns: 0,
+            status: Status::Down,
+            shared: false,
+            batch: BATCH,
+        }
+    }
+}
+
 impl Loop {
     /// A loop over `ports`, one for each link named beside it.
     pub(super) fn new(
@@ -129,19 +149,7 @@ impl Loop {
         clock: Clock,
         watch: Option<Watch>,
     ) -> Self {
-        let slots = ports
-            .into_iter()
-            .map(|(link, port)| Slot {
-                link,
-                port,
-                registered: None,
-                ready: true,
-                overruns: 0,
-                status: Status::Down,
-                shared: false,
-                batch: BATCH,
-            })
-            .collect();
+        let slots = ports.into_iter().map(|(link, port)| Slot::new(link, port)).collect();
         let [frames, own] = std::array::from_fn(|_| Vec::with_capacity(BATCH));
         let rest = Rest::new(ties.cpus);
         let load = Load::new(clock.now());
@@ -161,11 +169,14 @@ impl Loop {
 
     /// Runs until told to stop.
     pub(super) fn run(mut self) -> io::Result<()> {
-        let mut events = Events::with_capacity(self.slots.len() + 1);
+        let mut events = Events::with_capacity(self.slots.len() + EVENTS);
         let mut timers = Instant::ZERO;
         let mut busy_rounds = 0;
         while !self.ties.stop.load(Relaxed) {
             let now = self.clock.now();
+            if !self.ties.orders.is_empty() {
+                self.obey(now)?;
+            }
             self.load.does(Doing::Looking, now, self.worker.load());
             if now >= self.next_check {
                 self.check(now)?;
@@ -343,7 +354,8 @@ impl Loop {
             peers.awake();
         }
         for event in &*events {
-            if let Some(slot) = self.slots.get_mut(event.token().0) {
+            let place = event.token().0;
+            if let Some(slot) = self.slots.iter_mut().find(|s| s.link.index() == place) {
                 slot.ready = true;
                 if event.is_error() || event.is_read_closed() {
                     self.next_check = Instant::ZERO;
@@ -424,17 +436,48 @@ impl Loop {
         }
     }
 
+    /// Does what it is told to.
+    fn obey(&mut self, now: Instant) -> io::Result<()> {
+        while let Ok(Order { task, done }) = self.ties.orders.try_recv() {
+            match task {
+                Task::Attach(link, port) => {
+                    self.slots.push(Slot::new(link, port));
+                    self.check(now)?;
+                }
+                Task::Detach(link) => self.lay_down(link, now),
+                Task::Look => self.check(now)?,
+                Task::Do(deed) => {
+                    deed(&mut self.worker, now);
+                    self.flush(now);
+                }
+            }
+            drop(done);
+        }
+        Ok(())
+    }
+
+    /// Closes the port of a link.
+    fn lay_down(&mut self, link: LinkId, now: Instant) {
+        if self.watch.is_some() {
+            self.worker.handle_link(link, false, now);
+        }
+        self.flush(now);
+        self.slots.retain(|slot| slot.link != link);
+        self.worker.forget_link(link);
+    }
+
     /// Looks after the ports: condition, descriptor, capabilities.
     fn check(&mut self, now: Instant) -> io::Result<()> {
         self.next_check = now + CHECK;
         self.load.sample(now, self.worker.load());
-        for (i, slot) in self.slots.iter_mut().enumerate() {
+        for slot in &mut self.slots {
             let status = slot.port.check();
             let wanted = slot.port.fd().map(|fd| (fd, slot.port.epoch()));
             if slot.registered != wanted {
                 // The old descriptor left the poll when it was closed.
                 if let Some((fd, _)) = wanted {
-                    self.poll.registry().register(&mut SourceFd(&fd), Token(i), Interest::READABLE)?;
+                    let token = Token(slot.link.index());
+                    self.poll.registry().register(&mut SourceFd(&fd), token, Interest::READABLE)?;
                 }
                 slot.registered = wanted;
             }
@@ -452,7 +495,8 @@ impl Loop {
                 if ends_addresses(status) && !ends_addresses(was) {
                     watch.gone(slot.link);
                 }
-                if self.worker.handle_link(slot.link, status == Status::Up, now) {
+                let up = status == Status::Up && watch.is_set_up(slot.link);
+                if self.worker.handle_link(slot.link, up, now) {
                     watch.say(slot.link, status);
                 }
             }

@@ -1,7 +1,7 @@
 //! The manual, made of the definitions of the verbs: as pages for man(1), and as Markdown for `docs/cli.md`.
 //!
-//! A verb's long help is its manual. Where it is set out in columns, or begins with blanks, it is kept as it stands; the rest
-//! is prose, which flows. Knows no verb.
+//! A verb's long help is its manual. What is set out in lines or in columns is kept as it stands; the rest is prose, which
+//! flows. Knows no verb.
 
 use std::fmt::Write as _;
 
@@ -68,9 +68,9 @@ enum Block {
 fn blocks(text: &str) -> Vec<Block> {
     let mut blocks: Vec<Block> = Vec::new();
     for part in text.split("\n\n").map(|p| p.trim_matches('\n')).filter(|p| !p.trim().is_empty()) {
-        // Columns are set apart by three blanks at least.
-        let set = |line: &str| line.starts_with("  ") || line.trim().contains("   ");
-        let block = match part.lines().any(set) {
+        // Prose is one long line, with a blank between words.
+        let set = part.lines().count() > 1 || part.contains("  ");
+        let block = match set {
             true => Block::Verbatim(part.to_owned()),
             false => Block::Prose(part.to_owned()),
         };
@@ -243,13 +243,13 @@ mod tests {
 
     #[test]
     fn prose_flows_and_columns_stay() {
-        let text = "Shows.\n\nA longer\ntext - with words.\n\n  ip [-4]   link\n\n-4, -6   a family\n\nEnd.";
+        let text = "Shows.\n\nA longer text - with words.\n\n  ip [-4]   link\n\n-4, -6   a family\n\nEnd.";
         let verbatim = "  ip [-4]   link\n\n-4, -6   a family";
         assert_eq!(
             blocks(text),
             [
                 Block::Prose("Shows.".into()),
-                Block::Prose("A longer\ntext - with words.".into()),
+                Block::Prose("A longer text - with words.".into()),
                 Block::Verbatim(verbatim.into()),
                 Block::Prose("End.".into())
             ]

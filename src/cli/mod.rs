@@ -8,6 +8,7 @@
 
 mod bench;
 mod check;
+mod completions;
 mod config;
 mod conntrack;
 mod demo;
@@ -16,6 +17,8 @@ mod explain;
 mod ip;
 mod iptables;
 mod log;
+mod man;
+mod manual;
 mod out;
 mod paint;
 mod reload;
@@ -24,6 +27,7 @@ mod run;
 mod save;
 mod stats;
 mod table;
+mod top;
 mod trace;
 
 use std::ffi::OsString;
@@ -34,6 +38,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
+pub use manual::reference;
 pub use paint::Paint;
 
 /// Runs the command line and gives its exit code.
@@ -102,6 +107,7 @@ verbs! {
     Config(config::Config),
     Diff(diff::Diff),
     Stats(stats::Stats),
+    Top(top::Top),
     Ip(ip::Ip),
     Conntrack(conntrack::Conntrack),
     Iptables(iptables::Iptables),
@@ -111,6 +117,8 @@ verbs! {
     Ip6tablesSave(save::Ip6tablesSave),
     IptablesRestore(restore::IptablesRestore),
     Ip6tablesRestore(restore::Ip6tablesRestore),
+    Completions(completions::Completions),
+    Man(man::Man),
 }
 
 /// What every verb does.

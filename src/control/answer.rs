@@ -3,6 +3,7 @@
 //! Short ones are made at once. Routes and flows come in pages: a million of them would hold up the thread that
 //! answers, and fill its memory, so each page is made when the client has read the one before.
 
+mod busiest;
 mod explain;
 mod flows;
 mod get;
@@ -22,7 +23,7 @@ use crate::conntrack::Conntrack;
 use crate::fib;
 use crate::link::{self, LinkStates, Links};
 use crate::neighbor::{Dad, DadState, NeighborTable};
-use crate::path::{Hooks, Live, Snapshot};
+use crate::path::{Hooks, Live, Sampler, Snapshot};
 
 use super::protocol::{Family, LinkFilter, NeighborFilter, RouteFilter, Show, Table, Verb};
 use super::server::Answer;
@@ -76,6 +77,8 @@ pub struct Rest {
     pub control: view::ControlStats,
     /// Where the metrics are.
     pub metrics: Option<SocketAddr>,
+    /// Samples of what comes in.
+    pub sampler: Arc<Sampler>,
 }
 
 /// Answers a request.
@@ -83,6 +86,7 @@ pub fn answer(verb: &Verb, s: &Sources<'_>) -> Answer {
     match verb {
         Verb::Hello => Answer::done(&hello(s)),
         Verb::Stats => Answer::done(&stats(s)),
+        Verb::Busiest(asked) => busiest::follow(asked, s),
         Verb::Ip(show) => match show {
             Show::Link(f) => with_dev(s, f.dev.as_deref(), || Answer::done(&links(s, f, false))),
             Show::Addr(f) => with_dev(s, f.dev.as_deref(), || Answer::done(&links(s, f, true))),

@@ -14,6 +14,7 @@
 //!
 //! Knows nothing of sockets.
 
+mod busiest;
 mod explain;
 mod flows;
 mod ip;
@@ -27,6 +28,7 @@ use serde_json::Value;
 
 use crate::config::Change;
 
+pub use busiest::Busiest;
 pub use explain::{Answering, Explain, Explanation};
 pub use flows::{EventName, FlowFilter, FlowForm, FlowKind, Flows, Translated};
 pub use ip::{Monitor, RouteGet, Watched};
@@ -92,6 +94,8 @@ pub enum Verb {
     Hello,
     /// All counters: answered with [`Stats`](super::view::Stats).
     Stats,
+    /// Whose packets come in, sampled: followed live, with lists of [`BusiestFlows`](super::view::BusiestFlows).
+    Busiest(Busiest),
     /// `ip … show`: answered with a list of the views of its object, in parts.
     Ip(Show),
     /// `ip route get`: answered with a [`Route`](super::view::Route).

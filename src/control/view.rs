@@ -10,8 +10,8 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use stats::{
-    Column, Columns, ControlStats, Drop, FlowKind, FlowTable, HookStats, LinkStats, Nat, NatPorts,
-    NeighborCount, Reassembly, RouteCount, RouteCounts, Stats, Tally, WorkerStats,
+    BusiestFlows, BusyFlow, Column, Columns, ControlStats, Drop, FlowKind, FlowTable, HookStats, LinkStats,
+    Nat, NatPorts, NeighborCount, Reassembly, RouteCount, RouteCounts, Stats, Tally, Traffic, WorkerStats,
 };
 
 /// Who answers.

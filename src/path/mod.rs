@@ -47,6 +47,7 @@ mod reply;
 mod resolve;
 mod route;
 mod rules;
+mod sample;
 mod source;
 mod tick;
 pub mod trace;
@@ -65,6 +66,7 @@ pub use flow_cache::FlowCacheConfig;
 pub use hook::{At, Call, Function, Hooks, Tracking, Verdict, priority};
 pub use limit::Limits;
 pub use queue::{Queue, Queued};
+pub use sample::{Sample, Sampler, Tap};
 pub use tick::{change_neighbors, check_addresses, link_changed, poll_timeout, timeout};
 pub use trace::Tracer;
 
@@ -76,6 +78,7 @@ const CHAIN: usize = 256;
 
 /// Frames that came in by a link together, in their order; the vector is emptied.
 pub fn receive_batch(cx: &mut Cx<'_>, link: LinkId, frames: &mut Vec<Packet>) {
+    sample::frames(cx, link, frames);
     if frames.len() > 1 {
         coalesce::batch(cx, link, frames);
     }
@@ -88,6 +91,7 @@ pub fn receive_batch(cx: &mut Cx<'_>, link: LinkId, frames: &mut Vec<Packet>) {
 
 /// A frame from a link: goes the way of those of its flow before it, or walks it to its end, and whatever it sets off.
 pub fn receive(cx: &mut Cx<'_>, link: LinkId, packet: Packet) {
+    sample::frames(cx, link, std::slice::from_ref(&packet));
     receive_one(cx, link, packet, None);
 }
 

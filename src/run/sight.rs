@@ -70,6 +70,7 @@ impl Sight {
                 transactions: self.transactions.load(Relaxed),
             },
             metrics: self.metrics,
+            sampler: live.sampler.clone(),
         }
     }
 }

@@ -7,6 +7,7 @@ mod control;
 mod explain;
 mod iptables;
 mod live;
+mod numbers;
 mod rules;
 mod service;
 mod usage;

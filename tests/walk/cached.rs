@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use sekisho::base::counters::Tally;
-use sekisho::base::{Column, DropReason, Event, LinkId, Mac};
+use sekisho::base::{Column, DropReason, Event, HOOKS, LinkId, Mac};
 use sekisho::filter::{Family, iptables};
 use sekisho::packet::{Csum, Gso, GsoKind, Offload, Packet};
 use sekisho::path::FlowCacheConfig;
@@ -328,6 +328,9 @@ impl Pair {
             }
         }
         assert_eq!(a.links, b.links);
+        for hook in HOOKS {
+            assert_eq!(a.hook(hook), b.hook(hook), "{}", hook.name());
+        }
         for family in [Family::V4, Family::V6] {
             let [a, b] = [walked, cached].map(|b| {
                 let snapshot = b.router.snapshot();

@@ -222,7 +222,7 @@ fn census(conntrack: &Conntrack, now: Instant) -> (Vec<view::FlowKind>, view::Na
 }
 
 /// Where a flow stands: as its protocol says, or else its status.
-fn kind(flow: &Flow) -> &'static str {
+pub(super) fn kind(flow: &Flow) -> &'static str {
     text::state_name(flow).unwrap_or_else(|| match flow.status {
         s if s.has(Status::ASSURED) => "ASSURED",
         s if s.has(Status::SEEN_REPLY) => "REPLIED",

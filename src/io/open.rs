@@ -134,6 +134,13 @@ impl OpenError {
     }
 }
 
+/// Does now what takes privileges, for devices that are opened when they are gone.
+pub fn prepare(steering: &Steering) {
+    if steering.workers > 1 {
+        tun_tap::prepare(steering);
+    }
+}
+
 /// Opens all queues of a link: one port for each worker; `ports[i]` belongs to worker `i`. Where the device
 /// has fewer receive queues than there are workers, the ports beyond only transmit. On an error nothing is left
 /// behind. A device that somebody else has is waited for up to a second: a router that was killed just now may not

@@ -155,6 +155,7 @@ pub fn start_after(
     };
     let devices = Devices::new(steering);
     let mut ports = open(&setup, &devices)?;
+    crate::io::prepare(&steering);
     before().map_err(StartError::Before)?;
 
     let conntrack = config.conntrack.table.clone();

@@ -148,9 +148,8 @@ fn link(t: &LinkTable, router: &str, sink: &mut Sink<'_>, placed: &mut Vec<Place
         owner,
         group,
     };
-    let listed = link.addresses.iter().any(|a| is_link_local(a.addr));
-    if !listed && t.link_local.get().is_none_or(|l| l.value) {
-        link.addresses.extend(link.made_link_local());
+    if t.link_local.get().is_none_or(|l| l.value) {
+        link.addresses.extend(link_local(&link));
     }
     link
 }
@@ -377,6 +376,12 @@ fn id(
         sink.wrong(given.at, text);
     }
     found
+}
+
+/// The IPv6 link-local address that Linux would make, unless one is there or IPv6 can't be.
+fn link_local(link: &LinkConfig) -> Option<Address> {
+    let listed = link.addresses.iter().any(|a| is_link_local(a.addr));
+    link.made_link_local().filter(|_| !listed)
 }
 
 impl LinkConfig {

@@ -11,7 +11,7 @@
 
 use std::collections::BTreeMap;
 
-use libc::{c_long, c_ulong};
+use libc::c_long;
 use seccompiler::{
     BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
     SeccompRule, TargetArch,
@@ -57,11 +57,7 @@ fn looked_at() -> Result<Vec<(c_long, Vec<SeccompRule>)>, BackendError> {
     let no_code = rule(&[(2, Dword, MaskedEq(libc::PROT_EXEC as u64), 0)])?;
     let thread = rule(&[(0, Qword, MaskedEq(THREAD | NAMESPACES), THREAD)])?;
     // Words put into a terminal's input are commands of whoever sits there.
-    let no_typing = rule(&[
-        (1, Dword, Ne, libc::TIOCSTI),
-        (1, Dword, Ne, libc::TIOCLINUX),
-        (1, Dword, Ne, libc::TIOCSETD),
-    ])?;
+    let no_typing = rule(&[(1, Dword, Ne, TIOCSTI), (1, Dword, Ne, TIOCLINUX), (1, Dword, Ne, TIOCSETD)])?;
     Ok(vec![
         (libc::SYS_mmap, vec![no_code.clone()]),
         (libc::SYS_mprotect, vec![no_code]),
@@ -76,15 +72,20 @@ fn looked_at() -> Result<Vec<(c_long, Vec<SeccompRule>)>, BackendError> {
 
 /// What every new thread is made with, and no new process.
 const THREAD: u64 = libc::CLONE_THREAD as u64;
-/// Flags of clone(2) that make namespaces; in a 32-bit register the last one is no sign.
+/// Flags of clone(2) that make namespaces. The last is the sign of a 32-bit number.
 const NAMESPACES: u64 = (libc::CLONE_NEWNS
     | libc::CLONE_NEWCGROUP
     | libc::CLONE_NEWUTS
     | libc::CLONE_NEWIPC
     | libc::CLONE_NEWUSER
     | libc::CLONE_NEWPID
-    | libc::CLONE_NEWNET) as c_ulong
-    & 0xffff_ffff;
+    | libc::CLONE_NEWNET)
+    .cast_unsigned() as u64;
+
+/// Requests of ioctl(2) (asm-generic/ioctls.h): fake input, the console's own, another line discipline.
+const TIOCSTI: u64 = 0x5412;
+const TIOCLINUX: u64 = 0x541c;
+const TIOCSETD: u64 = 0x5423;
 
 /// The families of sockets: control, service manager and journal, services and metrics, netlink, packets.
 const SOCKETS: [libc::c_int; 6] =

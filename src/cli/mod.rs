@@ -8,17 +8,22 @@
 
 mod bench;
 mod check;
+mod config;
 mod conntrack;
 mod demo;
+mod diff;
 mod explain;
 mod ip;
+mod iptables;
 mod log;
 mod out;
 mod paint;
 mod reload;
+mod restore;
 mod run;
 mod save;
 mod stats;
+mod table;
 mod trace;
 
 use std::ffi::OsString;
@@ -94,12 +99,18 @@ verbs! {
     Reload(reload::Reload),
     Confirm(reload::Confirm),
     Rollback(reload::Rollback),
+    Config(config::Config),
+    Diff(diff::Diff),
     Stats(stats::Stats),
     Ip(ip::Ip),
     Conntrack(conntrack::Conntrack),
     Explain(explain::Explain),
+    Iptables(iptables::Iptables),
+    Ip6tables(iptables::Ip6tables),
     IptablesSave(save::IptablesSave),
     Ip6tablesSave(save::Ip6tablesSave),
+    IptablesRestore(restore::IptablesRestore),
+    Ip6tablesRestore(restore::Ip6tablesRestore),
 }
 
 /// What every verb does.

@@ -17,11 +17,13 @@
 //! Locks, outermost first: index shards, by number; a source shard or a wheel; a place. The free list's is
 //! taken alone or below the shards.
 
+mod listing;
 mod shadow;
 
 use std::sync::MutexGuard;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
+use super::events::{EventKind, Events, Told};
 use super::shard::{At, Index, Key, Two, among};
 use super::slab::{Held, Slab};
 use super::source::Sources;
@@ -43,6 +45,7 @@ pub struct Conntrack {
     steering: Steering,
     count: Count,
     pub(super) counts: Counts,
+    pub(super) events: Events,
     /// The table that this one is a [`shadow`] of.
     parent: Option<Box<shadow::Parent>>,
 }
@@ -107,6 +110,13 @@ pub(super) enum Insertion {
     Clash(FlowId, Flow),
 }
 
+/// How a flow came to its end.
+#[derive(Debug, Clone, Copy)]
+struct Ending {
+    at: Option<Instant>,
+    by_hand: bool,
+}
+
 /// Under which tuples a flow is to stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Under {
@@ -128,6 +138,7 @@ impl Conntrack {
             wheels: (0..WHEELS).map(|_| Wheel::new()).collect(),
             count: Count::default(),
             counts: Counts::default(),
+            events: Events::default(),
             parent: None,
             config: Config { max, ..config },
         }
@@ -207,9 +218,13 @@ impl Conntrack {
         let Some(mut held) = self.tenant(id) else { return };
         let Some(flow) = held.flow.as_mut() else { return };
         let (tuples, nat) = (flow.tuples, flow.status.0 & Status::SRC_NAT.0);
+        let before = (Told::of(flow), flow.mark);
         change(flow);
         flow.tuples = tuples;
         flow.status.0 = flow.status.0 & !Status::SRC_NAT.0 | nat;
+        if before != (Told::of(flow), flow.mark) {
+            self.events.tell(EventKind::Update, id, flow, None, false);
+        }
         let deadline = flow.deadline;
         drop(held);
         self.look_again(id, deadline);
@@ -260,36 +275,6 @@ impl Conntrack {
             _ => false,
         };
         over && old.status.has(Status::SRC_NAT) && !old.status.has(Status::FIXED_TIMEOUT) && self.remove(id)
-    }
-
-    /// Tells every live flow, a thousand copied at a time: no lock is held while `f` runs.
-    pub fn each(&self, now: Instant, f: &mut dyn FnMut(FlowId, &Flow)) {
-        self.sweep(|flow| shown(flow, now), |id, flow| f(id, &flow));
-    }
-
-    /// Tells the live flows of a thousand places from `from` on; gives where the next thousand begin, if there are more.
-    /// For listings that are read slowly: a flow that lives throughout is told once.
-    pub fn page(&self, from: u32, now: Instant, f: &mut dyn FnMut(&Flow)) -> Option<u32> {
-        let to = from.saturating_add(SWEPT).min(self.slab.reach());
-        for slot in from..to {
-            let flow = self.glance(slot, |held| held.flow);
-            flow.filter(|flow| shown(flow, now)).iter().for_each(&mut *f);
-        }
-        (from < to && to < self.slab.reach()).then_some(to)
-    }
-
-    /// Ends a flow; says whether it was there.
-    pub fn remove(&self, id: FlowId) -> bool {
-        let gone = self.take_out(id, |_| true);
-        self.counts.removed.fetch_add(u64::from(gone), Relaxed);
-        gone
-    }
-
-    /// Ends all flows that `which` says yes to; gives how many.
-    pub fn remove_where(&self, now: Instant, which: &dyn Fn(&Flow) -> bool) -> usize {
-        let mut gone = 0;
-        self.sweep(|flow| flow.deadline > now && which(flow), |id, _| gone += usize::from(self.remove(id)));
-        gone
     }
 
     /// Frees flows past their deadline, some thousands at most; gives how many. [`poll_timeout`] says when to
@@ -414,6 +399,9 @@ impl Conntrack {
                 return Insertion::Full;
             };
             self.counts.inserted.fetch_add(1, Relaxed);
+            // While its shards are locked nobody finds it, and nothing can be told of it before this.
+            self.events.tell(EventKind::New, id, flow, Some(now), false);
+            drop(two);
             return Insertion::In(id);
         }
     }
@@ -426,7 +414,8 @@ impl Conntrack {
                 return true;
             }
             let Some(victim) = self.makes_way(hash, now) else { return false };
-            if self.take_out(victim, |f| may_go(f, now)) {
+            let ending = Ending { at: Some(now), by_hand: false };
+            if self.take_out(victim, ending, |f| may_go(f, now)) {
                 self.counts.early_drops.fetch_add(1, Relaxed);
             }
         }
@@ -484,9 +473,9 @@ impl Conntrack {
     }
 
     /// Takes a flow out of everything, if it is still there and `whether` says so.
-    fn take_out(&self, id: FlowId, whether: impl Fn(&Flow) -> bool) -> bool {
+    fn take_out(&self, id: FlowId, how: Ending, whether: impl Fn(&Flow) -> bool) -> bool {
         let Some(tuples) = self.get(id).map(|f| f.tuples) else { return false };
-        let gone = self.uproot(id, tuples.map(|t| self.hash(&t)), whether);
+        let gone = self.uproot(id, tuples.map(|t| self.hash(&t)), how, whether);
         if gone {
             self.count.0.fetch_sub(1, Relaxed);
         }
@@ -494,13 +483,12 @@ impl Conntrack {
     }
 
     /// [`take_out`](Conntrack::take_out), but for the count.
-    fn uproot(&self, id: FlowId, hashes: [u64; 2], whether: impl Fn(&Flow) -> bool) -> bool {
+    fn uproot(&self, id: FlowId, hashes: [u64; 2], how: Ending, whether: impl Fn(&Flow) -> bool) -> bool {
         let mut two = self.index.lock_two(hashes[0], hashes[1]);
         let flow = {
             let Some(mut held) = self.slab.tenant(id) else { return false };
-            if !held.flow.as_ref().is_some_and(&whether) {
-                return false;
-            }
+            let Some(flow) = held.flow.as_ref().filter(|f| whether(f)) else { return false };
+            self.events.tell(EventKind::Destroy, id, flow, how.at, how.by_hand);
             held.vacate()
         };
         for dir in Direction::ALL {
@@ -519,29 +507,13 @@ impl Conntrack {
 
     /// Frees a flow whose time is up.
     fn expire(&self, id: FlowId, now: Instant) -> bool {
-        let gone = self.take_out(id, |f| f.deadline <= now);
+        let gone = self.take_out(id, Ending { at: Some(now), by_hand: false }, |f| f.deadline <= now);
         self.counts.expired.fetch_add(u64::from(gone), Relaxed);
         gone
     }
 
     fn wheel(&self, at: u32) -> &Wheel {
         &self.wheels[at as usize % WHEELS]
-    }
-
-    /// Copies the flows that `which` picks, a stretch of places at a time, and gives them to `f`.
-    fn sweep(&self, which: impl Fn(&Flow) -> bool, mut f: impl FnMut(FlowId, Flow)) {
-        let mut copies = Vec::new();
-        let mut at = 0;
-        while at < self.slab.reach() {
-            for slot in at..(at + SWEPT).min(self.slab.reach()) {
-                copies.extend(self.glance(slot, |held| {
-                    let flow = held.flow.filter(|f| which(f))?;
-                    Some((FlowId { slot, tenant: held.tenant }, flow))
-                }));
-            }
-            at += SWEPT;
-            copies.drain(..).for_each(|(id, flow)| f(id, flow));
-        }
     }
 
     /// Whether everything agrees with everything; for tests, while nobody else is about.
@@ -578,19 +550,11 @@ fn may_go(flow: &Flow, now: Instant) -> bool {
     flow.deadline <= now || !flow.status.has(Status::ASSURED)
 }
 
-/// Whether a flow is for others to see.
-fn shown(flow: &Flow, now: Instant) -> bool {
-    flow.deadline > now && !flow.status.has(Status::NAT_CLASH)
-}
-
 /// Wheels: more than threads, so that two seldom meet at one.
 const WHEELS: usize = 16;
 
 /// Flows looked at in one [`Conntrack::timeout`].
 const TURNED: usize = 4096;
-
-/// Places copied at a time for a listing.
-const SWEPT: u32 = 1024;
 
 /// Groups of places looked at for a flow that makes way (the kernel's `NF_CT_EVICTION_RANGE`), and places in a
 /// group.

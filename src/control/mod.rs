@@ -6,10 +6,12 @@
 //! ```
 //!
 //! [`protocol`] is what crosses the socket, [`server`] and [`client`] its two ends, [`view`] what is shown
-//! and [`answer`] how that is made of the router's tables. Knows nothing of the command line.
+//! and [`answer`] how that is made of the router's tables. [`metrics`] shows the counters to Prometheus, over HTTP and on a
+//! thread of its own. Knows nothing of the command line.
 
 pub mod answer;
 pub mod client;
+pub mod metrics;
 pub mod protocol;
 pub mod server;
 pub mod view;

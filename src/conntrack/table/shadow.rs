@@ -18,7 +18,8 @@ use std::collections::HashSet;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
 
-use super::{Conntrack, Count, Counts, WHEELS};
+use super::{Conntrack, Count, Counts, Ending, WHEELS};
+use crate::conntrack::events::Events;
 use crate::conntrack::shard::{At, Index};
 use crate::conntrack::slab::{Held, Slab};
 use crate::conntrack::source::Sources;
@@ -52,6 +53,7 @@ impl Conntrack {
             steering: parent.steering,
             count: Count::of(parent.len()),
             counts: Counts::default(),
+            events: Events::default(),
             parent: Some(Box::new(Parent { table: parent.clone(), base, taken: Mutex::default() })),
         }
     }
@@ -77,7 +79,7 @@ impl Conntrack {
     fn leave(&self, id: FlowId) {
         let Some(tuples) = self.slab.tenant(id).and_then(|held| held.flow).map(|f| f.tuples) else { return };
         let hashes = tuples.map(|t| self.hash(&t));
-        self.uproot(id, hashes, |_| true);
+        self.uproot(id, hashes, Ending { at: None, by_hand: false }, |_| true);
     }
 
     /// Whether a place's number may be given to another flow: one of the parent's stays that flow's.

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::base::{Column, Counters};
+use crate::base::{Column, Counters, DropReason, Event, counters};
 use crate::conntrack;
 use crate::control::protocol::Relation;
 use crate::link::{Address, Driver, InUse, Link, RpFilter};
@@ -92,6 +92,7 @@ impl World {
             dad: &self.dad,
             conntrack: &self.conntrack,
             hooks: &self.hooks,
+            rest: Rest::default(),
         };
         match answer(&verb, &sources) {
             Answer::Done(value) => Ok(value),

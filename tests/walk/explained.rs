@@ -3,8 +3,6 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use proptest::prelude::*;
-
 use sekisho::base::counters::Totals;
 use sekisho::base::{Column, DropReason, Event, LinkId, Mac};
 use sekisho::conntrack::Flow;
@@ -426,7 +424,7 @@ fn flows_that_would_go_another_way_or_lose_their_address_are_told() {
 #[test]
 fn the_next_packet_of_a_flow_is_one_of_its_own() {
     let mut b = busy();
-    b.client_sends(&ip4(CLIENT, FAR, proto::GRE, &[0, 0, 8, 0]));
+    b.client_sends(&ip4(CLIENT, FAR, proto::GRE, &[0, 0, 8, 0, 0, 0, 0, 0]));
     b.client_sends(&ip4(CLIENT, FAR, 99, b"whatever"));
     // Were they not, rules that let only the flows there are through would stop them.
     let only = "*filter\n:INPUT DROP\n:FORWARD DROP\n:OUTPUT DROP\n-A INPUT -m conntrack ! --ctstate INVALID -m conntrack --ctstatus CONFIRMED -j ACCEPT\n\

@@ -137,7 +137,7 @@ impl Ip {
                 icmpv4::HEADER_LEN + about.length().min(most)
             }
             Upper::Icmp { kind, .. } if icmp::has_ident(self.is_v6(), *kind) => icmpv4::HEADER_LEN + ECHO_DATA,
-            Upper::Other(proto) if *proto != proto::GRE => 8,
+            Upper::Other(_) => 8,
             _ => self.upper_least(),
         }
         .next_multiple_of(if self.fragment.is_some_and(|(_, more)| more) { 8 } else { 1 })

@@ -29,9 +29,8 @@ use super::protocol::{Family, LinkFilter, NeighborFilter, RouteFilter, Show, Tab
 use super::server::Answer;
 use super::{shown, view};
 
-pub use stats::stats;
-
 pub use explain::explain;
+pub use stats::stats;
 
 /// Routes on one page.
 const PAGE: usize = 1024;

@@ -1,6 +1,7 @@
 //! How the demo looks.
 
 use super::LINKS;
+use crate::control::protocol::Explanation;
 use crate::base::counters::Totals;
 use crate::base::{Column, DropReason, Event};
 use crate::cli::trace::block;
@@ -151,6 +152,11 @@ pub(super) fn followed(paint: Paint, records: &[Record]) -> Result<(), Failure> 
         }
     }
     Ok(())
+}
+
+/// What would become of a packet.
+pub(super) fn explained(paint: Paint, told: &Explanation) -> Result<(), Failure> {
+    crate::cli::explain::text(told, None, paint).lines().try_for_each(|line| say(format_args!("    {line}")))
 }
 
 /// `12,345`.

@@ -1,6 +1,8 @@
 //! A program beside the one in force: the same rules, with counters and a memory of its own, so that packets which are
 //! never sent can be asked about.
 
+use std::sync::Mutex;
+
 use super::addr::Addr;
 use super::check::Check;
 use super::compile::Code;
@@ -27,6 +29,7 @@ impl Program {
             counters: self.counters.anew(),
             estate: std::sync::Mutex::default(),
             needs_conntrack: self.needs_conntrack,
+            estate: Mutex::default(),
         }
     }
 

@@ -47,7 +47,7 @@ fn packets_are_what_was_said() {
             "-i wan icmp6 fd01::2 > fd01::1",
             "IP6 fd01::2 > fd01::1: ICMP6, echo request, id 1, seq 1, length 64, hlim 64",
         ),
-        ("-i wan gre 10.0.0.1 > 10.0.0.2", "IP 10.0.0.1 > 10.0.0.2: GRE, length 4, ttl 64"),
+        ("-i wan gre 10.0.0.1 > 10.0.0.2", "IP 10.0.0.1 > 10.0.0.2: GRE, length 8, ttl 64"),
         ("-i lan arp who-has 10.1.0.1 tell 10.1.0.2", "ARP, who-has 10.1.0.1 tell 10.1.0.2, length 28"),
         (
             "-i lan arp reply 10.1.0.2 is-at 02:00:00:00:00:09 to 10.1.0.1",

@@ -131,8 +131,7 @@ impl<'a> Draft<'a> {
             return force;
         }
         let (one, other) = changes.split_at(changes.len() / 2);
-        self.several(one, first, force, refused)
-            && self.several(other, first + one.len(), force, refused)
+        self.several(one, first, force, refused) && self.several(other, first + one.len(), force, refused)
     }
 
     /// Whether all routes lead somewhere.

@@ -80,7 +80,7 @@ impl Setup {
         let places = before.map(|b| b.places.clone()).unwrap_or_default();
         let links = config.links_at(&places);
         let (rib, fib) = config.routing(&links)?;
-config.pin(&rib, &links);
+        config.pin(&rib, &links);
         let mut programs = config.programs(&links)?;
         if let Some(before) = before.filter(|b| b.links == links) {
             // What is the same goes on as it is.
@@ -137,9 +137,11 @@ config.pin(&rib, &links);
         now: Instant,
     ) -> Result<Changed, Refusal> {
         match change {
-            Change::Link(_) | Change::Addr(_) | Change::Route(_) | Change::Neigh(_) | Change::Several { .. } => {
-                apply::changed(self, change, neighbors, now)
-            }
+            Change::Link(_)
+            | Change::Addr(_)
+            | Change::Route(_)
+            | Change::Neigh(_)
+            | Change::Several { .. } => apply::changed(self, change, neighbors, now),
             Change::Rules(_) => Err("this can't be changed while the router runs".into()),
         }
     }

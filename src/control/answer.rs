@@ -217,7 +217,8 @@ fn neighbors(s: &Sources<'_>, f: &NeighborFilter) -> Vec<view::Neighbor> {
     let name = |id: LinkId| s.links.get(id).map(|l| l.name.clone());
     let view = |n: crate::neighbor::Info| {
         let dev = name(n.link);
-        f.chooses(n.ip, dev.as_deref(), n.state.name()).then(|| shown::neighbor(n.ip, dev, n.mac, n.router, n.state))
+        f.chooses(n.ip, dev.as_deref(), n.state.name())
+            .then(|| shown::neighbor(n.ip, dev, n.mac, n.router, n.state))
     };
     all.into_iter().filter_map(view).collect()
 }

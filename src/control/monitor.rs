@@ -136,7 +136,6 @@ impl Writer<'_> {
     }
 }
 
-
 /// Somebody who watches.
 pub struct Watch {
     objects: HashSet<Watched>,

@@ -35,8 +35,10 @@ pub(super) fn route(asked: &RouteGet, s: &Sources<'_>) -> Result<view::Route, Re
         let text = format!("{from} is no address of this router: say with `iif` by which link it comes in");
         return Err(Refusal::of("ENETUNREACH", text));
     }
-    let ports = (asked.sport.is_some() || asked.dport.is_some() || asked.ipproto.is_some_and(|p| WITH_PORTS.contains(&p)))
-        .then(|| (asked.sport.unwrap_or_default(), asked.dport.unwrap_or_default()));
+    let ports = (asked.sport.is_some()
+        || asked.dport.is_some()
+        || asked.ipproto.is_some_and(|p| WITH_PORTS.contains(&p)))
+    .then(|| (asked.sport.unwrap_or_default(), asked.dport.unwrap_or_default()));
     let query = Query {
         to: asked.to,
         from: asked.from,
@@ -216,9 +218,7 @@ impl Shower<'_> {
             }
             Way::Here(_) | Way::Anycast(_) | Way::Broadcast(_) => {
                 let longest = if to.is_ipv4() { 32 } else { 128 };
-                (0..=longest).rev().find_map(|len| {
-                    self.s.rib.find(IpNet::new(to, len).ok()?.trunc(), local)
-                })
+                (0..=longest).rev().find_map(|len| self.s.rib.find(IpNet::new(to, len).ok()?.trunc(), local))
             }
             Way::Group => None,
         }

@@ -2,10 +2,13 @@
 
 use serde_json::json;
 
+use ipnet::IpNet;
+
 use super::*;
 use crate::base::{Column, Counters};
 use crate::conntrack;
 use crate::control::protocol::Relation;
+use crate::link::LinkKind;
 use crate::link::{Address, Driver, InUse, Link, RpFilter};
 use crate::neighbor;
 

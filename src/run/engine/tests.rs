@@ -40,6 +40,7 @@ fn engine(text: &str) -> (Router, Engine) {
         bell: Bell::default(),
         hub: Hub::default(),
         clock: Clock::start(),
+        hub: Hub::default(),
     };
     (router, Engine::new(parts))
 }

@@ -12,6 +12,7 @@ pub mod memory;
 pub mod netlink;
 mod open;
 pub mod pcap;
+pub mod pcapng;
 pub mod port;
 mod slot;
 pub mod steer;

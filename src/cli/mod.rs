@@ -7,6 +7,7 @@
 //! errors go to stderr in one sentence.
 
 mod bench;
+mod capture;
 mod check;
 mod completions;
 mod config;
@@ -108,6 +109,8 @@ verbs! {
     Diff(diff::Diff),
     Stats(stats::Stats),
     Top(top::Top),
+    Trace(trace::Trace),
+    Capture(capture::Capture),
     Ip(ip::Ip),
     Conntrack(conntrack::Conntrack),
     Iptables(iptables::Iptables),

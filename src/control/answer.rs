@@ -9,6 +9,7 @@ mod flows;
 mod get;
 mod rules;
 mod stats;
+mod trace;
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
@@ -23,7 +24,7 @@ use crate::conntrack::Conntrack;
 use crate::fib;
 use crate::link::{self, LinkStates, Links};
 use crate::neighbor::{Dad, DadState, NeighborTable};
-use crate::path::{Hooks, Live, Sampler, Snapshot};
+use crate::path::{Hooks, Live, Sampler, Snapshot, Tracer};
 
 use super::protocol::{Family, LinkFilter, NeighborFilter, RouteFilter, Show, Table, Verb};
 use super::server::Answer;
@@ -61,6 +62,8 @@ pub struct Sources<'a> {
     pub hooks: &'a Hooks,
     /// What packets meet, and what lives beside it.
     pub router: Option<(&'a Snapshot, &'a Live)>,
+    /// Who is followed.
+    pub tracer: &'a Arc<Tracer>,
     /// What else is counted.
     pub rest: Rest,
 }
@@ -100,6 +103,8 @@ pub fn answer(verb: &Verb, s: &Sources<'_>) -> Answer {
         Verb::Monitor(_) => Answer::no("nobody here can be followed"),
         Verb::Conntrack(asked) => flows::answer(asked, s),
         Verb::Rules(asked) => rules::save(asked, s.hooks),
+        Verb::Trace(asked) => trace::trace(asked, s),
+        Verb::Capture(asked) => trace::capture(asked, s),
         // Whoever can do these has done them.
         Verb::Change(_)
         | Verb::Reload(_)

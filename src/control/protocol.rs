@@ -19,6 +19,7 @@ mod explain;
 mod flows;
 mod ip;
 mod rules;
+mod trace;
 
 use std::path::PathBuf;
 
@@ -33,6 +34,7 @@ pub use explain::{Answering, Explain, Explanation};
 pub use flows::{EventName, FlowFilter, FlowForm, FlowKind, Flows, Translated};
 pub use ip::{Monitor, RouteGet, Watched};
 pub use rules::Rules;
+pub use trace::{Capture, Captured, CapturedFrame, Missed, Told, Trace};
 
 /// The version of this protocol. A router refuses requests of a later one.
 pub const VERSION: u16 = 1;
@@ -129,6 +131,10 @@ pub enum Verb {
     },
     /// The live state as a file that would recreate it: answered in parts, with lists of lines.
     Config,
+    /// Packets on their way: followed live, with lists of [`Told`].
+    Trace(Trace),
+    /// Packets' bytes: followed live, with lists of [`Captured`].
+    Capture(Capture),
 }
 
 /// `reload`.

@@ -52,6 +52,7 @@ impl Sight {
             conntrack: &live.conntrack,
             hooks: &snapshot.hooks,
             router: Some((&snapshot, live)),
+            tracer: &live.tracer,
             rest: self.rest(),
         })
     }

@@ -22,6 +22,7 @@ struct World {
     dad: Dad,
     conntrack: Arc<Conntrack>,
     hooks: Hooks,
+    tracer: Arc<Tracer>,
 }
 
 impl World {
@@ -77,6 +78,7 @@ impl World {
             dad,
             conntrack: Arc::new(Conntrack::new(conntrack::Config::default(), 1)),
             hooks: Hooks::new(),
+            tracer: Arc::default(),
         }
     }
 
@@ -93,6 +95,7 @@ impl World {
             dad: &self.dad,
             conntrack: &self.conntrack,
             hooks: &self.hooks,
+            tracer: &self.tracer,
             rest: Rest::default(),
             router: None,
         };

@@ -22,7 +22,8 @@ use crate::conntrack::Conntrack;
 use crate::fib;
 use crate::link::{self, LinkKind, LinkStates, Links};
 use crate::neighbor::{Dad, DadState, NeighborTable};
-use crate::path::{Hooks, Sampler};
+use crate::path::Hooks;
+use crate::router::Router;
 
 use super::protocol::{Family, Flows, LinkFilter, NeighborFilter, RouteFilter, Show, Table, Verb};
 use super::server::Answer;
@@ -62,7 +63,7 @@ pub struct Sources<'a> {
 }
 
 /// What is counted outside of the tables.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Rest {
     /// What each worker has done.
     pub workers: Vec<LaneTotals>,
@@ -72,8 +73,8 @@ pub struct Rest {
     pub control: view::ControlStats,
     /// Where the metrics are.
     pub metrics: Option<SocketAddr>,
-    /// Samples of what comes in.
-    pub sampler: Arc<Sampler>,
+    /// The router itself, for what is followed while it changes.
+    pub router: Option<Router>,
 }
 
 /// Answers a request.

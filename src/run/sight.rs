@@ -69,7 +69,7 @@ impl Sight {
                 transactions: self.transactions.load(Relaxed),
             },
             metrics: self.metrics,
-            sampler: live.sampler.clone(),
+            router: Some(self.router.clone()),
         }
     }
 }

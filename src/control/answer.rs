@@ -24,7 +24,8 @@ use crate::conntrack::Conntrack;
 use crate::fib;
 use crate::link::{self, LinkStates, Links};
 use crate::neighbor::{Dad, DadState, NeighborTable};
-use crate::path::{Hooks, Live, Sampler, Snapshot, Tracer};
+use crate::path::{Hooks, Tracer};
+use crate::router::Router;
 
 use super::protocol::{Family, LinkFilter, NeighborFilter, RouteFilter, Show, Table, Verb};
 use super::server::Answer;
@@ -60,8 +61,6 @@ pub struct Sources<'a> {
     pub conntrack: &'a Arc<Conntrack>,
     /// What hangs at its hooks.
     pub hooks: &'a Hooks,
-    /// What packets meet, and what lives beside it.
-    pub router: Option<(&'a Snapshot, &'a Live)>,
     /// Who is followed.
     pub tracer: &'a Arc<Tracer>,
     /// What else is counted.
@@ -69,7 +68,7 @@ pub struct Sources<'a> {
 }
 
 /// What is counted outside of the tables.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Rest {
     /// What each worker has done.
     pub workers: Vec<LaneTotals>,
@@ -79,8 +78,8 @@ pub struct Rest {
     pub control: view::ControlStats,
     /// Where the metrics are.
     pub metrics: Option<SocketAddr>,
-    /// Samples of what comes in.
-    pub sampler: Arc<Sampler>,
+    /// The router itself, for what is followed while it changes.
+    pub router: Option<Router>,
 }
 
 /// Answers a request.

@@ -51,7 +51,6 @@ impl Sight {
             dad: &live.dad,
             conntrack: &live.conntrack,
             hooks: &snapshot.hooks,
-            router: Some((&snapshot, live)),
             tracer: &live.tracer,
             rest: self.rest(),
         })
@@ -71,7 +70,7 @@ impl Sight {
                 transactions: self.transactions.load(Relaxed),
             },
             metrics: self.metrics,
-            sampler: live.sampler.clone(),
+            router: Some(self.router.clone()),
         }
     }
 }

@@ -74,6 +74,26 @@ fn metrics_are_as_promtool_wants_them() {
 }
 
 #[test]
+fn those_who_ask_and_change_are_counted() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let dir = dir.path();
+    let router = router(dir, "");
+    let control = || -> Value {
+        let stats = said(dir, "stats --control gw.sock -j");
+        serde_json::from_str::<Value>(&stats).expect("JSON")["control"].clone()
+    };
+    let before = control();
+    assert_eq!((&before["clients"], &before["transactions"]), (&1.into(), &0.into()), "{before}");
+    said(dir, "iptables --control gw.sock -A INPUT -p udp --dport 9 -j DROP");
+    said(dir, "iptables --control gw.sock -D INPUT 1");
+    let after = control();
+    assert_eq!((&after["clients"], &after["transactions"]), (&1.into(), &2.into()), "{after}");
+    let requests = |v: &Value| v["requests"].as_u64().expect("a number");
+    assert!(requests(&after) >= requests(&before) + 3, "{before} {after}");
+    assert_eq!(router.terminate(), Some(0));
+}
+
+#[test]
 fn metrics_need_an_address() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     for bad in ["9470", "localhost:9470", ":9470", "127.0.0.1:99999", ""] {

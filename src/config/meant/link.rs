@@ -378,12 +378,6 @@ fn id(
     found
 }
 
-/// The IPv6 link-local address that Linux would make, unless one is there or IPv6 can't be.
-fn link_local(link: &LinkConfig) -> Option<Address> {
-    let listed = link.addresses.iter().any(|a| is_link_local(a.addr));
-    link.made_link_local().filter(|_| !listed)
-}
-
 impl LinkConfig {
     /// The IPv6 link-local address that is made from its MAC, as Linux does, unless IPv6 can't be.
     pub(in crate::config) fn made_link_local(&self) -> Option<Address> {

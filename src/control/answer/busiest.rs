@@ -35,13 +35,18 @@ pub(super) fn follow(asked: &Busiest, s: &Sources<'_>) -> Answer {
     if !(1..=1_000).contains(&asked.count) || !(100..=5_000).contains(&asked.every) {
         return Answer::no("the busiest flows: count is 1 to 1000, and every 100 to 5000 milliseconds");
     }
-    let Some(tap) = s.rest.sampler.listen(FIRST, WAITING) else {
+    let Some(router) = s.rest.router.clone() else {
+        return Answer::no("nobody here sees packets");
+    };
+    let Some(tap) = router.live().sampler.listen(FIRST, WAITING) else {
         return Answer::no("as many look at the busiest flows as may at once: end one of them");
     };
+    // Links come and go meanwhile.
+    let named = move |id| router.snapshot().links.get(id).map(|l| l.name.clone());
     Answer::Feed(Box::new(Follow {
         tap,
         conntrack: s.conntrack.clone(),
-        links: s.links.iter().map(|l| (l.id, l.name.clone())).collect(),
+        named: Box::new(named),
         count: asked.count,
         every: Duration::from_millis(asked.every),
         begun: s.now,
@@ -55,7 +60,8 @@ pub(super) fn follow(asked: &Busiest, s: &Sources<'_>) -> Answer {
 struct Follow {
     tap: Tap,
     conntrack: Arc<Conntrack>,
-    links: HashMap<LinkId, String>,
+    /// The name of a link.
+    named: Box<dyn Fn(LinkId) -> Option<String> + Send>,
     count: usize,
     every: Duration,
     /// When this while began.
@@ -143,7 +149,7 @@ impl Follow {
             let (flow, sum) = all.entry(whose).or_insert_with(|| (name(&named, state), 0));
             let way = match dir {
                 Direction::Original => {
-                    flow.link = self.links.get(&count.link).cloned().unwrap_or_default();
+                    flow.link = (self.named)(count.link).unwrap_or_default();
                     &mut flow.original
                 }
                 Direction::Reply => &mut flow.reply,

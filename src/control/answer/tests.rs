@@ -97,7 +97,6 @@ impl World {
             hooks: &self.hooks,
             tracer: &self.tracer,
             rest: Rest::default(),
-            router: None,
         };
         match answer(&verb, &sources) {
             Answer::Done(value) => Ok(value),

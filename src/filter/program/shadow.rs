@@ -27,7 +27,6 @@ impl Program {
             rules: self.rules.clone(),
             code: self.code.clone(),
             counters: self.counters.anew(),
-            estate: std::sync::Mutex::default(),
             needs_conntrack: self.needs_conntrack,
             estate: Mutex::default(),
         }

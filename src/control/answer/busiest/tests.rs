@@ -18,7 +18,7 @@ fn follow(sampler: &Arc<Sampler>, conntrack: Conntrack) -> Follow {
     Follow {
         tap: sampler.listen(FIRST, WAITING).unwrap(),
         conntrack: Arc::new(conntrack),
-        links: [(LinkId(1), "lan".to_owned())].into(),
+        named: Box::new(|id| (id == LinkId(1)).then(|| "lan".to_owned())),
         count: 3,
         every: Duration::from_secs(1),
         begun: at(0),

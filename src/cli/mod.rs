@@ -8,16 +8,21 @@
 
 mod bench;
 mod check;
+mod config;
 mod conntrack;
 mod demo;
+mod diff;
 mod ip;
+mod iptables;
 mod log;
 mod out;
 mod paint;
 mod reload;
+mod restore;
 mod run;
 mod save;
 mod stats;
+mod table;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -92,11 +97,17 @@ verbs! {
     Reload(reload::Reload),
     Confirm(reload::Confirm),
     Rollback(reload::Rollback),
+    Config(config::Config),
+    Diff(diff::Diff),
     Stats(stats::Stats),
     Ip(ip::Ip),
     Conntrack(conntrack::Conntrack),
+    Iptables(iptables::Iptables),
+    Ip6tables(iptables::Ip6tables),
     IptablesSave(save::IptablesSave),
     Ip6tablesSave(save::Ip6tablesSave),
+    IptablesRestore(restore::IptablesRestore),
+    Ip6tablesRestore(restore::Ip6tablesRestore),
 }
 
 /// What every verb does.

@@ -54,7 +54,7 @@ impl Verb for Run {
         // Before the threads start, so that none of them is killed by a signal that comes now.
         let mut signals = Signals::catch()?;
         let running = run::start(&config)?;
-        let mut server = Server::bind(&path, &config.name)?;
+        let mut server = Server::bind(&path, &config.name)?.counted_in(running.census());
         say(format_args!("sekisho: {} forwards; control socket {}", config.name, path.display()))?;
         run::tell_systemd("READY=1");
         let ended = run::serve(&running, &mut server, &mut signals, &mut |verb, _| running.answer(verb));

@@ -15,7 +15,7 @@ pub use addr::AddrChange;
 pub use link::{LinkChange, LinkSettings};
 pub use neigh::NeighChange;
 pub use route::{RouteChange, RouteOp};
-pub use rules::RulesChange;
+pub use rules::{Edit, RulesChange};
 
 /// One change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

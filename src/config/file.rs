@@ -38,7 +38,10 @@ pub(super) struct RouterTable {
     pub(super) flow_cache: Given<Scalar>,
     pub(super) control: Given<String>,
     pub(super) route_files: Vec<At<String>>,
-    /// Those of `metrics`, `state`, `user` that are there.
+    pub(super) user: Given<Scalar>,
+    pub(super) group: Given<Scalar>,
+    pub(super) metrics: Given<String>,
+    /// `state`, if it is there.
     pub(super) later: Vec<At<&'static str>>,
 }
 
@@ -51,6 +54,7 @@ pub(super) struct LinkTable {
     pub(super) mac: Given<String>,
     pub(super) mtu: Given<i64>,
     pub(super) addresses: Vec<At<String>>,
+    pub(super) link_local: Given<bool>,
     pub(super) rp_filter: Given<String>,
     pub(super) redirects: Given<bool>,
     pub(super) up: Given<bool>,
@@ -180,7 +184,10 @@ fn router(t: &Table<'_>, sink: &mut Sink<'_>) -> RouterTable {
         flow_cache: t.scalar("flow_cache", sink),
         control: t.string("control", sink),
         route_files: t.strings("route_files", sink),
-        later: t.present(&keys::ROUTER).filter(|k| ["metrics", "state", "user"].contains(&k.value)).collect(),
+        user: t.scalar("user", sink),
+        group: t.scalar("group", sink),
+        metrics: t.string("metrics", sink),
+        later: t.present(&keys::ROUTER).filter(|k| k.value == "state").collect(),
     }
 }
 
@@ -196,6 +203,7 @@ fn link(name: At<&str>, value: &toml::Spanned<DeValue<'_>>, sink: &mut Sink<'_>)
         mac: t.string("mac", sink),
         mtu: t.number("mtu", sink),
         addresses: t.strings("addresses", sink),
+        link_local: t.bool("link_local", sink),
         rp_filter: t.string("rp_filter", sink),
         redirects: t.bool("redirects", sink),
         up: t.bool("up", sink),

@@ -12,17 +12,20 @@
 mod apply;
 mod build;
 mod change;
+mod diff;
 mod file;
 mod host;
 mod meant;
 mod near;
+mod print;
 mod problem;
 mod rules;
+mod settings;
 mod setup;
 
 use std::fs::File;
 use std::io::Read;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -35,8 +38,11 @@ use crate::filter::Ruleset;
 use crate::link::{Address, Driver, Link, LinkKind, Links, Places, RpFilter};
 
 pub use change::{
-    AddrChange, Change, LinkChange, LinkSettings, NeighChange, Refusal, RouteChange, RouteOp, RulesChange,
+    AddrChange, Change, Edit, LinkChange, LinkSettings, NeighChange, Refusal, RouteChange, RouteOp,
+    RulesChange,
 };
+pub use diff::{diff, fixed};
+pub use print::print;
 pub use problem::{Problem, Problems};
 pub use setup::{Changed, LiveAction, Setup};
 
@@ -54,6 +60,12 @@ pub struct Config {
     pub flow_cache: u32,
     /// The control socket asked for; [`Config::control_path`] says where it is.
     pub control: Option<PathBuf>,
+    /// Whom the process becomes once everything is open; nobody else, if nothing is said.
+    pub user: Option<RunAs>,
+    /// The group that may talk to the control socket, as its user and root may.
+    pub group: Option<Account>,
+    /// Where metrics are to be had over HTTP; port 0 is any that is free.
+    pub metrics: Option<SocketAddr>,
     /// Addresses of the loopback beyond 127.0.0.1/8 and ::1/128; host addresses all.
     pub loopback: Vec<Address>,
     /// The links in the order of the file, without the loopback.
@@ -74,6 +86,26 @@ pub struct Config {
     pub services: Services,
     /// What is odd, and may still be meant.
     pub warnings: Vec<Problem>,
+}
+
+/// A user or a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// As it was written: a name, or a number in digits.
+    pub name: String,
+    /// Its number.
+    pub id: u32,
+}
+
+/// Whom the process becomes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunAs {
+    /// The user.
+    pub account: Account,
+    /// The user's own group.
+    pub group: u32,
+    /// All others that the user is in, by their numbers.
+    pub groups: Vec<u32>,
 }
 
 /// `[link.NAME]`.

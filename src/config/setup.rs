@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::{Change, Config, Problems, Refusal, apply};
 use crate::base::{Instant, LinkId, Mac};
 use crate::fib::{Fib, Rib};
-use crate::filter::{Carried, Program};
+use crate::filter::Program;
 use crate::link::{Links, Places};
 use crate::neighbor::{NeighborTable, Nud};
 
@@ -93,26 +93,38 @@ impl Setup {
             }
         }
         let places = places.and(&links);
-        Ok((Setup { config, links, places, rib: Arc::new(rib), programs }, fib))
+        let setup = Setup { config, links, places, rib: Arc::new(rib), programs };
+        if let Some(before) = before {
+            setup.carry(before);
+        }
+        Ok((setup, fib))
     }
 
     /// Hands over what the rules of the setup in force have counted, and what their limits remember, to those that are
-    /// the same here. To be called just before this one is in force; gives what [`Setup::settle`] wants afterwards.
-    pub fn carry(&self, before: &Setup) -> [Option<Carried>; 2] {
-        std::array::from_fn(|at| match (&self.programs[at], &before.programs[at]) {
-            (Some(new), Some(old)) if !Arc::ptr_eq(new, old) => Some(new.carry(old)),
-            _ => None,
-        })
+    /// the same here.
+    pub(super) fn carry(&self, before: &Setup) {
+        for (new, old) in self.renewed(before) {
+            new.carry(old);
+        }
     }
 
-    /// When nobody runs the rules of `before` any more: takes over what they counted in the end.
-    pub fn settle(&self, before: &Setup, carried: &[Option<Carried>; 2]) {
-        for (at, carried) in carried.iter().enumerate() {
-            if let (Some(new), Some(old), Some(carried)) = (&self.programs[at], &before.programs[at], carried)
-            {
-                new.settle(old, carried);
-            }
+    /// When nobody runs the rules of `before`, from which these took over, any more: takes over what they have counted
+    /// since.
+    pub fn settle(&self, before: &Setup) {
+        for (new, old) in self.renewed(before) {
+            new.settle(old);
         }
+    }
+
+    /// The programs that are others than before, with those.
+    fn renewed<'a>(
+        &'a self,
+        before: &'a Setup,
+    ) -> impl Iterator<Item = (&'a Arc<Program>, &'a Arc<Program>)> {
+        let pairs = self.programs.iter().zip(&before.programs);
+        pairs
+            .filter_map(|(new, old)| Some((new.as_ref()?, old.as_ref()?)))
+            .filter(|(new, old)| !Arc::ptr_eq(new, old))
     }
 
     /// This setup, to be in force again after `now`.
@@ -121,7 +133,11 @@ impl Setup {
     /// It can't be: what it was made of, files of routes, is not what it was.
     pub fn again(&self, now: &Setup) -> Result<Self, Problems> {
         match now.places.agree(&self.links) {
-            true => Ok(Setup { places: now.places.and(&self.links), ..self.clone() }),
+            true => {
+                let again = Setup { places: now.places.and(&self.links), ..self.clone() };
+                again.carry(now);
+                Ok(again)
+            }
             false => Setup::build(self.config.clone(), Some(now)),
         }
     }
@@ -142,7 +158,10 @@ impl Setup {
             | Change::Route(_)
             | Change::Neigh(_)
             | Change::Several { .. } => apply::changed(self, change, neighbors, now),
-            Change::Rules(_) => Err("this can't be changed while the router runs".into()),
+            Change::Rules(change) => {
+                let (live, notes, refused) = Default::default();
+                Ok(Changed { setup: self.with_rules(change)?, live, notes, refused })
+            }
         }
     }
 }

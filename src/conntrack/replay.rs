@@ -4,10 +4,11 @@
 //! It is done whole, or not at all: where the flow does not stand as it is said to stand, or its protocol makes something
 //! else of the packet than to let it pass, everything is as before, and the packet is `track`'s.
 
+use super::events::{EventKind, Told};
 use super::protocol::judge;
 use super::table::Conntrack;
 use super::track::standing;
-use super::{Step, icmp};
+use super::{Flow, Step, icmp};
 use crate::base::{Hook, Instant};
 use crate::packet::{Ct, CtState, Direction, FlowId, Packet, Status};
 use crate::wire::proto;
@@ -58,6 +59,11 @@ impl Conntrack {
         }
         if let Some(timeout) = timeout.filter(|_| !flow.status.has(Status::FIXED_TIMEOUT)) {
             flow.deadline = now + timeout;
+        }
+        if self.events.armed()
+            && Told::of(flow) != Told::of(&Flow { state: before.0, status: before.1, ..*flow })
+        {
+            self.events.tell(EventKind::Update, was.flow, flow, Some(now), false);
         }
         p.meta.ct = Ct { state: was.state, dir: was.dir, flow: Some(was.flow) };
         let deadline = flow.deadline;

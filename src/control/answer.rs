@@ -6,19 +6,19 @@
 mod flows;
 mod get;
 mod rules;
+mod stats;
 
 use std::collections::VecDeque;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::base::counters::{self, Totals};
-use crate::base::{DropReason, Event, Instant, LinkId};
+use crate::base::counters::{LaneTotals, Totals};
+use crate::base::{Instant, LinkId};
 use crate::conntrack::Conntrack;
 use crate::fib;
-use crate::filter;
 use crate::link::{self, LinkStates, Links};
 use crate::neighbor::{Dad, DadState, NeighborTable};
 use crate::path::{Hooks, Live, Snapshot};
@@ -26,6 +26,8 @@ use crate::path::{Hooks, Live, Snapshot};
 use super::protocol::{Family, Flows, LinkFilter, NeighborFilter, RouteFilter, Show, Table, Verb};
 use super::server::Answer;
 use super::{shown, view};
+
+pub use stats::stats;
 
 /// Routes on one page.
 const PAGE: usize = 1024;
@@ -56,6 +58,21 @@ pub struct Sources<'a> {
     pub hooks: &'a Hooks,
     /// What packets meet, and what lives beside it.
     pub router: Option<(&'a Snapshot, &'a Live)>,
+    /// What else is counted.
+    pub rest: Rest,
+}
+
+/// What is counted outside of the tables.
+#[derive(Debug, Clone, Default)]
+pub struct Rest {
+    /// What each worker has done.
+    pub workers: Vec<LaneTotals>,
+    /// Half-done datagrams, and the bytes they take.
+    pub reassembly: (usize, usize),
+    /// Who talks to the router.
+    pub control: view::ControlStats,
+    /// Where the metrics are.
+    pub metrics: Option<SocketAddr>,
 }
 
 /// Answers a request.
@@ -107,68 +124,6 @@ fn hello(s: &Sources<'_>) -> view::Hello {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
         uptime: s.uptime.as_secs_f64(),
-    }
-}
-
-/// All counters.
-pub fn stats(s: &Sources<'_>) -> view::Stats {
-    use counters::Column::{Originated, Received};
-    let t = s.totals;
-    let column = |c| view::Column {
-        entered: t.event(c, Event::Entered),
-        sent: t.event(c, Event::Sent),
-        delivered: t.event(c, Event::Delivered),
-        parked: t.parked(c),
-        dropped: t.all_drops(c),
-        imbalance: t.imbalance(c),
-    };
-    let drops = DropReason::ALL.iter().map(|&r| view::Drop {
-        name: r.name().to_owned(),
-        text: r.text().to_owned(),
-        received: t.dropped(Received, r),
-        originated: t.dropped(Originated, r),
-    });
-    let tallies = counters::Tally::ALL.iter().map(|&c| view::Tally {
-        name: c.name().to_owned(),
-        text: c.text().to_owned(),
-        value: t.tally(c),
-    });
-    let links = s.links.iter().map(|l| {
-        let n = t.links.get(l.id.index()).copied().unwrap_or_default();
-        view::LinkStats {
-            ifname: l.name.clone(),
-            kind: l.kind.name().to_owned(),
-            up: s.states.is_up(l.id),
-            rx_packets: n.rx_packets,
-            rx_bytes: n.rx_bytes,
-            rx_dropped: n.rx_dropped,
-            rx_missed: n.rx_missed,
-            tx_packets: n.tx_packets,
-            tx_bytes: n.tx_bytes,
-            tx_dropped: n.tx_dropped,
-            driver: driver(s, l.id),
-        }
-    });
-    view::Stats {
-        name: s.name.to_owned(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        uptime: s.uptime.as_secs_f64(),
-        columns: view::Columns { received: column(Received), originated: column(Originated) },
-        drops: drops.collect(),
-        tallies: tallies.collect(),
-        links: links.collect(),
-        conntrack: flow_table(s),
-    }
-}
-
-fn flow_table(s: &Sources<'_>) -> view::FlowTable {
-    let families = [(filter::Family::V4, "ipv4"), (filter::Family::V6, "ipv6")];
-    let tracked = families.into_iter().filter(|(family, _)| s.hooks.tracks(*family));
-    view::FlowTable {
-        families: tracked.map(|(_, name)| name.to_owned()).collect(),
-        flows: s.conntrack.len() as u64,
-        max: s.conntrack.config().max.into(),
-        memory: s.conntrack.memory() as u64,
     }
 }
 

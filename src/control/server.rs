@@ -16,6 +16,8 @@ mod place;
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use crossbeam_channel::Receiver;
@@ -72,6 +74,9 @@ pub enum Fed {
     End(Value),
 }
 
+/// Elements in one part of a list.
+const PART: usize = 1024;
+
 /// How often feeds are asked.
 pub const FEED_PAUSE: Duration = Duration::from_millis(40);
 
@@ -79,6 +84,32 @@ impl Answer {
     /// No, and why: one sentence that says what to do.
     pub fn no(why: impl Into<Refusal>) -> Self {
         Answer::Refused(why.into())
+    }
+
+    /// A list, in parts.
+    pub fn list<T: Serialize + Send + 'static>(values: Vec<T>) -> Self {
+        let mut values = values.into_iter();
+        let parts = std::iter::from_fn(move || {
+            let part: Vec<_> =
+                values.by_ref().take(PART).map(|v| serde_json::to_value(v).unwrap_or_default()).collect();
+            (!part.is_empty()).then_some(Value::Array(part))
+        });
+        Answer::Parts(Box::new(parts))
+    }
+
+    /// A text, as a list of its lines, in parts.
+    pub fn lines(text: String) -> Self {
+        let mut at = 0;
+        let parts = std::iter::from_fn(move || {
+            let mut lines = Vec::new();
+            while let Some(rest) = text.get(at..).filter(|rest| !rest.is_empty() && lines.len() < PART) {
+                let end = rest.find('\n').unwrap_or(rest.len());
+                lines.push(Value::from(&rest[..end]));
+                at += end + 1;
+            }
+            (!lines.is_empty()).then_some(Value::Array(lines))
+        });
+        Answer::Parts(Box::new(parts))
     }
 
     /// All of it.
@@ -93,6 +124,17 @@ impl Answer {
 /// What answers requests.
 pub type Handler<'a> = dyn FnMut(Verb, Peer) -> Answer + 'a;
 
+/// Who has talked to a router, for its counters.
+#[derive(Debug, Default)]
+pub struct Census {
+    /// Clients that are connected now.
+    pub clients: AtomicU64,
+    /// Clients that were sent away.
+    pub refused: AtomicU64,
+    /// Requests that were made.
+    pub requests: AtomicU64,
+}
+
 /// The control socket and who is talking over it.
 pub struct Server {
     listener: UnixListener,
@@ -102,6 +144,7 @@ pub struct Server {
     clients: Vec<Option<Client>>,
     registered: Option<(Registry, usize)>,
     accept_again: Option<Instant>,
+    census: Arc<Census>,
 }
 
 impl Server {
@@ -119,6 +162,7 @@ impl Server {
             clients: (0..MAX_CLIENTS).map(|_| None).collect(),
             registered: None,
             accept_again: None,
+            census: Arc::default(),
         })
     }
 
@@ -129,6 +173,13 @@ impl Server {
     /// As of [`Server::bind`].
     pub fn look(path: &Path, name: &str) -> Result<(), BindError> {
         place::try_out(path, name)
+    }
+
+    /// Has its clients counted here.
+    #[must_use]
+    pub fn counted_in(mut self, census: Arc<Census>) -> Self {
+        self.census = census;
+        self
     }
 
     /// Where it is.
@@ -217,9 +268,11 @@ impl Server {
     fn admit(&mut self, stream: mio::net::UnixStream, now: Instant) {
         let Ok(peer) = peer_of(&stream) else { return };
         if peer.uid != effective_user() && peer.uid != 0 {
+            self.census.refused.fetch_add(1, Relaxed);
             return turn_away(stream, "only the user that runs the router and root may talk to it");
         }
         let Some(slot) = self.clients.iter().position(Option::is_none) else {
+            self.census.refused.fetch_add(1, Relaxed);
             return turn_away(stream, "the router has as many control connections as it takes: close some");
         };
         let Some((registry, first)) = &self.registered else { return };
@@ -227,12 +280,18 @@ impl Server {
         let token = Token(first + 1 + slot);
         if registry.register(&mut client.stream, token, Interest::READABLE | Interest::WRITABLE).is_ok() {
             self.clients[slot] = Some(client);
+            self.census.clients.fetch_add(1, Relaxed);
         }
     }
 
     fn serve(&mut self, slot: usize, now: Instant, handler: &mut Handler<'_>) {
         let Some(Some(client)) = self.clients.get_mut(slot) else { return };
-        match client.serve(now, handler) {
+        let census = &self.census;
+        let mut counting = |verb, peer| {
+            census.requests.fetch_add(1, Relaxed);
+            handler(verb, peer)
+        };
+        match client.serve(now, &mut counting) {
             Standing::Waits => client.has_more = false,
             Standing::HasMore => client.has_more = true,
             Standing::Over => self.dismiss(slot),
@@ -243,6 +302,7 @@ impl Server {
         if let (Some(mut client), Some((registry, _))) = (self.clients[slot].take(), &self.registered) {
             // Closing the descriptor would do: it is nobody else's.
             let _ = registry.deregister(&mut client.stream);
+            self.census.clients.fetch_sub(1, Relaxed);
         }
     }
 }

@@ -4,8 +4,15 @@
 //! userspace router has no idea of (`txqlen`, `link-netnsid`) is left out, as iproute2 leaves out what the kernel
 //! doesn't say. Counters are ours. Knows nothing of where the values come from.
 
+mod stats;
+
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+pub use stats::{
+    Column, Columns, ControlStats, Drop, FlowKind, FlowTable, HookStats, LinkStats, Nat, NatPorts,
+    NeighborCount, Reassembly, RouteCount, RouteCounts, Stats, Tally, WorkerStats,
+};
 
 /// Who answers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -18,108 +25,6 @@ pub struct Hello {
     pub pid: u32,
     /// Seconds since it began to forward.
     pub uptime: f64,
-}
-
-/// Every counter.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Stats {
-    /// The router's name.
-    pub name: String,
-    /// Its version.
-    pub version: String,
-    /// Seconds since it began to forward.
-    pub uptime: f64,
-    /// The two columns of the ledger.
-    pub columns: Columns,
-    /// Every reason to drop a packet, zeros included.
-    pub drops: Vec<Drop>,
-    /// What else is counted, zeros included.
-    pub tallies: Vec<Tally>,
-    /// The links' traffic.
-    pub links: Vec<LinkStats>,
-    /// The flow table. What became of its flows is among the tallies.
-    pub conntrack: FlowTable,
-}
-
-/// The ledger.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Columns {
-    /// Packets that came in.
-    pub received: Column,
-    /// Packets the router made.
-    pub originated: Column,
-}
-
-/// One column: `entered = sent + delivered + parked + dropped + imbalance`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Column {
-    /// Packets entered.
-    pub entered: u64,
-    /// Packets a link took.
-    pub sent: u64,
-    /// Packets used up here.
-    pub delivered: u64,
-    /// Packets that wait now.
-    pub parked: u64,
-    /// Packets dropped, for whatever reason.
-    pub dropped: u64,
-    /// Packets on their way at the moment of counting; 0 when the router is idle.
-    pub imbalance: i64,
-}
-
-/// The flow table and how full it is.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FlowTable {
-    /// Whose flows are tracked: `ipv4`, `ipv6`.
-    pub families: Vec<String>,
-    /// Flows in it.
-    pub flows: u64,
-    /// As many as it may hold.
-    pub max: u64,
-    /// The bytes it takes.
-    pub memory: u64,
-}
-
-/// How many packets one reason ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Drop {
-    /// The reason's name.
-    pub name: String,
-    /// What it means.
-    pub text: String,
-    /// Of those that came in.
-    pub received: u64,
-    /// Of those made here.
-    pub originated: u64,
-}
-
-/// How often something happened.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Tally {
-    /// Its name.
-    pub name: String,
-    /// What it counts.
-    pub text: String,
-    /// How often.
-    pub value: u64,
-}
-
-/// One link's traffic: frames and bytes as on the wire.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs)] // the names say it
-pub struct LinkStats {
-    pub ifname: String,
-    pub kind: String,
-    pub up: bool,
-    pub rx_packets: u64,
-    pub rx_bytes: u64,
-    pub rx_dropped: u64,
-    pub rx_missed: u64,
-    pub tx_packets: u64,
-    pub tx_bytes: u64,
-    pub tx_dropped: u64,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub driver: Option<Driver>,
 }
 
 /// What moves a packet link's frames.
@@ -417,6 +322,9 @@ pub struct Difference {
     /// As it would be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
+    /// What is to be said of it besides: that it takes a restart, or how many more there are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
 }
 
 /// One direction of a flow. Ports are there where the protocol has them, and so on.

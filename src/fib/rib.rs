@@ -34,6 +34,14 @@ impl Rib {
         self.v4.len() + self.v6.len()
     }
 
+    /// How many routes of a family there are in a table.
+    pub fn count(&self, family: Family, table: Table) -> usize {
+        match family {
+            Family::V4 => self.v4.table(table).len(),
+            Family::V6 => self.v6.table(table).len(),
+        }
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

@@ -92,11 +92,11 @@ impl Counters {
         *base = values;
     }
 
-    /// Adds these values; those that are missing are zero.
-    pub(super) fn add(&self, values: &[Count]) {
-        for (base, value) in self.base().iter_mut().zip(values) {
-            base.packets = base.packets.wrapping_add(value.packets);
-            base.bytes = base.bytes.wrapping_add(value.bytes);
+    /// Adds to each, in order.
+    pub(super) fn add(&self, more: impl Iterator<Item = Count>) {
+        for (sum, more) in self.base().iter_mut().zip(more) {
+            sum.packets = sum.packets.wrapping_add(more.packets);
+            sum.bytes = sum.bytes.wrapping_add(more.bytes);
         }
     }
 

@@ -11,6 +11,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::base::counters::AtHook;
 use crate::base::{Column, DropReason, Event, HOOKS, Hook, LinkId};
 use crate::filter::{Family, Program, TableName};
 use crate::packet::{Manip, Net, Packet};
@@ -296,6 +297,18 @@ pub(super) fn resume(cx: &mut Cx<'_>, at: &At, p: &mut Packet, place: queue::Pla
 
 #[inline]
 fn stages(cx: &mut Cx<'_>, at: &At, p: &mut Packet, from: usize) -> Result<(), Stop> {
+    cx.me.counters.at_hook(at.hook, AtHook::Seen);
+    let went = ask(cx, at, p, from);
+    match went {
+        Ok(()) => {}
+        Err(Stop::Drop(_)) => cx.me.counters.at_hook(at.hook, AtHook::Dropped),
+        Err(Stop::Held) => cx.me.counters.at_hook(at.hook, AtHook::Held),
+    }
+    went
+}
+
+#[inline]
+fn ask(cx: &mut Cx<'_>, at: &At, p: &mut Packet, from: usize) -> Result<(), Stop> {
     let snap = cx.snap;
     let list = snap.hooks.at(at.hook, p.meta.net);
     for (index, stage) in list.iter().enumerate().skip(from) {

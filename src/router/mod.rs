@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 
-use crate::base::counters::{LinkTotals, Tally, Totals};
+use crate::base::counters::{LaneTotals, LinkTotals, Load, Tally, Totals};
 use crate::base::{Column, Counters, DropReason, Event, Instant, LinkId, Mac};
 use crate::conntrack::Flow;
 use crate::filter::Family;
@@ -166,6 +166,12 @@ impl Router {
         let blocks = self.shared.blocks.lock().unwrap_or_else(PoisonError::into_inner);
         Totals::sum(blocks.iter().map(Arc::as_ref))
     }
+
+    /// What each of the first `n` workers has done, in the order they were made.
+    pub fn lanes(&self, n: usize) -> Vec<LaneTotals> {
+        let blocks = self.shared.blocks.lock().unwrap_or_else(PoisonError::into_inner);
+        blocks.iter().take(n).map(|b| b.lane()).collect()
+    }
 }
 
 /// One thread's share of a router.
@@ -198,6 +204,11 @@ impl Worker {
     /// Addresses have come to a link that is up: they are checked before they are used.
     pub fn check_addresses(&mut self, link: LinkId, addresses: &[Ipv6Addr], now: Instant) {
         self.with(now, |cx| path::check_addresses(cx, link, addresses));
+    }
+
+    /// Where the thread it runs on says what it does with its time.
+    pub fn load(&self) -> &Load {
+        self.local.counters.load()
     }
 
     /// The worker's free storage.

@@ -17,6 +17,7 @@ mod history;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -78,6 +79,8 @@ pub(super) struct Engine {
     devices: Devices,
     /// What the local stack offers.
     services: Arc<ArcSwap<Services>>,
+    /// How many transactions there have been.
+    transactions: Arc<AtomicU64>,
     gone: Gone,
     bell: Bell,
     clock: Clock,
@@ -103,6 +106,7 @@ pub(super) struct Parts {
     pub desk: Desk,
     pub devices: Devices,
     pub services: Arc<ArcSwap<Services>>,
+    pub transactions: Arc<AtomicU64>,
     pub gone: Gone,
     pub bell: Bell,
     pub clock: Clock,
@@ -112,7 +116,7 @@ pub(super) struct Parts {
 impl Engine {
     /// To be made with a router whose table has all routes in it, whether their links are up or not.
     pub(super) fn new(parts: Parts) -> Self {
-        let Parts { router, setup, desk, devices, services, gone, bell, clock, hub } = parts;
+        let Parts { router, setup, desk, devices, services, transactions, gone, bell, clock, hub } = parts;
         let up = vec![true; router.room()];
         let file = setup.load().config.path.clone();
         let history = History::default();
@@ -122,6 +126,7 @@ impl Engine {
             desk,
             devices,
             services,
+            transactions,
             gone,
             bell,
             clock,
@@ -174,6 +179,11 @@ impl Engine {
                         .into())
                 }
             },
+            Verb::Diff { file, .. } => return self.diff(file),
+            Verb::Config => {
+                let text = config::print(&self.setup.load());
+                return Answer::lines(text);
+            }
             _ => Err("this is no transaction".into()),
         };
         match applied {
@@ -185,6 +195,9 @@ impl Engine {
     fn change(&mut self, change: &config::Change) -> Result<Applied, Refusal> {
         let now = self.setup.load_full();
         let changed = now.changed(change, &self.router.live().neighbors, self.clock.now())?;
+        if matches!(change, config::Change::Rules(rules) if rules.only_looks()) {
+            return Ok(Applied { changed: false, ..self.applied(changed.notes) });
+        }
         let mut notes = changed.notes;
         // A neighbor that lives and dies by itself is no reason to make tables anew.
         let differs = matches!(change, config::Change::Rules(_)) || changed.setup.config != now.config;
@@ -224,6 +237,17 @@ impl Engine {
             self.unconfirmed = Some(Unconfirmed { until, back_to: before });
         }
         Ok(Applied { confirm_within: asked.confirm, ..self.applied(notes) })
+    }
+
+    /// What a reload would change.
+    fn diff(&self, file: Option<PathBuf>) -> Answer {
+        let now = self.setup.load_full();
+        let next = config::load(file.as_deref().unwrap_or(&self.file))
+            .and_then(|config| Setup::build(config, Some(&now)));
+        match next {
+            Ok(next) => Answer::list(config::diff(&now, &next)),
+            Err(problems) => Answer::no(problems),
+        }
     }
 
     fn rollback(&mut self, steps: usize) -> Result<Applied, Refusal> {
@@ -270,7 +294,6 @@ impl Engine {
         for link in next.links.iter().filter(|l| before.links.get(l.id).is_none_or(|b| b.name != l.name)) {
             self.router.begin_link(link.id);
         }
-        let carried = next.carry(&before);
         self.swap(&next);
         self.services.store(Arc::new(services(&next.config)));
         let next = Arc::new(next);
@@ -280,10 +303,11 @@ impl Engine {
         let notes = opened.in_force(&before, &next, &self.desk, &self.router);
         // From here on nobody runs the old rules.
         self.desk.settle();
-        next.settle(&before, &carried);
+        next.settle(&before);
         self.neighbors(&before, &next);
         self.addresses(&before, &next);
         self.history.add(before);
+        self.transactions.store(self.history.number(), Relaxed);
         Ok(notes)
     }
 
@@ -414,18 +438,16 @@ pub(super) fn services(config: &Config) -> Services {
 
 /// What stays as it is as long as the router runs.
 fn fixed(now: &Config, next: &Config) -> Result<(), Refusal> {
-    let differs = [
-        ("[router] name", now.name != next.name),
-        ("[router] workers", now.workers != next.workers),
-        ("[router] flow_cache", now.flow_cache != next.flow_cache),
-        ("[router] control", now.control != next.control),
-        ("[conntrack] max, profile, timeouts and tcp_ settings", now.conntrack.table != next.conntrack.table),
-    ];
-    match differs.iter().find(|(_, differs)| *differs) {
-        Some((what, _)) => {
-            Err(format!("{what} can't change while the router runs: restart it for that").into())
+    let mut differ: Vec<String> =
+        config::fixed(now, next).into_iter().map(|key| format!("[router] {key}")).collect();
+    if now.conntrack.table != next.conntrack.table {
+        differ.push("[conntrack], but for `enable`,".into());
+    }
+    match differ.as_slice() {
+        [] => Ok(()),
+        what => {
+            Err(format!("{} can't change while the router runs: restart it for that", what.join(", ")).into())
         }
-        None => Ok(()),
     }
 }
 

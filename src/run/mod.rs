@@ -5,6 +5,7 @@
 //! host × 1     the local stack: channels in and out
 //! engine × 1   transactions; makes the routes anew when a link goes up or down, and ends flows whose address went
 //! log × 1      writes the lines of LOG rules
+//! metrics × 1  answers Prometheus, if it is asked for
 //! caller       control socket, signals
 //! ```
 //!
@@ -19,11 +20,13 @@ mod desk;
 mod engine;
 mod handover;
 mod host;
+mod load;
 mod log;
 mod rest;
 #[cfg(test)]
 mod sample;
 mod serve;
+mod sight;
 mod signals;
 mod watch;
 mod worker;
@@ -31,6 +34,7 @@ mod worker;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -42,8 +46,10 @@ use mio::{Poll, Waker};
 
 use crate::base::{Instant, LinkId};
 use crate::config::{Config, Enable, Problems, Setup};
-use crate::control::answer::{Sources, answer};
+use crate::control::answer::{answer, stats};
+use crate::control::metrics::Endpoint;
 use crate::control::monitor::{self, Hub};
+use crate::control::server::Census;
 use crate::control::{Answer, Verb};
 use crate::filter::{Family, Program};
 use crate::host::Host;
@@ -57,6 +63,7 @@ use desk::Desk;
 use engine::{Ask, Bell, Engine, Gone, Parts, devices::Devices};
 use handover::Peers;
 pub use serve::{ServeError, serve};
+use sight::Sight;
 pub use signals::{Asked, Signals};
 use watch::Watch;
 use worker::{Loop, SharedWaker, Ties};
@@ -81,6 +88,14 @@ pub enum StartError {
         /// What was wrong.
         source: OpenError,
     },
+    /// The metrics can't be offered there.
+    #[error("[router] metrics: can't listen at {at}: {source}")]
+    Metrics {
+        /// Where.
+        at: SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
     /// The system refused a thread or a poll.
     #[error("the system refused a thread or its poll: {0}")]
     System(#[from] io::Error),
@@ -88,15 +103,11 @@ pub enum StartError {
 
 /// A router at work. Dropping it stops it.
 pub struct Running {
-    name: String,
-    router: Router,
-    /// What is in force.
-    setup: Arc<ArcSwap<Setup>>,
+    sight: Sight,
     /// Where transactions are asked for.
     asks: Sender<Ask>,
     bell: Bell,
     hub: Hub,
-    clock: Clock,
     stop: Arc<AtomicBool>,
     wakers: Vec<SharedWaker>,
     threads: Vec<(String, JoinHandle<io::Result<()>>)>,
@@ -124,6 +135,10 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
         workers: workers as u32,
         addresses: [Family::V4, Family::V6].map(|family| !snapshot.hooks.translates(family)),
     };
+    let metrics = match config.metrics {
+        Some(at) => Some(Endpoint::bind(at).map_err(|source| StartError::Metrics { at, source })?),
+        None => None,
+    };
     let devices = Devices::new(steering);
     let mut ports = open(&setup, &devices)?;
 
@@ -147,13 +162,18 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
     let (written, log_written) = crossbeam_channel::bounded(0);
     let (asks, asked) = crossbeam_channel::bounded(engine::CAPACITY);
     let mut running = Running {
-        name: config.name.clone(),
-        router: router.clone(),
-        setup: Arc::new(ArcSwap::from_pointee(setup)),
+        sight: Sight {
+            name: config.name.clone(),
+            router: router.clone(),
+            setup: Arc::new(ArcSwap::from_pointee(setup)),
+            clock,
+            census: Arc::default(),
+            transactions: Arc::default(),
+            metrics: metrics.as_ref().map(Endpoint::local_addr),
+        },
         asks,
         bell: Bell::default(),
         hub: Hub::default(),
-        clock,
         stop: stop.clone(),
         wakers: vec![host_waker.clone()],
         threads: Vec::new(),
@@ -201,6 +221,12 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
     for (i, l) in loops.into_iter().enumerate() {
         running.spawn(format!("worker-{i}"), move || l.run())?;
     }
+    if let Some(endpoint) = metrics {
+        running.wakers.push(endpoint.waker()?);
+        let (sight, stop) = (running.sight.clone(), running.stop.clone());
+        let serve = move || endpoint.run(&stop, || sight.clock.now(), || sight.sources(stats));
+        running.spawn("metrics".into(), serve)?;
+    }
     // Ends when the workers do. Not among the others: whoever reads the log may keep it waiting for ever.
     drop(log);
     thread::Builder::new().name("log".into()).spawn(move || log::write(&lines, written))?;
@@ -208,7 +234,8 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
     drop(changed);
     let parts = Parts {
         router,
-        setup: running.setup.clone(),
+        setup: running.sight.setup.clone(),
+        transactions: running.sight.transactions.clone(),
         desk,
         devices,
         services: offered,
@@ -251,17 +278,17 @@ fn open(setup: &Setup, devices: &Devices) -> Result<LinkPorts, StartError> {
 impl Running {
     /// The router, for reading its tables and counters.
     pub fn router(&self) -> &Router {
-        &self.router
+        &self.sight.router
     }
 
     /// The router's name.
     pub fn name(&self) -> &str {
-        &self.name
+        &self.sight.name
     }
 
     /// What the router is set up to be.
     pub fn setup(&self) -> Arc<Setup> {
-        self.setup.load_full()
+        self.sight.setup.load_full()
     }
 
     /// Has this woken whenever an answer that came later is there.
@@ -273,12 +300,17 @@ impl Running {
     /// Answers a request of the control socket: at once, or, if it is a transaction, when that has been made.
     pub fn answer(&self, verb: Verb) -> Answer {
         match verb {
-            Verb::Change(_) | Verb::Reload(_) | Verb::Confirm | Verb::Rollback { .. } => self.transact(verb),
+            Verb::Change(_)
+            | Verb::Reload(_)
+            | Verb::Confirm
+            | Verb::Rollback { .. }
+            | Verb::Diff { .. }
+            | Verb::Config => self.transact(verb),
             Verb::Monitor(asked) => {
-                let watch = monitor::Watch::new(asked, &self.hub, self.router.clone(), self.now());
+                let watch = monitor::Watch::new(asked, &self.hub, self.sight.router.clone(), self.now());
                 Answer::Feed(Box::new(watch))
             }
-            verb => self.show(&verb),
+            verb => self.sight.sources(|sources| answer(&verb, sources)),
         }
     }
 
@@ -293,30 +325,14 @@ impl Running {
         }
     }
 
-    fn show(&self, verb: &Verb) -> Answer {
-        let setup = self.setup();
-        let snapshot = self.router.snapshot();
-        let live = self.router.live();
-        let sources = Sources {
-            name: &self.name,
-            uptime: self.now().since(Instant::ZERO),
-            now: self.now(),
-            totals: &self.router.totals(),
-            links: &snapshot.links,
-            states: &live.states,
-            rib: &setup.rib,
-            neighbors: &live.neighbors,
-            dad: &live.dad,
-            conntrack: &live.conntrack,
-            hooks: &snapshot.hooks,
-            router: Some((&snapshot, live)),
-        };
-        answer(verb, &sources)
+    /// Where those who talk to the router are counted.
+    pub fn census(&self) -> Arc<Census> {
+        self.sight.census.clone()
     }
 
     /// The time on the router's clock.
     pub fn now(&self) -> Instant {
-        self.clock.now()
+        self.sight.clock.now()
     }
 
     /// The name of a thread that ended by itself, which none should: the router no longer works whole.

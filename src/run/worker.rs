@@ -31,6 +31,7 @@ use crate::router::Worker;
 use super::clock::Clock;
 use super::desk::{Order, Task};
 use super::handover::{self, Peers, Refused};
+use super::load::{Doing, Load};
 use super::log;
 use super::rest::Rest;
 use super::watch::{Watch, ends_addresses};
@@ -118,6 +119,7 @@ pub(super) struct Loop {
     /// The first worker says when links go up and down, and what becomes of their addresses.
     watch: Option<Watch>,
     rest: Rest,
+    load: Load,
     frames: Vec<Packet>,
     own: Vec<Packet>,
 }
@@ -150,7 +152,8 @@ impl Loop {
         let slots = ports.into_iter().map(|(link, port)| Slot::new(link, port)).collect();
         let [frames, own] = std::array::from_fn(|_| Vec::with_capacity(BATCH));
         let rest = Rest::new(ties.cpus);
-        Loop { worker, slots, poll, ties, clock, next_check: Instant::ZERO, watch, rest, frames, own }
+        let load = Load::new(clock.now());
+        Loop { worker, slots, poll, ties, clock, next_check: Instant::ZERO, watch, rest, load, frames, own }
     }
 
     /// The poll's waker, for whoever has something for this thread.
@@ -174,13 +177,18 @@ impl Loop {
             if !self.ties.orders.is_empty() {
                 self.obey(now)?;
             }
+            self.load.does(Doing::Looking, now, self.worker.load());
             if now >= self.next_check {
                 self.check(now)?;
             }
             let worked = self.round(now);
+            if worked {
+                self.load.did(Doing::Busy);
+            }
             if !worked || now >= timers {
                 timers = now + TIMERS;
                 if now >= self.worker.poll_timeout() {
+                    self.load.did(Doing::Busy);
                     self.worker.handle_timeout(now);
                     self.flush(now);
                 }
@@ -216,6 +224,7 @@ impl Loop {
                 continue;
             }
             worked = true;
+            took(&self.worker, n);
             let bytes = self.frames.iter().map(Packet::len).sum();
             slot.batch = next_batch(slot.batch, bytes);
             held_bytes += bytes;
@@ -245,6 +254,7 @@ impl Loop {
         for _ in 0..TRAYS {
             let Some(mut tray) = peers.take() else { break };
             held += tray.frames.len();
+            took(&self.worker, tray.frames.len());
             let pieces = handover::pieces(&tray.frames);
             self.worker.handle_batch(tray.link, &mut tray.frames, now);
             peers.owe(tray, pieces);
@@ -332,6 +342,9 @@ impl Loop {
     /// Waits for something to come, at most so long.
     fn wait(&mut self, events: &mut Events, pause: Duration) -> io::Result<()> {
         let sleeps = !pause.is_zero() && self.ties.peers.as_ref().is_none_or(Peers::may_sleep);
+        if sleeps {
+            self.load.does(Doing::Asleep, self.clock.now(), self.worker.load());
+        }
         match self.poll.poll(events, Some(if sleeps { pause } else { Duration::ZERO })) {
             Ok(()) => {}
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
@@ -456,6 +469,7 @@ impl Loop {
     /// Looks after the ports: condition, descriptor, capabilities.
     fn check(&mut self, now: Instant) -> io::Result<()> {
         self.next_check = now + CHECK;
+        self.load.sample(now, self.worker.load());
         for slot in &mut self.slots {
             let status = slot.port.check();
             let wanted = slot.port.fd().map(|fd| (fd, slot.port.epoch()));
@@ -505,6 +519,12 @@ fn handed(sent: &Sent) -> Handed {
     h.sent[Column::Received as usize] = sent.received;
     h.sent[Column::Originated as usize] = sent.packets.saturating_sub(sent.received);
     h
+}
+
+/// Counts a batch of so many.
+fn took(worker: &Worker, n: usize) {
+    worker.load().batches.add(1);
+    worker.load().packets.add(n as u64);
 }
 
 /// How many frames to take next of a port whose last batch was of so many bytes.

@@ -21,7 +21,7 @@ pub(super) const TOP: Section = Section {
 
 pub(super) const ROUTER: Section = Section {
     header: "[router]",
-    keys: &["name", "workers", "flow_cache", "control", "metrics", "state", "user", "route_files"],
+    keys: &["name", "workers", "flow_cache", "control", "metrics", "state", "user", "group", "route_files"],
 };
 
 pub(super) const LINK: Section = Section {
@@ -32,6 +32,7 @@ pub(super) const LINK: Section = Section {
         "mac",
         "mtu",
         "addresses",
+        "link_local",
         "rp_filter",
         "redirects",
         "up",

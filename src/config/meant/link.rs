@@ -74,6 +74,7 @@ const LATER: [&str; 4] = ["bridge", "vlan", "vxlan", "wireguard"];
 const ONLY: &[(&str, &[&str])] = &[
     ("mac", &["packet", "tap", "bridge", "vlan", "vxlan"]),
     ("device", &["packet", "tap", "tun"]),
+    ("link_local", &["packet", "tap"]),
     ("queues", &["packet", "tap", "tun"]),
     ("offload", &["packet", "tap", "tun"]),
     ("driver", &["packet"]),
@@ -147,7 +148,10 @@ fn link(t: &LinkTable, router: &str, sink: &mut Sink<'_>, placed: &mut Vec<Place
         owner,
         group,
     };
-    link.addresses.extend(link_local(&link));
+    let listed = link.addresses.iter().any(|a| is_link_local(a.addr));
+    if !listed && t.link_local.get().is_none_or(|l| l.value) {
+        link.addresses.extend(link.made_link_local());
+    }
     link
 }
 
@@ -375,11 +379,12 @@ fn id(
     found
 }
 
-/// The IPv6 link-local address that Linux would make, unless one is there or IPv6 can't be.
-pub(in crate::config) fn link_local(link: &LinkConfig) -> Option<Address> {
-    let listed = link.addresses.iter().any(|a| is_link_local(a.addr));
-    let addr = link.mac?.link_local().into();
-    (!listed && link.mtu >= MTU_IPV6).then_some(Address { addr, prefix_len: 64 })
+impl LinkConfig {
+    /// The IPv6 link-local address that is made from its MAC, as Linux does, unless IPv6 can't be.
+    pub(in crate::config) fn made_link_local(&self) -> Option<Address> {
+        let addr = self.mac?.link_local().into();
+        (self.mtu >= MTU_IPV6).then_some(Address { addr, prefix_len: 64 })
+    }
 }
 
 fn is_link_local(addr: IpAddr) -> bool {

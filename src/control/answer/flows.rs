@@ -79,7 +79,7 @@ fn asked(f: &FlowFilter, flow: &Flow) -> bool {
 }
 
 /// Where the flow's protocol stands, where that has a name.
-fn state(flow: &Flow) -> Option<&'static str> {
+pub(super) fn state(flow: &Flow) -> Option<&'static str> {
     match &flow.state {
         State::Tcp(tcp) => Some(tcp.name()),
         State::Sctp(sctp) => Some(sctp.name()),

@@ -5,7 +5,7 @@ use serde_json::json;
 use ipnet::IpNet;
 
 use super::*;
-use crate::base::{Column, Counters};
+use crate::base::{Column, Counters, DropReason, Event, counters};
 use crate::conntrack;
 use crate::control::protocol::Relation;
 use crate::link::LinkKind;
@@ -96,6 +96,7 @@ impl World {
             conntrack: &self.conntrack,
             hooks: &self.hooks,
             router: None,
+            rest: Rest::default(),
         };
         match answer(&verb, &sources) {
             Answer::Done(value) => Ok(value),

@@ -29,6 +29,8 @@ mod note;
 mod run;
 mod state;
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use crate::base::Hook;
 use crate::link::Links;
 use crate::packet::{Net, Packet};
@@ -40,6 +42,7 @@ use super::rule::{Count, Family, Ruleset, TableName};
 use super::targets::Target;
 use super::verdict::{Env, NatAction, Verdict};
 
+pub use carry::Legacy;
 pub use claims::Claim;
 
 use compile::Code;
@@ -53,6 +56,8 @@ pub struct Program {
     counters: Counters,
     /// The line of the first rule that does.
     needs_conntrack: Option<usize>,
+    /// What was taken over from another program, until it is settled.
+    estate: Mutex<Option<carry::Estate>>,
 }
 
 #[derive(Debug)]
@@ -83,7 +88,13 @@ impl Program {
             .filter(|r| is_of_conntrack(&r.target) || r.matches.iter().any(asks_conntrack))
             .map(|r| r.line)
             .min();
-        Ok(Program { rules, code, counters: Counters::new(counts), needs_conntrack })
+        Ok(Program {
+            rules,
+            code,
+            counters: Counters::new(counts),
+            needs_conntrack,
+            estate: Mutex::default(),
+        })
     }
 
     /// Whether a table was given and has a chain at a hook.
@@ -141,56 +152,55 @@ impl Program {
     }
 
     /// Takes over what equal rules of another program have counted and remember: those of the same chain with the
-    /// same words, whatever stands between them. Policies' counters too. What the other counts after this,
-    /// [`Program::settle`] takes over once nobody runs it any more.
-    pub fn carry(&self, old: &Program) -> Carried {
-        let pairs = carry::pairs(&self.rules, &old.rules);
+    /// same words, whatever stands between them. Policies' counters too.
+    pub fn carry(&self, old: &Program) {
+        self.take_over(old, carry::pairs(&self.rules, &old.rules), |_| false);
+    }
+
+    /// Takes over what another program has counted and remembers, for each counter from where it says.
+    pub fn inherit(&self, old: &Program, from: &[Option<Legacy>]) {
+        let pairs = from.iter().map(|from| from.map(|l| l.counter)).collect();
+        let zeroed = |new: usize| from.get(new).copied().flatten().is_some_and(|l| l.zeroed);
+        self.take_over(old, pairs, zeroed);
+    }
+
+    fn take_over(&self, old: &Program, pairs: Vec<Option<usize>>, zeroed: impl Fn(usize) -> bool) {
         match (&self.code, &old.code) {
             (ByFamily::V4(new), ByFamily::V4(old)) => carry::memory(new, old, &pairs),
             (ByFamily::V6(new), ByFamily::V6(old)) => carry::memory(new, old, &pairs),
-            _ => return Carried::default(),
+            _ => return,
         }
-        let (mut counts, old) = (self.counters.read(), old.counters.read());
-        for (new, from) in pairs.iter().enumerate() {
-            if let Some(count) = from.and_then(|from| old.get(from)) {
-                counts[new] = *count;
+        let (mut counts, counted) = (self.counters.read(), old.counters.read());
+        for ((new, count), from) in counts.iter_mut().enumerate().zip(&pairs) {
+            if let Some(before) = from.and_then(|from| counted.get(from)) {
+                *count = if zeroed(new) { Count::default() } else { *before };
             }
         }
         self.counters.set(counts);
-        Carried { pairs, counts: old }
+        *self.estate() = Some(carry::Estate { pairs, counted });
     }
 
-    /// Adds what the other program has counted since [`Program::carry`] gave this.
-    pub fn settle(&self, old: &Program, carried: &Carried) {
-        let late: Vec<Count> = old
-            .counters
-            .read()
-            .iter()
-            .zip(&carried.counts)
-            .map(|(now, then)| Count {
-                packets: now.packets.wrapping_sub(then.packets),
-                bytes: now.bytes.wrapping_sub(then.bytes),
-            })
-            .collect();
-        if late.iter().any(|c| *c != Count::default()) {
-            let of = |from: &Option<usize>| from.and_then(|from| late.get(from)).copied().unwrap_or_default();
-            self.counters.add(&carried.pairs.iter().map(of).collect::<Vec<_>>());
-        }
+    /// Adds what `old`, from which this one has taken over, has counted since. To be called once nobody asks `old` any more:
+    /// then no packet is missing, and none counts twice.
+    pub fn settle(&self, old: &Program) {
+        let Some(carry::Estate { pairs, counted }) = self.estate().take() else { return };
+        let now = old.counters.read();
+        let since = |from: usize| {
+            let (now, then) = (now.get(from)?, counted.get(from)?);
+            let packets = now.packets.wrapping_sub(then.packets);
+            Some(Count { packets, bytes: now.bytes.wrapping_sub(then.bytes) })
+        };
+        self.counters.add(pairs.into_iter().map(|from| from.and_then(since).unwrap_or_default()));
+    }
+
+    fn estate(&self) -> MutexGuard<'_, Option<carry::Estate>> {
+        self.estate.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What DNAT and REDIRECT rules wait at in PREROUTING.
     pub fn claimed(&self) -> Vec<Claim> {
         claims::claims(&self.rules)
     }
-}
-
-/// What one program took over from another, and when.
-#[derive(Debug, Clone, Default)]
-pub struct Carried {
-    /// For each counter of the new one, the old one's that is its equal.
-    pairs: Vec<Option<usize>>,
-    /// What the old one had counted.
-    counts: Vec<Count>,
 }
 
 /// Every counter of a ruleset in the order of their numbers.

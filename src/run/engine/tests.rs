@@ -35,6 +35,7 @@ fn engine(text: &str) -> (Router, Engine) {
         setup: Arc::new(ArcSwap::from_pointee(setup)),
         desk: Desk::new(&[]).0,
         devices: Devices::new(Steering::default()),
+        transactions: Arc::default(),
         gone: Gone::default(),
         bell: Bell::default(),
         clock: Clock::start(),

@@ -110,7 +110,7 @@ fn route(out: &mut String, r: &RouteConfig) {
         let _ = writeln!(out, "src = \"{src}\"");
     }
     if r.proto != Protocol::Static {
-        let _ = writeln!(out, "proto = \"{}\"", r.proto);
+        let _ = writeln!(out, "proto = {}", string(&r.proto.to_string()));
     }
     if r.kind != RouteType::Unicast {
         let _ = writeln!(out, "type = \"{}\"", r.kind.name());

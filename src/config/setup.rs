@@ -159,8 +159,8 @@ impl Setup {
             | Change::Neigh(_)
             | Change::Several { .. } => apply::changed(self, change, neighbors, now),
             Change::Rules(change) => {
-                let setup = self.with_rules(change)?;
-                Ok(Changed { setup, live: Vec::new(), notes: Vec::new(), refused: Vec::new() })
+                let (live, notes, refused) = Default::default();
+                Ok(Changed { setup: self.with_rules(change)?, live, notes, refused })
             }
         }
     }

@@ -207,7 +207,6 @@ mod tests {
             reachable: AtomicU64::new(0),
             generation: AtomicU64::new(0),
             parked: AtomicUsize::new(0),
-            journal: std::sync::Arc::new(crate::base::journal::Journal::new(0)),
         }
     }
 

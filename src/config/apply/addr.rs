@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::super::build::shown;
-use super::super::meant::{MTU_IPV6, link_local, unfit};
+use super::super::meant::{MTU_IPV6, unfit};
 use super::super::{AddrChange, Config, LinkConfig, Refusal};
 use super::Draft;
 use super::edits::leads_via;
@@ -63,7 +63,7 @@ impl Draft<'_> {
         match self.config.links.iter_mut().find(|l| l.name == dev) {
             Some(link) => {
                 // The link-local address made from the MAC stays the last, as in a file.
-                let made = made_link_local(link);
+                let made = link.made_link_local();
                 let last = link.addresses.last().copied();
                 let at = link.addresses.len() - usize::from(made.is_some() && made == last);
                 link.addresses.insert(at, new);
@@ -126,22 +126,7 @@ impl Draft<'_> {
         if dev == LO && addr.is_loopback() {
             return Err(Refusal::of("EOPNOTSUPP", format!("{addr} is always there on lo")));
         }
-        if self.stays(dev, &found) {
-            let text = format!(
-                "{addr} is made from the MAC of {dev}: it goes when another link-local address is there, or with the MAC"
-            );
-            return Err(Refusal::of("EOPNOTSUPP", text));
-        }
         self.without_addresses(|name, a| name == dev && *a == found)
-    }
-
-    /// Whether an address is the only link-local one, made from the MAC.
-    fn stays(&self, dev: &str, address: &Address) -> bool {
-        let link = self.config.links.iter().find(|l| l.name == dev);
-        link.is_some_and(|link| {
-            let local = link.addresses.iter().filter(|a| is_link_local(a.addr)).count();
-            local == 1 && made_link_local(link) == Some(*address)
-        })
     }
 
     fn flush_addresses(&mut self, filter: &LinkFilter) -> Result<(), Refusal> {
@@ -161,13 +146,12 @@ impl Draft<'_> {
         self.without_addresses(|name, a| go.contains(&(name.to_owned(), *a)))
     }
 
-    /// Takes addresses away, and with them what they carried. What link-local address a link gets by itself, it keeps.
+    /// Takes addresses away, and with them what they carried.
     fn without_addresses(&mut self, which: impl Fn(&str, &Address) -> bool) -> Result<(), Refusal> {
         self.config.loopback.retain(|a| !which(LO, a));
         for link in &mut self.config.links {
             let name = link.name.clone();
             link.addresses.retain(|a| !which(&name, a));
-            link.addresses.extend(link_local(link));
         }
         let before = self.links.clone();
         self.relink()?;
@@ -186,10 +170,10 @@ impl Draft<'_> {
     }
 }
 
-/// The link-local address that a link has if none is listed.
-pub(super) fn made_link_local(link: &LinkConfig) -> Option<Address> {
-    let addr = link.mac?.link_local().into();
-    (link.mtu >= MTU_IPV6).then_some(Address { addr, prefix_len: 64 })
+/// The link-local address that a link gets by itself: none if one is there.
+pub(super) fn link_local(link: &LinkConfig) -> Option<Address> {
+    let listed = link.addresses.iter().any(|a| is_link_local(a.addr));
+    link.made_link_local().filter(|_| !listed)
 }
 
 fn is_link_local(addr: IpAddr) -> bool {

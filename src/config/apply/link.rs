@@ -1,11 +1,9 @@
 //! `ip link add`, `set`, `del`.
 
-use super::super::meant::{
-    LINKS, MTU, MTU_IPV6, link_local, mtus, no_device_name, no_interface_name, not_a_station,
-};
+use super::super::meant::{LINKS, MTU, MTU_IPV6, mtus, no_device_name, no_interface_name, not_a_station};
 use super::super::{LinkChange, LinkConfig, LinkSettings, Refusal};
 use super::Draft;
-use super::addr::{LO, made_link_local};
+use super::addr::{LO, link_local};
 use crate::base::Mac;
 use crate::link::{Driver, LinkKind, RpFilter};
 
@@ -79,7 +77,7 @@ impl Draft<'_> {
             return Err(Refusal::of("EOPNOTSUPP", text));
         }
         let mut link = self.config.links[i].clone();
-        let listed = made_link_local(&link);
+        let listed = link.made_link_local();
         let lists_v6 =
             |l: &LinkConfig| l.addresses.iter().find(|a| a.addr.is_ipv6() && Some(**a) != listed).copied();
         set(&mut link, s)?;
@@ -93,7 +91,9 @@ impl Draft<'_> {
         if self.config.links[i] == link {
             return Ok(());
         }
-        if made_link_local(&link) != listed {
+        // The link-local address follows the MAC, goes where IPv6 can't be and comes when it can (`addrconf_notify`).
+        let (had, made) = (listed.is_some_and(|a| link.addresses.contains(&a)), link.made_link_local());
+        if made != listed && (had || listed.is_none()) {
             link.addresses.retain(|a| Some(*a) != listed);
             link.addresses.extend(link_local(&link));
         }

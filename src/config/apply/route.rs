@@ -30,6 +30,10 @@ impl Draft<'_> {
     fn put_route(&mut self, op: RouteOp, text: &str) -> Result<(), Refusal> {
         let route = parse_line(text, &self.links).map_err(|e| misread(&e))?;
         let mut route = route.ok_or_else(|| misread(&TextError::NoPrefix))?;
+        if route.protocol == Protocol::Kernel {
+            let text = "routes of protocol kernel follow from addresses: leave it out, or write another";
+            return Err(Refusal::of("EINVAL", text));
+        }
         self.fit_hops(&route)?;
         self.rib.settle_one(&mut route, &self.links);
         self.rib.judge(&route, &self.links).map_err(|cause| refused(&route, &cause))?;

@@ -387,7 +387,7 @@ impl LinkConfig {
 }
 
 /// The IPv6 link-local address that Linux would make, unless one is there.
-pub(in crate::config) fn link_local(link: &LinkConfig) -> Option<Address> {
+fn link_local(link: &LinkConfig) -> Option<Address> {
     let listed = link.addresses.iter().any(|a| is_link_local(a.addr));
     link.made_link_local().filter(|_| !listed)
 }

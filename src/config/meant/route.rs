@@ -94,11 +94,14 @@ fn proto(given: &Given<Scalar>, what: &str, sink: &mut Sink<'_>) -> Option<Proto
         Scalar::Word(word) => (Protocol::named(word), quoted(word).to_string()),
         Scalar::Number(n) => (u8::try_from(*n).ok().map(Protocol::from_number), n.to_string()),
     };
-    if found.is_none() {
-        let text = format!("{what}: proto: {shown} is neither a name that iproute2 knows nor 0 to 255");
-        sink.wrong(given.at, text);
-    }
-    found
+    let wrong = match found {
+        // They are told from others by that.
+        Some(Protocol::Kernel) => "routes of the kernel follow from addresses; leave it out".to_owned(),
+        Some(found) => return Some(found),
+        None => format!("{shown} is neither a name that iproute2 knows nor 0 to 255"),
+    };
+    sink.wrong(given.at, format!("{what}: proto: {wrong}"));
+    None
 }
 
 /// As `weight` of iproute2, which counts from 1 and keeps a byte.

@@ -236,6 +236,10 @@ fn routes_that_can_not_be() {
             "4: route 10.9.0.0/24: proto: 'nobody' is neither a name that iproute2 knows nor 0 to 255",
         ),
         (
+            "to = \"10.9.0.0/24\"\nvia = \"10.1.0.2\"\nproto = \"kernel\"",
+            "4: route 10.9.0.0/24: proto: routes of the kernel follow from addresses; leave it out",
+        ),
+        (
             "to = \"10.9.0.0/24\"\nvia = \"10.1.0.2\"\nproto = 256",
             "4: route 10.9.0.0/24: proto: 256 is neither a name that iproute2 knows nor 0 to 255",
         ),

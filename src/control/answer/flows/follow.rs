@@ -63,7 +63,7 @@ impl Follow {
                     EventKind::Update => "UPDATE",
                     EventKind::Destroy => "DESTROY",
                 };
-                let timestamp = self.form.timestamp.then(|| wall.as_secs_f64());
+                let timestamp = self.form.timestamp.then_some(wall.as_secs_f64());
                 return FlowNews::Flow(Box::new(view::Flow {
                     event: Some(event.to_owned()),
                     timestamp,

@@ -2,6 +2,7 @@
 
 mod bench;
 mod besieged;
+mod changes;
 mod firewall;
 mod forge;
 mod gateway;

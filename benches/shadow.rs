@@ -33,7 +33,8 @@ const FLOWS: u32 = 100_000;
 /// A gateway with MASQUERADE and a stateful filter, in front of which so many other rules stand.
 fn rules(more: usize, first: &str) -> String {
     let filter = STATEFUL.replacen("COMMIT", "", 1);
-    let chain: String = (0..more).map(|n| format!("-A FORWARD -s 172.{}.{}.0/24 -j DROP\n", n / 256, n % 256)).collect();
+    let chain: String =
+        (0..more).map(|n| format!("-A FORWARD -s 172.{}.{}.0/24 -j DROP\n", n / 256, n % 256)).collect();
     let (head, tail) = filter.split_at(filter.find("-A ").expect("it has rules"));
     let nat = "*nat\n:PREROUTING ACCEPT\n:INPUT ACCEPT\n:OUTPUT ACCEPT\n:POSTROUTING ACCEPT\n-A POSTROUTING -o wan -j MASQUERADE\nCOMMIT\n";
     format!("{nat}{head}{first}{chain}{tail}COMMIT\n")
@@ -43,7 +44,8 @@ fn explain(c: &mut Criterion) {
     let mut group = c.benchmark_group("explain");
     for more in [0, 10_000] {
         let b = Plan::default().rules(&rules(more, ""), "").build().acquaint();
-        let bytes = frame(LAN_MAC, CLIENT_MAC, &tcp(CLIENT, Ipv4Addr::new(198, 51, 100, 7), (40_000, 443), SYN, b""));
+        let bytes =
+            frame(LAN_MAC, CLIENT_MAC, &tcp(CLIENT, Ipv4Addr::new(198, 51, 100, 7), (40_000, 443), SYN, b""));
         group.bench_function(format!("{more}_rules"), |bench| {
             bench.iter(|| {
                 let mut shadow = b.router.shadow();

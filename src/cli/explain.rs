@@ -43,7 +43,8 @@ impl Run for Explain {
         }
         let control = self.control.or(said.control.clone());
         let mut out = Out::new();
-        let mut show = Show { client: Client::find(control.as_deref())?, said: &said, passed: true, shown: 0 };
+        let mut show =
+            Show { client: Client::find(control.as_deref())?, said: &said, passed: true, shown: 0 };
         let shown = match &said.file {
             Some(file) => show.file(file, &mut out),
             None => show.one(Asked::Words { words: said.words.clone() }, None, &mut out),
@@ -116,7 +117,9 @@ impl Said {
                 [] => {}
                 [i, link] if i == "-i" || i == "iif" || i == "in" => said.link = Some(link.clone()),
                 [word, ..] => {
-                    return Err(format!("'{word}': with -r the packet is the file's; only -i LINK goes with it"));
+                    return Err(format!(
+                        "'{word}': with -r the packet is the file's; only -i LINK goes with it"
+                    ));
                 }
             },
         }
@@ -192,7 +195,9 @@ fn asked(frame: &Frame, link: Option<String>) -> Result<Asked, String> {
         Begins::Ethernet => (0, true),
         Begins::Ip => (0, false),
         Begins::Cooked(n) => (n, false),
-        Begins::Other(kind) => return Err(format!("frames of link type {kind} are not known here, but Ethernet and raw IP")),
+        Begins::Other(kind) => {
+            return Err(format!("frames of link type {kind} are not known here, but Ethernet and raw IP"));
+        }
     };
     let bytes = frame.data.get(skip..).unwrap_or_default();
     let mut hex = String::with_capacity(bytes.len() * 2);
@@ -305,7 +310,10 @@ mod tests {
         let apart = ["--check", "-i", "lan", "tcp 10.1.0.2:1 > 10.2.0.2:80", "-q", "syn"];
         assert_eq!(of(&apart), (own(), false, true, true));
         let file = said(&["-i", "lan", "-r", "my file.pcap", "-n", "3"]).unwrap();
-        assert_eq!((file.file, file.frame, file.link.as_deref()), (Some("my file.pcap".into()), Some(3), Some("lan")));
+        assert_eq!(
+            (file.file, file.frame, file.link.as_deref()),
+            (Some("my file.pcap".into()), Some(3), Some("lan"))
+        );
     }
 
     #[test]

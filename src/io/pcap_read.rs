@@ -318,7 +318,8 @@ mod tests {
 
     #[test]
     fn blocks_of_pcapng() {
-        let header = block(0x0a0d_0d0a, &[0x4d, 0x3c, 0x2b, 0x1a, 1, 0, 0, 0, 255, 255, 255, 255, 255, 255, 255, 255]);
+        let header =
+            block(0x0a0d_0d0a, &[0x4d, 0x3c, 0x2b, 0x1a, 1, 0, 0, 0, 255, 255, 255, 255, 255, 255, 255, 255]);
         let tun = block(1, &[101, 0, 0, 0, 0, 0, 0, 0]);
         let eth = block(1, &[1, 0, 0, 0, 0, 0, 0, 0]);
         let mut packet = vec![1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 9, 0, 0, 0];
@@ -328,7 +329,10 @@ mod tests {
         let file = [header.clone(), tun, eth, unknown, block(6, &packet), simple].concat();
         let frames = read(&file).unwrap();
         assert_eq!(frames.len(), 2);
-        assert_eq!((frames[0].begins, &frames[0].data[..], frames[0].len), (Begins::Ethernet, &b"hello"[..], 9));
+        assert_eq!(
+            (frames[0].begins, &frames[0].data[..], frames[0].len),
+            (Begins::Ethernet, &b"hello"[..], 9)
+        );
         assert_eq!((frames[1].begins, &frames[1].data[..]), (Begins::Ip, &b"abc"[..]));
         assert!(matches!(read(&[header, block(6, &packet)].concat()), Err(ReadError::Damaged(1, _))));
     }

@@ -63,7 +63,13 @@ struct Gave {
 }
 
 impl Gave {
-    fn new(sent: &[(LinkId, Packet)], host: &[Packet], log: Vec<(u8, String)>, before: &Totals, after: &Totals) -> Gave {
+    fn new(
+        sent: &[(LinkId, Packet)],
+        host: &[Packet],
+        log: Vec<(u8, String)>,
+        before: &Totals,
+        after: &Totals,
+    ) -> Gave {
         let both = || Column::ALL.into_iter();
         let since = |of: &dyn Fn(&Totals) -> u64| of(after) - of(before);
         let drops = DropReason::ALL.iter().map(|r| (r.name(), since(&|t| t.drops(*r)))).filter(|d| d.1 > 0);
@@ -370,7 +376,8 @@ fn busy() -> Bench {
 fn the_same_configuration_treats_all_flows_the_same() {
     let b = busy();
     let before = State::of(&b);
-    let (differ, looked_at) = differences(&b, Plan::default().rules(&format!("{MASQUERADE}{STATEFUL}"), STATEFUL));
+    let (differ, looked_at) =
+        differences(&b, Plan::default().rules(&format!("{MASQUERADE}{STATEFUL}"), STATEFUL));
     assert_eq!((differ, looked_at), (vec![], 6));
     assert_eq!(State::of(&b), before);
 }
@@ -382,7 +389,11 @@ fn flows_that_other_rules_would_stop_are_told() {
         "-A FORWARD -m conntrack",
         "-A FORWARD -p tcp -m tcp --dport 443 -j DROP\n-A FORWARD -m conntrack",
     );
-    let strict = strict.replacen("-A FORWARD -p tcp -m tcp --dport 443 -j DROP\n-A FORWARD -m conntrack --ctstate NEW", "-A FORWARD -m conntrack --ctstate NEW", 1);
+    let strict = strict.replacen(
+        "-A FORWARD -p tcp -m tcp --dport 443 -j DROP\n-A FORWARD -m conntrack --ctstate NEW",
+        "-A FORWARD -m conntrack --ctstate NEW",
+        1,
+    );
     let (differ, _) = differences(&b, Plan::default().rules(&format!("{MASQUERADE}{strict}"), STATEFUL));
     assert_eq!(differ.len(), 1, "{differ:?}");
     let said = differ[0].to_string();
@@ -402,7 +413,8 @@ fn flows_that_would_go_another_way_or_lose_their_address_are_told() {
     plan.routes[1] = via("::/0", "fd03::2".parse().unwrap(), TUN);
     let (differ, looked_at) = differences(&b, plan);
     assert_eq!((differ.len(), looked_at), (5, 6), "all but the one on link: {differ:?}");
-    let after = |d: &Difference| d.original.as_ref().map(|t| (t.after.dev.clone(), t.after.reason.clone())).unwrap();
+    let after =
+        |d: &Difference| d.original.as_ref().map(|t| (t.after.dev.clone(), t.after.reason.clone())).unwrap();
     for d in &differ {
         // MASQUERADE ends flows that leave by another link than theirs; what is not translated changes its way.
         match d.flow.contains("[fd01::2]") {

@@ -1,12 +1,12 @@
 //! How the demo looks.
 
 use super::LINKS;
-use crate::control::protocol::Explanation;
 use crate::base::counters::Totals;
 use crate::base::{Column, DropReason, Event};
 use crate::cli::trace::block;
 use crate::cli::{Failure, Paint, say};
 use crate::conntrack::text;
+use crate::control::protocol::Explanation;
 use crate::filter::{Family, Rule, Target, iptables};
 use crate::path::trace::Record;
 use crate::run::Running;

@@ -47,7 +47,9 @@ fn in_words(words: &[String], shadow: &Shadow, now: Instant) -> Result<Asked, St
     let at = Some((link.id, link.name.clone()));
     let Some(own) = link.mac else {
         if spoken.from.is_some() || spoken.to.is_some() || spoken.vlan.is_some() {
-            return Err(format!("{name} carries packets without an Ethernet header: leave out smac, dmac and vlan"));
+            return Err(format!(
+                "{name} carries packets without an Ethernet header: leave out smac, dmac and vlan"
+            ));
         }
         let bytes = spoken.packet().ok_or_else(|| format!("there is no ARP on {name}"))?;
         return Ok(Asked { link: at, ethernet: false, bytes, notes: Vec::new() });
@@ -60,12 +62,20 @@ fn in_words(words: &[String], shadow: &Shadow, now: Instant) -> Result<Asked, St
     Ok(Asked { link: at, ethernet: true, bytes: spoken.frame(from, to), notes })
 }
 
-fn as_it_is(link: Option<&str>, hex: &str, ethernet: bool, shadow: &Shadow, now: Instant) -> Result<Asked, String> {
+fn as_it_is(
+    link: Option<&str>,
+    hex: &str,
+    ethernet: bool,
+    shadow: &Shadow,
+    now: Instant,
+) -> Result<Asked, String> {
     let bytes = unhex(hex).ok_or("a frame is told in hexadecimal digits, two for each byte")?;
     if bytes.len() > MAX_L3 + ethernet::HEADER_LEN + vlan::TAG_LEN {
         return Err(format!("no frame has {} bytes", bytes.len()));
     }
-    let bare = |bytes: Vec<u8>| if ethernet { bytes.get(ethernet::HEADER_LEN..).unwrap_or_default().to_vec() } else { bytes };
+    let bare = |bytes: Vec<u8>| {
+        if ethernet { bytes.get(ethernet::HEADER_LEN..).unwrap_or_default().to_vec() } else { bytes }
+    };
     let Some(name) = link else {
         return Ok(Asked { link: None, ethernet: false, bytes: bare(bytes), notes: Vec::new() });
     };
@@ -79,7 +89,8 @@ fn as_it_is(link: Option<&str>, hex: &str, ethernet: bool, shadow: &Shadow, now:
         (Some(own), false) => {
             let src = source(&bytes);
             let from = src.map_or_else(Shadow::somebody, |src| sender(shadow, link, src, now, &mut notes));
-            let kind = if bytes.first().is_some_and(|b| b >> 4 == 6) { ethernet::IPV6 } else { ethernet::IPV4 };
+            let kind =
+                if bytes.first().is_some_and(|b| b >> 4 == 6) { ethernet::IPV6 } else { ethernet::IPV4 };
             let mut frame = vec![0; ethernet::HEADER_LEN];
             ethernet::write(&mut frame, own, from, kind);
             frame.extend(bytes);
@@ -130,7 +141,10 @@ fn whole_link(link: &Link, dst: IpAddr) -> Option<Mac> {
 fn sender(shadow: &Shadow, link: &Link, src: IpAddr, now: Instant, notes: &mut Vec<String>) -> Mac {
     shadow.sender(link.id, src, now).unwrap_or_else(|| {
         let mac = Shadow::somebody();
-        notes.push(format!("the router does not know who sends from {src} on {}: it is taken to be {mac}", link.name));
+        notes.push(format!(
+            "the router does not know who sends from {src} on {}: it is taken to be {mac}",
+            link.name
+        ));
         mac
     })
 }
@@ -185,7 +199,10 @@ fn answers(records: &[Record]) -> Vec<Answering> {
 /// What there is to know besides.
 fn remarks(walked: &Walked, outcome: &Outcome, notes: &mut Vec<String>) {
     if walked.chance.rules {
-        notes.push("a rule picks packets by chance (statistic --mode random): the next one may fare otherwise".into());
+        notes.push(
+            "a rule picks packets by chance (statistic --mode random): the next one may fare otherwise"
+                .into(),
+        );
     }
     if walked.chance.nat {
         notes.push("NAT has drawn the port by chance: a packet that is sent gets another".into());

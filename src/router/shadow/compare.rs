@@ -129,7 +129,8 @@ impl Comparison {
             (sent, shadow.worker.local.counters.fates().since(&before))
         };
         let (old, new) = (seen(&mut self.old, false), seen(&mut self.new, forgotten));
-        let frames = |sent: &[(LinkId, Packet)]| sent.iter().map(|(l, p)| (*l, p.data().len())).collect::<Vec<_>>();
+        let frames =
+            |sent: &[(LinkId, Packet)]| sent.iter().map(|(l, p)| (*l, p.data().len())).collect::<Vec<_>>();
         let same = frames(&old.0) == frames(&new.0)
             && old.0.iter().zip(&new.0).all(|(a, b)| a.1.data() == b.1.data());
         if same && old.1 == new.1 {
@@ -155,9 +156,7 @@ fn meet(
 ) -> (Option<LinkId>, Packet) {
     shadow.renew();
     let live = shadow.router.live();
-    if forgotten
-        && let Some((id, ..)) = live.conntrack.find(&flow.tuples[0], now)
-    {
+    if forgotten && let Some((id, ..)) = live.conntrack.find(&flow.tuples[0], now) {
         live.conntrack.remove(id);
     }
     match origin {

@@ -162,7 +162,11 @@ impl fmt::Display for Outcome {
             Fate::Forwarded => write!(f, "forwarded to {dev}")?,
             Fate::Sent => write!(f, "sent to {dev}")?,
             Fate::Delivered => write!(f, "delivered to {whom}")?,
-            Fate::Waits => write!(f, "to {dev}, once {} is found there", self.next_hop.as_deref().unwrap_or("its neighbor"))?,
+            Fate::Waits => write!(
+                f,
+                "to {dev}, once {} is found there",
+                self.next_hop.as_deref().unwrap_or("its neighbor")
+            )?,
             Fate::Gathered => write!(f, "waits for {whom}")?,
             Fate::Taken => write!(f, "taken by {whom}")?,
             Fate::Dropped => match (&self.rule, &self.reason, &self.text) {

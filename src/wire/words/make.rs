@@ -45,7 +45,8 @@ impl Spoken {
             What::Ip(ip) => (if ip.is_v6() { ethernet::IPV6 } else { ethernet::IPV4 }, ip.bytes()),
             What::WhoHas { target, sender } => {
                 let (sender_ip, target_ip) = (*sender, *target);
-                let arp = Arp { op: Op::Request, sender_mac: from, sender_ip, target_mac: Mac::ZERO, target_ip };
+                let arp =
+                    Arp { op: Op::Request, sender_mac: from, sender_ip, target_mac: Mac::ZERO, target_ip };
                 (ethernet::ARP, arp.emit().to_vec())
             }
             What::IsAt { sender, mac, target } => {
@@ -77,13 +78,17 @@ pub(super) fn check(ip: &Ip) -> Result<(), WordsError> {
     let most = if ip.is_v6() { ipv6::HEADER_LEN + 65_535 } else { 65_535 };
     let (len, at) = (ip.length(), ip.fragment.map_or(0, |(at, _)| usize::from(at)));
     if at + len > most {
-        return Err(WordsError::Amiss(format!("a fragment of {len} bytes at {at} reaches beyond the longest datagram")));
+        return Err(WordsError::Amiss(format!(
+            "a fragment of {len} bytes at {at} reaches beyond the longest datagram"
+        )));
     }
     if let Some((at, true)) = ip.fragment
         && !(len - ip.headers()).is_multiple_of(8)
     {
         let right = ip.headers() + (len - ip.headers()) / 8 * 8 + 8;
-        let why = format!("a fragment that others follow carries a multiple of 8 bytes: say `len {right}` with `frag {at}+`");
+        let why = format!(
+            "a fragment that others follow carries a multiple of 8 bytes: say `len {right}` with `frag {at}+`"
+        );
         return Err(WordsError::Amiss(why));
     }
     Ok(())
@@ -124,7 +129,13 @@ impl Ip {
             Upper::Udp { .. } => udp::HEADER_LEN,
             Upper::Sctp { chunk, .. } => sctp::HEADER_LEN + chunk_len(*chunk).next_multiple_of(4),
             Upper::Icmp { .. } => icmpv4::HEADER_LEN,
-            Upper::Other(proto) => if *proto == proto::GRE { 4 } else { 0 },
+            Upper::Other(proto) => {
+                if *proto == proto::GRE {
+                    4
+                } else {
+                    0
+                }
+            }
         }
     }
 
@@ -136,7 +147,9 @@ impl Ip {
                 let most = if self.is_v6() { icmpv6::MAX_QUOTE } else { icmpv4::MAX_QUOTE };
                 icmpv4::HEADER_LEN + about.length().min(most)
             }
-            Upper::Icmp { kind, .. } if icmp::has_ident(self.is_v6(), *kind) => icmpv4::HEADER_LEN + ECHO_DATA,
+            Upper::Icmp { kind, .. } if icmp::has_ident(self.is_v6(), *kind) => {
+                icmpv4::HEADER_LEN + ECHO_DATA
+            }
             Upper::Other(_) => 8,
             _ => self.upper_least(),
         }
@@ -278,4 +291,3 @@ impl Ip {
         }
     }
 }
-

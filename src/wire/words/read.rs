@@ -80,7 +80,12 @@ impl<'a> Words<'_, 'a> {
     }
 
     /// The number that follows, from `least` to `most`; hexadecimal behind 0x.
-    fn number<T: TryFrom<u64>>(&mut self, what: &'static str, least: u64, most: u64) -> Result<T, WordsError> {
+    fn number<T: TryFrom<u64>>(
+        &mut self,
+        what: &'static str,
+        least: u64,
+        most: u64,
+    ) -> Result<T, WordsError> {
         let word = self.next(what)?;
         let read = match word.strip_prefix("0x") {
             Some(hex) => u64::from_str_radix(hex, 16),
@@ -154,7 +159,11 @@ impl<'a> Words<'_, 'a> {
                 }
                 let mac = self.mac("the MAC of who answers")?;
                 self.towards()?;
-                Ok(What::IsAt { sender, mac, target: self.parsed("the IPv4 address of who had asked", example)? })
+                Ok(What::IsAt {
+                    sender,
+                    mac,
+                    target: self.parsed("the IPv4 address of who had asked", example)?,
+                })
             }
             other => Err(WordsError::word(other, "ARP is `who-has` or `reply`")),
         }
@@ -200,8 +209,17 @@ impl<'a> Words<'_, 'a> {
             (None, None, false) => (0, 0),
             _ => return Err(WordsError::Amiss(format!("{name} has no ports: give the addresses alone"))),
         };
-        let mut ip =
-            Ip { src, dst, ttl: 64, tos: 0, df: false, ident: 1, len: None, fragment: None, upper: upper(proto, ports) };
+        let mut ip = Ip {
+            src,
+            dst,
+            ttl: 64,
+            tos: 0,
+            df: false,
+            ident: 1,
+            len: None,
+            fragment: None,
+            upper: upper(proto, ports),
+        };
         if let Upper::Icmp { kind, .. } = &mut ip.upper {
             *kind = if v6 { icmpv6::ECHO } else { icmpv4::ECHO };
         }
@@ -222,9 +240,10 @@ impl<'a> Words<'_, 'a> {
             return Ok((addr, None));
         }
         match word.parse::<SocketAddr>() {
-            Ok(SocketAddr::V6(at)) if at.scope_id() != 0 => {
-                Err(WordsError::word(word, "an address without a scope is wanted: the link says which one is meant"))
-            }
+            Ok(SocketAddr::V6(at)) if at.scope_id() != 0 => Err(WordsError::word(
+                word,
+                "an address without a scope is wanted: the link says which one is meant",
+            )),
             Ok(at) => Ok((at.ip(), Some(at.port()))),
             Err(_) => {
                 let examples = "10.1.0.2, 10.1.0.2:40000, fd01::2 or [fd01::2]:5000";
@@ -248,15 +267,20 @@ impl<'a> Words<'_, 'a> {
         match word {
             "ttl" | "hlim" => ip.ttl = self.number("the TTL or hop limit", 0, 255)?,
             "tos" | "tclass" => ip.tos = self.number("the TOS or traffic class", 0, 255)?,
-            "len" | "length" => ip.len = Some(self.number("the length of the whole IP packet", 20, 65_535)?),
-            "df" if v6 => return Err(WordsError::word(word, "IPv6 has no such flag: routers never cut its packets")),
+            "len" | "length" => {
+                ip.len = Some(self.number("the length of the whole IP packet", 20, 65_535)?)
+            }
+            "df" if v6 => {
+                return Err(WordsError::word(word, "IPv6 has no such flag: routers never cut its packets"));
+            }
             "df" => ip.df = true,
             "ipid" => ip.ident = self.number("the datagram's identification", 0, 65_535)?,
             _ => {
                 let word = self.next("where in its datagram the fragment belongs, such as 1480 or 0+")?;
                 let (at, more) = word.strip_suffix('+').map_or((word, false), |at| (at, true));
                 let offset = at.parse::<u16>().ok().filter(|n| n.is_multiple_of(8) && (*n > 0 || more));
-                let right = "a fragment's place is a multiple of 8 bytes, with a + if more follow: 0+, 1480+, 2960";
+                let right =
+                    "a fragment's place is a multiple of 8 bytes, with a + if more follow: 0+, 1480+, 2960";
                 ip.fragment = Some((offset.ok_or_else(|| WordsError::word(word, right))?, more));
             }
         }
@@ -277,7 +301,8 @@ impl<'a> Words<'_, 'a> {
                         *flags = 0;
                     }
                     *flags |= bits;
-                    let numbered = word == "ack" && self.peek().is_some_and(|w| w.as_bytes()[0].is_ascii_digit());
+                    let numbered =
+                        word == "ack" && self.peek().is_some_and(|w| w.as_bytes()[0].is_ascii_digit());
                     if numbered {
                         *ack = self.number("an acknowledgment number", 0, u32::MAX.into())?;
                     }

@@ -33,7 +33,7 @@ fn packets_are_what_was_said() {
         ),
         (
             "-i lan tcp 10.1.0.2:40000 > 198.51.100.7:443 psh ack 0x10 seq 7 win 9 len 50 df tos 0x10 ttl 3",
-            "IP 10.1.0.2.40000 > 198.51.100.7.443: Flags [P.], seq 7:17, ack 16, win 9, length 10, tos 0x10, DF, ttl 3",
+            "IP 10.1.0.2.40000 > 198.51.100.7.443: Flags [P.], seq 7:17, ack 16, win 9, length 10, ttl 3",
         ),
         (
             "-i lan udp [fd01::2]:5000 > [2001:db8::1]:53 len 120",
@@ -62,10 +62,18 @@ fn packets_are_what_was_said() {
 fn what_an_error_is_about_is_quoted() {
     let words = "-i wan icmp 203.0.113.9 > 203.0.113.1 port-unreachable about udp 203.0.113.1:4000 > 203.0.113.9:53 len 40";
     let said = says(words);
-    assert!(said.contains("203.0.113.9 udp port 53 unreachable"), "{said}");
+    assert!(said.contains("port unreachable (203.0.113.1.4000 > 203.0.113.9.53 UDP)"), "{said}");
     let frame = parse([words]).unwrap().packet().unwrap();
     assert_eq!((frame.len(), &frame[20..22]), (20 + 8 + 40, &[3, 3][..]));
     assert_eq!(Ipv4::new(&frame[28..]).unwrap().protocol(), 17);
+}
+
+#[test]
+fn tos_and_df_are_in_the_header() {
+    let packet = parse(["-i lan udp 10.0.0.1:1 > 10.0.0.2:2 df tos 0x10"]).unwrap().packet().unwrap();
+    assert_eq!((packet[1], packet[6]), (0x10, 0x40));
+    let packet = parse(["-i lan udp [fd00::1]:1 > [fd00::2]:2 tclass 0x10"]).unwrap().packet().unwrap();
+    assert_eq!(packet[..2], [0x61, 0]);
 }
 
 #[test]
@@ -124,7 +132,7 @@ fn a_frame_has_its_tag_and_the_link_may_stand_anywhere() {
 }
 
 fn word() -> impl Strategy<Value = String> {
-    let known = [
+    const KNOWN: &[&str] = &[
         "-i",
         "lan",
         "tcp",
@@ -176,7 +184,7 @@ fn word() -> impl Strategy<Value = String> {
         "0x7",
         "4294967295",
     ];
-    prop_oneof![9 => proptest::sample::select(known.to_vec()).prop_map(str::to_owned), 1 => "\\PC{0,12}"]
+    prop_oneof![9 => proptest::sample::select(KNOWN).prop_map(str::to_owned), 1 => "\\PC{0,12}"]
 }
 
 proptest! {

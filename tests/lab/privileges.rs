@@ -135,6 +135,22 @@ fn a_router_becomes_its_user_and_a_group_may_talk_to_it() {
     let (code, said) = asked_by(&control, STRANGER, STRANGER);
     assert!(code == Some(1) && said.contains("you may not talk to the router"), "{said}");
 
+    // It still opens what a new file asks for.
+    let text = fs::read_to_string(&file).unwrap()
+        + "[link.t1]\nkind = \"tap\"\naddresses = [\"10.10.0.1/24\"]\n[link.u0]\nkind = \"tun\"\n";
+    fs::write(&file, text).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    let ask =
+        |words: &[&str]| Command::new(SEKISHO).args(words).env("SEKISHO_CONTROL", &control).output().unwrap();
+    if fs::metadata("/dev/net/tun").unwrap().mode() & 0o006 == 0o006 {
+        let out = ask(&["reload"]);
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        let links = String::from_utf8(ask(&["ip", "-br", "link"]).stdout).unwrap();
+        assert!(links.contains("\nt1 ") && links.contains("\nu0 "), "{links}");
+        assert!(ask(&["diff"]).status.success(), "what is in force is what the file says");
+        is_sealed(first.0.id(), NOBODY);
+    }
+
     // Its socket stays: the directory is not its user's. The next one finds nobody there and takes the place.
     assert_eq!(first.stop(), Some(0));
     assert!(control.exists());

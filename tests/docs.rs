@@ -75,6 +75,11 @@ fn the_metrics() {
     generated("metrics.md", "metrics", &table);
 }
 
+#[test]
+fn the_commands() {
+    generated("cli.md", "commands", &sekisho::cli::reference());
+}
+
 /// The words in a text that are names of metrics.
 fn metrics_in(text: &str) -> Vec<&str> {
     let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');

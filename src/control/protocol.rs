@@ -14,8 +14,12 @@
 //!
 //! Knows nothing of sockets.
 
+mod busiest;
+mod explain;
 mod flows;
+mod ip;
 mod rules;
+mod trace;
 
 use std::path::PathBuf;
 
@@ -25,8 +29,12 @@ use serde_json::Value;
 
 use crate::config::Change;
 
-pub use flows::{FlowFilter, FlowForm, Flows, Translated};
+pub use busiest::Busiest;
+pub use explain::{Answering, Explain, Explanation};
+pub use flows::{EventName, FlowFilter, FlowForm, FlowKind, Flows, Translated};
+pub use ip::{Monitor, RouteGet, Watched};
 pub use rules::Rules;
+pub use trace::{Capture, Captured, CapturedFrame, Missed, Told, Trace};
 
 /// The version of this protocol. A router refuses requests of a later one.
 pub const VERSION: u16 = 1;
@@ -88,10 +96,18 @@ pub enum Verb {
     Hello,
     /// All counters: answered with [`Stats`](super::view::Stats).
     Stats,
+    /// Whose packets come in, sampled: followed live, with lists of [`BusiestFlows`](super::view::BusiestFlows).
+    Busiest(Busiest),
     /// `ip … show`: answered with a list of the views of its object, in parts.
     Ip(Show),
+    /// `ip route get`: answered with a [`Route`](super::view::Route).
+    RouteGet(RouteGet),
+    /// `ip monitor`: followed live, in lists of [`Event`](super::view::Event)s.
+    Monitor(Monitor),
     /// `conntrack …`: what each form of it is answered with, it says.
     Conntrack(Flows),
+    /// What would become of a packet: answered with an [`Explanation`].
+    Explain(Explain),
     /// The rules in force: answered in parts, with lists of lines.
     Rules(Rules),
     /// One change of what the router is set up to be: answered when it is in force, with [`Applied`](super::view::Applied).
@@ -115,6 +131,10 @@ pub enum Verb {
     },
     /// The live state as a file that would recreate it: answered in parts, with lists of lines.
     Config,
+    /// Packets on their way: followed live, with lists of [`Told`].
+    Trace(Trace),
+    /// Packets' bytes: followed live, with lists of [`Captured`].
+    Capture(Capture),
 }
 
 /// `reload`.
@@ -192,6 +212,8 @@ pub struct RouteFilter {
     pub scope: Option<String>,
     /// Those of this type.
     pub kind: Option<String>,
+    /// Those with this metric.
+    pub metric: Option<u32>,
     /// Those whose destination stands so to this prefix.
     pub prefix: Option<(Relation, IpNet)>,
 }

@@ -12,6 +12,8 @@ pub mod memory;
 pub mod netlink;
 mod open;
 pub mod pcap;
+pub mod pcap_read;
+pub mod pcapng;
 pub mod port;
 mod relief;
 mod slot;

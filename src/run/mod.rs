@@ -47,8 +47,9 @@ use mio::{Poll, Waker};
 
 use crate::base::{Instant, LinkId};
 use crate::config::{Config, Enable, Problems, Setup};
-use crate::control::answer::{answer, stats};
+use crate::control::answer::{answer, explain, stats};
 use crate::control::metrics::Endpoint;
+use crate::control::monitor::{self, Hub};
 use crate::control::server::Census;
 use crate::control::{Answer, Verb};
 use crate::filter::{Family, Program};
@@ -89,9 +90,6 @@ pub enum StartError {
         /// What was wrong.
         source: OpenError,
     },
-    /// What had to be done before the threads start.
-    #[error("{0}")]
-    Before(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The metrics can't be offered there.
     #[error("[router] metrics: can't listen at {at}: {source}")]
     Metrics {
@@ -100,6 +98,9 @@ pub enum StartError {
         /// Why not.
         source: io::Error,
     },
+    /// What had to be done before the threads start.
+    #[error("{0}")]
+    Before(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The system refused a thread or a poll.
     #[error("the system refused a thread or its poll: {0}")]
     System(#[from] io::Error),
@@ -111,6 +112,7 @@ pub struct Running {
     /// Where transactions are asked for.
     asks: Sender<Ask>,
     bell: Bell,
+    hub: Hub,
     stop: Arc<AtomicBool>,
     wakers: Vec<SharedWaker>,
     threads: Vec<(String, JoinHandle<io::Result<()>>)>,
@@ -162,6 +164,7 @@ pub fn start_after(
     let live = LiveConfig { seed, steering, conntrack, flow_cache, spare_links, ..LiveConfig::default() };
     let clock = Clock::start();
     let router = Router::new(snapshot, live, clock::wall_ms());
+    router.live().tracer.set_epoch(clock.epoch());
     for n in &config.neighbors {
         if let Some(link) = router.snapshot().links.named(&n.dev) {
             router.set_static_neighbor(link.id, n.ip, n.mac);
@@ -187,6 +190,7 @@ pub fn start_after(
         },
         asks,
         bell: Bell::default(),
+        hub: Hub::default(),
         stop: stop.clone(),
         wakers: vec![host_waker.clone()],
         threads: Vec::new(),
@@ -255,6 +259,7 @@ pub fn start_after(
         gone,
         bell: running.bell.clone(),
         clock,
+        hub: running.hub.clone(),
     };
     let engine = Engine::new(parts);
     running.spawn("engine".into(), move || {
@@ -318,6 +323,11 @@ impl Running {
             | Verb::Rollback { .. }
             | Verb::Diff { .. }
             | Verb::Config => self.transact(verb),
+            Verb::Monitor(asked) => {
+                let watch = monitor::Watch::new(asked, &self.hub, self.router().clone(), self.now());
+                Answer::Feed(Box::new(watch))
+            }
+            Verb::Explain(asked) => explain(&asked, self.router(), self.now()),
             verb => self.sight.sources(|sources| answer(&verb, sources)),
         }
     }

@@ -10,6 +10,7 @@ mod life;
 mod links;
 mod load;
 mod nat;
+mod numbers;
 mod paths;
 mod ping;
 mod privileges;

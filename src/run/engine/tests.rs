@@ -38,7 +38,9 @@ fn engine(text: &str) -> (Router, Engine) {
         transactions: Arc::default(),
         gone: Gone::default(),
         bell: Bell::default(),
+        hub: Hub::default(),
         clock: Clock::start(),
+        hub: Hub::default(),
     };
     (router, Engine::new(parts))
 }

@@ -15,6 +15,7 @@ mod calls;
 use std::io;
 
 use caps::{CapSet, Capability, CapsHashSet};
+use seccompiler::BackendError;
 
 use crate::config::RunAs;
 use crate::io::sys;
@@ -140,7 +141,14 @@ fn filter(calls: SystemCalls) -> Result<(), PrivilegeError> {
         tracing::info!("system calls are not filtered: SEKISHO_SECCOMP=off");
         return Ok(());
     }
-    let programs = calls::programs(calls).map_err(|e| PrivilegeError::Filter(e.to_string()))?;
+    let programs = match calls::programs(calls) {
+        Ok(programs) => programs,
+        Err(BackendError::InvalidTargetArch(arch)) => {
+            tracing::warn!("system calls are not filtered: there is no filter for {arch}");
+            return Ok(());
+        }
+        Err(e) => return Err(PrivilegeError::Filter(e.to_string())),
+    };
     for (n, program) in programs.iter().enumerate() {
         match sys::filter_system_calls(program) {
             Ok(()) => {}

@@ -8,11 +8,12 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use sekisho::io::netlink::Netlink;
 use sekisho::lab::probes::Ping;
 use sekisho::lab::{Spawned, Workplace, isolate};
 use sekisho::run::{SystemCalls, seal};
 
-use crate::gateway::{Choice, Gateway, SEKISHO, SERVER, START, STOP, ip};
+use crate::gateway::{Choice, Gateway, SEKISHO, SERVER, START, STOP, ip, run};
 
 /// CAP_NET_ADMIN and CAP_NET_RAW.
 const BOTH: &str = "0000000000003000";
@@ -112,13 +113,16 @@ impl Drop for OfRoot {
     }
 }
 
+/// Inside a user namespace there is nobody else to become.
+fn is_real_root() -> bool {
+    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    let all = map.split_whitespace().collect::<Vec<_>>() == ["0", "0", "4294967295"];
+    all && fs::metadata("/proc/self").is_ok_and(|m| m.uid() == 0)
+}
+
 #[test]
 fn a_router_becomes_its_user_and_a_group_may_talk_to_it() {
-    // Inside a user namespace there is nobody else to become.
-    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-    if map.split_whitespace().collect::<Vec<_>>() != ["0", "0", "4294967295"]
-        || fs::metadata("/proc/self").unwrap().uid() != 0
-    {
+    if !is_real_root() {
         println!("skipped: only root can become another");
         return;
     }
@@ -135,6 +139,22 @@ fn a_router_becomes_its_user_and_a_group_may_talk_to_it() {
     let (code, said) = asked_by(&control, STRANGER, STRANGER);
     assert!(code == Some(1) && said.contains("you may not talk to the router"), "{said}");
 
+    // It still opens what a new file asks for.
+    let text = fs::read_to_string(&file).unwrap()
+        + "[link.t1]\nkind = \"tap\"\naddresses = [\"10.10.0.1/24\"]\n[link.u0]\nkind = \"tun\"\n";
+    fs::write(&file, text).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    let ask =
+        |words: &[&str]| Command::new(SEKISHO).args(words).env("SEKISHO_CONTROL", &control).output().unwrap();
+    if fs::metadata("/dev/net/tun").unwrap().mode() & 0o006 == 0o006 {
+        let out = ask(&["reload"]);
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        let links = String::from_utf8(ask(&["ip", "-br", "link"]).stdout).unwrap();
+        assert!(links.contains("\nt1 ") && links.contains("\nu0 "), "{links}");
+        assert!(ask(&["diff"]).status.success(), "what is in force is what the file says");
+        is_sealed(first.0.id(), NOBODY);
+    }
+
     // Its socket stays: the directory is not its user's. The next one finds nobody there and takes the place.
     assert_eq!(first.stop(), Some(0));
     assert!(control.exists());
@@ -143,6 +163,51 @@ fn a_router_becomes_its_user_and_a_group_may_talk_to_it() {
     let second = OfRoot::start(&file, &control);
     assert_eq!(asked_by(&control, 0, 0).0, Some(0));
     assert_eq!(second.stop(), Some(0));
+}
+
+#[test]
+fn packet_links_are_opened_when_the_privileges_are_gone() {
+    isolate::test(|| {
+        let lab = Gateway::usual();
+        lab.lab["router"].run(|| {
+            let mut netlink = Netlink::open().unwrap();
+            for (one, other) in [("p0", "p1"), ("q0", "q1")] {
+                netlink.link_add_veth(one, other, None).unwrap();
+                for device in [one, other] {
+                    let index = netlink.link_index(device).unwrap();
+                    netlink.set_up(index).unwrap();
+                }
+            }
+        });
+        let place = Workplace::new().unwrap();
+        let user = if is_real_root() { "user = \"nobody\"\n" } else { "" };
+        let (file, control) = router(&place, user);
+        fs::set_permissions(control.parent().unwrap(), fs::Permissions::from_mode(0o755)).unwrap();
+        let mut router = run(&lab.lab["router"], &file, &control);
+        let text = fs::read_to_string(&file).unwrap()
+            + "[link.p0]\nkind = \"packet\"\naddresses = [\"10.20.0.1/24\"]\n"
+            + "[link.q0]\nkind = \"packet\"\ndriver = \"xdp\"\naddresses = [\"10.21.0.1/24\"]\n";
+        fs::write(&file, text).unwrap();
+        let ask = |words: &[&str]| {
+            let out = Command::new(SEKISHO).args(words).env("SEKISHO_CONTROL", &control).output().unwrap();
+            assert!(out.status.success(), "{words:?}: {}", String::from_utf8_lossy(&out.stderr));
+            String::from_utf8(out.stdout).unwrap()
+        };
+        ask(&["reload"]);
+        let driver = |name: &str| {
+            let stats: serde_json::Value = serde_json::from_str(&ask(&["stats", "-j"])).unwrap();
+            let link = stats["links"].as_array().unwrap().iter().find(|l| l["ifname"] == name).cloned();
+            link.filter(|l| l["up"] == true).map(|l| l["driver"]["driver"].clone())
+        };
+        let deadline = Instant::now() + START;
+        // What takes more than is left has the next best.
+        while [driver("p0"), driver("q0")] != [Some("ring".into()), Some("ring".into())] {
+            assert!(Instant::now() < deadline, "{:?} {:?}: {}", driver("p0"), driver("q0"), router.said());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        assert_eq!(router.terminate(STOP).unwrap().code(), Some(0), "{}", router.said());
+        lab.stop();
+    });
 }
 
 #[test]

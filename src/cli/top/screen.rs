@@ -242,6 +242,7 @@ pub(super) mod tests {
         let drop = |name: &str, each: u64| Drop {
             name: name.into(),
             text: String::new(),
+            stage: "route".into(),
             received: each * seconds,
             originated: 7,
         };

@@ -19,5 +19,6 @@ mod quiet;
 mod service;
 mod services;
 mod super_frames;
+mod transactions;
 mod transfers;
 mod tun_tap;

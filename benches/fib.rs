@@ -180,6 +180,7 @@ fn links() -> Links {
         addresses: addresses.into(),
         rp_filter: RpFilter::Off,
         redirects: true,
+        up: true,
     }])
 }
 

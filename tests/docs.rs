@@ -8,6 +8,7 @@ use std::path::Path;
 
 use sekisho::base::DropReason;
 use sekisho::base::counters::Tally;
+use sekisho::control::metrics;
 use sekisho::lab::bench::metric::WORKS;
 use sekisho::lab::bench::rival;
 
@@ -31,9 +32,9 @@ fn generated(file: &str, name: &str, text: &str) {
 
 #[test]
 fn packet_path() {
-    let mut table = String::from("\n| reason | what happened |\n| --- | --- |\n");
+    let mut table = String::from("\n| reason | stage | what happened |\n| --- | --- | --- |\n");
     for r in DropReason::ALL {
-        writeln!(table, "| `{}` | {} |", r.name(), r.text()).unwrap();
+        writeln!(table, "| `{}` | {} | {} |", r.name(), r.stage(), r.text()).unwrap();
     }
     table.push('\n');
     generated("packet-path.md", "drop-reasons", &table);
@@ -61,4 +62,66 @@ fn bench() {
     }
     table.push('\n');
     generated("bench.md", "rivals", &table);
+}
+
+#[test]
+fn the_metrics() {
+    let mut table = String::from("\n| metric | type | labels | what it says |\n| --- | --- | --- | --- |\n");
+    for d in metrics::definitions() {
+        let labels: Vec<_> = d.labels.iter().map(|l| format!("`{l}`")).collect();
+        writeln!(table, "| `{}` | {} | {} | {} |", d.name, d.kind.name(), labels.join(" "), d.help).unwrap();
+    }
+    table.push('\n');
+    generated("metrics.md", "metrics", &table);
+}
+
+#[test]
+fn the_commands() {
+    generated("cli.md", "commands", &sekisho::cli::reference());
+}
+
+/// The words in a text that are names of metrics.
+fn metrics_in(text: &str) -> Vec<&str> {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    words.filter(|w| w.starts_with("sekisho_")).collect()
+}
+
+#[test]
+fn the_dashboard() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/grafana.json");
+    let dashboard: serde_json::Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap();
+    assert!(panels.len() >= 10);
+    let known: Vec<_> = metrics::definitions();
+    let mut taken: Vec<(u64, u64, u64, u64)> = Vec::new();
+    for panel in panels {
+        let title = panel["title"].as_str().unwrap();
+        let of = |key: &str| panel["gridPos"][key].as_u64().unwrap();
+        let here = (of("x"), of("y"), of("w"), of("h"));
+        let apart = |a: &(u64, u64, u64, u64)| {
+            a.0 + a.2 <= here.0 || here.0 + here.2 <= a.0 || a.1 + a.3 <= here.1 || here.1 + here.3 <= a.1
+        };
+        assert!(here.0 + here.2 <= 24 && taken.iter().all(apart), "{title} lies on another");
+        taken.push(here);
+        for target in panel["targets"].as_array().unwrap() {
+            let expr = target["expr"].as_str().unwrap();
+            let named = metrics_in(expr);
+            assert!(!named.is_empty(), "{title}: {expr}");
+            for name in named {
+                let found = known.iter().find(|d| d.name == name);
+                let found = found.unwrap_or_else(|| panic!("{title}: there is no metric {name}"));
+                let rate = expr.contains(&format!("rate({name}"));
+                let counter = found.kind == metrics::Kind::Counter;
+                assert_eq!(rate, counter, "{title}: {name} is a {}", found.kind.name());
+            }
+            // Labels that the legend and the expression name are some metric's of it.
+            let legend = target["legendFormat"].as_str().unwrap();
+            for label in legend.split("{{").skip(1).map(|l| l.split("}}").next().unwrap()) {
+                let has = metrics_in(expr)
+                    .iter()
+                    .any(|m| known.iter().any(|d| d.name == *m && d.labels.contains(&label)));
+                assert!(has, "{title}: no metric of it has a label {label}");
+            }
+        }
+    }
 }

@@ -10,7 +10,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use super::{DropReason, LinkId};
+use super::{DropReason, HOOKS, Hook, LinkId};
 
 /// Which side of the ledger a packet stands on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -98,7 +98,9 @@ tallies! {
     FlowsEvicted "flows_evicted" "unassured flows dropped early to make room";
     FlowsClashed "flows_clashed" "first packets that found their flow begun by another, and joined it";
     CtInvalid "conntrack_invalid" "packets that belong to no flow and can begin none";
+    CtErrors "conntrack_errors" "ICMP messages among them";
     CtUntracked "conntrack_untracked" "packets that a rule kept from conntrack";
+    NatTaken "nat_taken" "translations that NAT looked at and another flow had";
     Queued "hook_queued" "packets that a hook queued for a program";
     Logged "log_lines" "lines that LOG rules wrote";
     HandedOver "packets_handed_over" "packets that came to another worker's port, and were handed to it";
@@ -111,12 +113,66 @@ tallies! {
     FlowCacheDiffers "flow_cache_differs" "packets that walked: not like those of their flow before";
     FlowCacheFlow "flow_cache_flow_changed" "packets that walked: their flow's state is another, or it has ended";
     FlowCacheNeighbor "flow_cache_neighbor" "packets that walked: their neighbor was to be asked for again";
-    FlowCacheTraced "flow_cache_traced" "packets that walked: a trace is armed";
+    FlowCacheTraced "flow_cache_traced" "packets that walked: they were followed";
     FlowCacheEntered "flow_cache_entered" "directions of flows put into the cache";
     FlowCacheLeft "flow_cache_left" "directions of flows that made way, or were forgotten with the rules, routes or links";
 }
 
 const EVENTS: usize = Event::ALL.len();
+
+/// What becomes of a packet at a hook, other than that it passes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum AtHook {
+    /// It came there. One that was queued and comes back is seen again.
+    Seen,
+    /// It ended there.
+    Dropped,
+    /// Somebody there has taken it: a queue, a function, or the datagram it is a fragment of.
+    Held,
+}
+
+/// How many things are counted at a hook.
+const AT_HOOK: usize = 3;
+
+/// What a worker does with its time, and how much comes at once. Its thread is the only writer.
+#[derive(Debug, Default)]
+pub struct Load {
+    /// Nanoseconds spent with packets and timers.
+    pub busy: Cell,
+    /// Nanoseconds spent looking for packets that did not come.
+    pub looking: Cell,
+    /// Nanoseconds spent asleep.
+    pub asleep: Cell,
+    /// Batches taken from ports and from other workers.
+    pub batches: Cell,
+    /// Packets in them.
+    pub packets: Cell,
+    /// The same over the last seconds: set now and then, not added to.
+    pub recent: [Cell; 4],
+}
+
+/// What [`Load::recent`] holds, in its order.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Recent {
+    /// How long it is that is looked back on, in nanoseconds.
+    pub window: u64,
+    /// How much of it was [`Load::busy`].
+    pub busy: u64,
+    /// Batches in it.
+    pub batches: u64,
+    /// Packets in them.
+    pub packets: u64,
+}
+
+impl Load {
+    /// Says how it was of late.
+    pub fn set_recent(&self, r: Recent) {
+        for (cell, value) in self.recent.iter().zip([r.window, r.busy, r.batches, r.packets]) {
+            cell.set(value);
+        }
+    }
+}
 
 /// One link's traffic as one worker saw it. Packets and bytes as on the wire, with the L2 header.
 /// On lines of its own, so that two workers' tables share none.
@@ -150,6 +206,11 @@ impl Cell {
         self.0.store(self.0.load(Relaxed).wrapping_add(n), Relaxed);
     }
 
+    /// Puts `n` in its place. Only the owner calls this.
+    pub fn set(&self, n: u64) {
+        self.0.store(n, Relaxed);
+    }
+
     /// The value; may be read from any thread.
     pub fn get(&self) -> u64 {
         self.0.load(Relaxed)
@@ -163,6 +224,8 @@ pub struct Counters {
     events: [[Cell; EVENTS]; 2],
     drops: [[Cell; DropReason::COUNT]; 2],
     tallies: [Cell; Tally::ALL.len()],
+    hooks: [[Cell; AT_HOOK]; HOOKS.len()],
+    load: Load,
     links: Vec<LinkCounters>,
 }
 
@@ -174,6 +237,8 @@ impl Counters {
             events: std::array::from_fn(|_| std::array::from_fn(cells)),
             drops: std::array::from_fn(|_| std::array::from_fn(cells)),
             tallies: std::array::from_fn(cells),
+            hooks: std::array::from_fn(|_| std::array::from_fn(cells)),
+            load: Load::default(),
             links: (0..links).map(|_| LinkCounters::default()).collect(),
         }
     }
@@ -206,10 +271,86 @@ impl Counters {
         self.tallies[what as usize].add(n);
     }
 
+    /// Counts a packet at a hook.
+    #[inline]
+    pub fn at_hook(&self, hook: Hook, what: AtHook) {
+        self.hooks[hook as usize][what as usize].add(1);
+    }
+
+    /// What its thread does with its time.
+    #[inline]
+    pub fn load(&self) -> &Load {
+        &self.load
+    }
+
+    /// This block alone, for readers.
+    pub fn lane(&self) -> LaneTotals {
+        let [window, busy, batches, packets] = self.load.recent.each_ref().map(Cell::get);
+        // The loopback moves nothing.
+        let links = || self.links.iter().skip(1);
+        LaneTotals {
+            rx_packets: links().map(|l| l.rx_packets.get()).sum(),
+            rx_bytes: links().map(|l| l.rx_bytes.get()).sum(),
+            tx_packets: links().map(|l| l.tx_packets.get()).sum(),
+            tx_bytes: links().map(|l| l.tx_bytes.get()).sum(),
+            busy: self.load.busy.get(),
+            looking: self.load.looking.get(),
+            asleep: self.load.asleep.get(),
+            batches: self.load.batches.get(),
+            packets: self.load.packets.get(),
+            recent: Recent { window, busy, batches, packets },
+            flows: self.flows(),
+        }
+    }
+
+    fn flows(&self) -> FlowTotals {
+        let tally = |what: Tally| self.tallies[what as usize].get();
+        let dropped =
+            |why: DropReason| Column::ALL.iter().map(|c| self.drops[*c as usize][why as usize].get()).sum();
+        FlowTotals {
+            taken: tally(Tally::NatTaken),
+            invalid: tally(Tally::CtInvalid),
+            errors: tally(Tally::CtErrors),
+            begun: tally(Tally::FlowsBegun),
+            joined: tally(Tally::FlowsClashed),
+            clashed: dropped(DropReason::ConntrackClash),
+            full: dropped(DropReason::ConntrackFull),
+            evicted: tally(Tally::FlowsEvicted),
+        }
+    }
+
     /// A link's counters; `None` for a link made after this block.
     #[inline]
     pub fn link(&self, link: LinkId) -> Option<&LinkCounters> {
         self.links.get(link.index())
+    }
+}
+
+/// What a worker's packets have come to: events and drops by column.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fates {
+    events: [[u64; EVENTS]; 2],
+    drops: [[u64; DropReason::COUNT]; 2],
+}
+
+impl Counters {
+    /// What the packets of this worker have come to so far.
+    pub fn fates(&self) -> Fates {
+        Fates {
+            events: self.events.each_ref().map(|column| column.each_ref().map(Cell::get)),
+            drops: self.drops.each_ref().map(|column| column.each_ref().map(Cell::get)),
+        }
+    }
+}
+
+impl Fates {
+    /// What has come since these were read.
+    pub fn since(&self, begun: &Fates) -> Fates {
+        let mut since = self.clone();
+        let all = since.events.as_flattened_mut().iter_mut().zip(begun.events.as_flattened());
+        let drops = since.drops.as_flattened_mut().iter_mut().zip(begun.drops.as_flattened());
+        all.chain(drops).for_each(|(n, begun)| *n = n.wrapping_sub(*begun));
+        since
     }
 }
 
@@ -219,6 +360,7 @@ pub struct Totals {
     events: [[u64; EVENTS]; 2],
     drops: [[u64; DropReason::COUNT]; 2],
     tallies: [u64; Tally::ALL.len()],
+    hooks: [[u64; AT_HOOK]; HOOKS.len()],
     /// By link: rx packets, bytes, dropped, missed; tx packets, bytes, dropped.
     pub links: Vec<LinkTotals>,
 }
@@ -236,6 +378,72 @@ pub struct LinkTotals {
     pub tx_dropped: u64,
 }
 
+impl LinkTotals {
+    /// What has come since these were read.
+    pub fn since(&self, begun: &LinkTotals) -> LinkTotals {
+        LinkTotals {
+            rx_packets: self.rx_packets.wrapping_sub(begun.rx_packets),
+            rx_bytes: self.rx_bytes.wrapping_sub(begun.rx_bytes),
+            rx_dropped: self.rx_dropped.wrapping_sub(begun.rx_dropped),
+            rx_missed: self.rx_missed.wrapping_sub(begun.rx_missed),
+            tx_packets: self.tx_packets.wrapping_sub(begun.tx_packets),
+            tx_bytes: self.tx_bytes.wrapping_sub(begun.tx_bytes),
+            tx_dropped: self.tx_dropped.wrapping_sub(begun.tx_dropped),
+        }
+    }
+}
+
+/// What came to a hook: `seen = passed + dropped + held`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct HookTotals {
+    /// Packets that came there.
+    pub seen: u64,
+    /// Packets that went on.
+    pub passed: u64,
+    /// Packets that ended there.
+    pub dropped: u64,
+    /// Packets that somebody there took.
+    pub held: u64,
+}
+
+/// One worker's share of the traffic, and its [`Load`]. Frames and bytes of all links but the loopback.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[allow(missing_docs)] // the fields of LinkTotals and Load
+pub struct LaneTotals {
+    pub rx_packets: u64,
+    pub rx_bytes: u64,
+    pub tx_packets: u64,
+    pub tx_bytes: u64,
+    pub busy: u64,
+    pub looking: u64,
+    pub asleep: u64,
+    pub batches: u64,
+    pub packets: u64,
+    pub recent: Recent,
+    pub flows: FlowTotals,
+}
+
+/// What conntrack did on one worker.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FlowTotals {
+    /// Translations that were looked at and another flow had.
+    pub taken: u64,
+    /// Packets that belong to no flow and can begin none.
+    pub invalid: u64,
+    /// ICMP messages among them.
+    pub errors: u64,
+    /// Flows put into the table.
+    pub begun: u64,
+    /// First packets that joined their flow, which another had begun.
+    pub joined: u64,
+    /// First packets dropped, their flow's place being taken.
+    pub clashed: u64,
+    /// First packets dropped, the table being full.
+    pub full: u64,
+    /// Flows that made way for others.
+    pub evicted: u64,
+}
+
 impl Totals {
     /// Sums blocks.
     pub fn sum<'a>(blocks: impl IntoIterator<Item = &'a Counters>) -> Self {
@@ -243,6 +451,7 @@ impl Totals {
             events: [[0; EVENTS]; 2],
             drops: [[0; DropReason::COUNT]; 2],
             tallies: [0; Tally::ALL.len()],
+            hooks: [[0; AT_HOOK]; HOOKS.len()],
             links: Vec::new(),
         };
         for b in blocks {
@@ -251,6 +460,9 @@ impl Totals {
                 add_all(&mut t.drops[c], &b.drops[c]);
             }
             add_all(&mut t.tallies, &b.tallies);
+            for (sums, cells) in t.hooks.iter_mut().zip(&b.hooks) {
+                add_all(sums, cells);
+            }
             if t.links.len() < b.links.len() {
                 t.links.resize(b.links.len(), LinkTotals::default());
             }
@@ -285,6 +497,18 @@ impl Totals {
     /// The value of a tally.
     pub fn tally(&self, what: Tally) -> u64 {
         self.tallies[what as usize]
+    }
+
+    /// What became of packets at a hook. Those that went the way of others of their flow without walking met no hook,
+    /// and count as what these were: they came in, and were forwarded.
+    pub fn hook(&self, hook: Hook) -> HookTotals {
+        let [seen, dropped, held] = self.hooks[hook as usize];
+        let replayed = match hook {
+            Hook::Prerouting | Hook::Forward | Hook::Postrouting => self.tally(Tally::FlowCacheHits),
+            Hook::Input | Hook::Output => 0,
+        };
+        let passed = seen.saturating_sub(dropped).saturating_sub(held) + replayed;
+        HookTotals { seen: passed + dropped + held, passed, dropped, held }
     }
 
     /// Packets of a column that wait now. Exact when the workers are idle.
@@ -337,5 +561,34 @@ mod tests {
         assert_eq!(t.drops(DropReason::NoRoute), 1);
         assert_eq!(t.parked(Column::Received), 0);
         assert_eq!(t.links.len(), 3);
+    }
+
+    #[test]
+    fn what_comes_to_a_hook_passes_or_ends_or_stays() {
+        let (a, b) = (Counters::new(1), Counters::new(1));
+        for what in [AtHook::Seen, AtHook::Seen, AtHook::Seen, AtHook::Dropped, AtHook::Held] {
+            a.at_hook(Hook::Forward, what);
+        }
+        b.at_hook(Hook::Forward, AtHook::Seen);
+        b.tally(Tally::FlowCacheHits, 7);
+        let t = Totals::sum([&a, &b]);
+        let forward = t.hook(Hook::Forward);
+        assert_eq!(forward, HookTotals { seen: 11, passed: 9, dropped: 1, held: 1 });
+        assert_eq!(t.hook(Hook::Postrouting), HookTotals { seen: 7, passed: 7, dropped: 0, held: 0 });
+        assert_eq!(t.hook(Hook::Input), HookTotals::default());
+    }
+
+    #[test]
+    fn a_worker_is_shown_without_the_loopback() {
+        let a = Counters::new(2);
+        for (link, n) in [(LinkId(0), 100), (LinkId(1), 3)] {
+            a.link(link).unwrap().rx_packets.add(n);
+        }
+        a.load().busy.add(5);
+        let recent = Recent { window: 4, busy: 3, batches: 2, packets: 1 };
+        a.load().set_recent(Recent { window: 9, ..recent });
+        a.load().set_recent(recent);
+        let lane = a.lane();
+        assert_eq!((lane.rx_packets, lane.busy, lane.recent), (3, 5, recent));
     }
 }

@@ -1,10 +1,11 @@
 //! `sekisho iptables-save`, `sekisho ip6tables-save`: the rules in force, as iptables-restore takes them.
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use super::out::{Out, Stop};
 use super::{Outcome, Run};
-use crate::control::client::Client;
+use crate::control::client::{Client, ClientError};
 use crate::control::protocol::{Family, Rules, Verb};
 
 /// Print the IPv4 rules in force, as iptables-restore takes them.
@@ -39,6 +40,12 @@ struct Options {
     /// Print this table only
     #[arg(short, long, value_name = "TABLE", value_parser = ["raw", "mangle", "nat", "filter"])]
     table: Option<String>,
+    /// Write to this file; it is made or replaced
+    #[arg(short, long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// Taken, and of no effect: there are no modules
+    #[arg(short = 'M', long, value_name = "COMMAND")]
+    modprobe: Option<String>,
     /// The router's control socket; else $SEKISHO_CONTROL, else that of the only router running
     #[arg(long, value_name = "PATH")]
     control: Option<PathBuf>,
@@ -57,10 +64,21 @@ impl Run for Ip6tablesSave {
 }
 
 fn save(family: Family, options: Options) -> Outcome {
-    let Options { counters, table, control } = options;
+    let Options { counters, table, control, file, .. } = options;
     let mut client = Client::find(control.as_deref())?;
-    let mut out = Out::new();
     let verb = Verb::Rules(Rules { family, counters, table });
+    if let Some(file) = file {
+        let mut text = String::new();
+        client.ask_list(verb, |lines: Vec<String>| -> Result<(), ClientError> {
+            text.extend(lines.into_iter().map(|l| l + "\n"));
+            Ok(())
+        })?;
+        return match std::fs::write(&file, text) {
+            Ok(()) => Ok(ExitCode::SUCCESS),
+            Err(e) => Err(format!("can't write {}: {e}", file.display()).into()),
+        };
+    }
+    let mut out = Out::new();
     let printed = client.ask_list(verb, |lines: Vec<String>| out.texts(lines.into_iter().map(|l| l + "\n")));
     Stop::outcome(printed.and_then(|()| out.end()))
 }

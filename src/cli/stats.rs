@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use super::table::Table;
 use super::{Outcome, Paint, Run, say};
 use crate::control::client::Client;
 use crate::control::protocol::Verb;
@@ -16,7 +17,12 @@ use crate::control::view::{self, Column};
 /// fragments), or was dropped for a reason with a name. What is missing, `on the way`, is in the router's hands
 /// at this moment, and 0 when it is idle.
 ///
+/// Then follow the links; the hooks, each with the packets that came to it and what became of them; the workers, with the
+/// share of their time that they were busy over the last five seconds and how many packets came at once; the flow
+/// table; the ports that NAT has given away, of each outer address; the drops by stage and by reason; and what else is counted.
+///
 /// Zero counters are left out unless --all is given. -j prints everything, zeros included, as one JSON object.
+/// `sekisho top` shows the same live, and `[router] metrics` in the configuration gives it to Prometheus.
 #[derive(Debug, clap::Args)]
 pub(super) struct Stats {
     /// Print JSON, for programs
@@ -50,7 +56,12 @@ fn text(s: &view::Stats, all: bool, paint: Paint) -> String {
     ledger(&mut out, s, paint);
     links(&mut out, s, paint);
     drivers(&mut out, s, paint);
+    hooks(&mut out, s, all, paint);
+    workers(&mut out, s, paint);
+    tables(&mut out, s, paint);
     flow_table(&mut out, s, paint);
+    nat(&mut out, s, paint);
+    stages(&mut out, s, paint);
     drops(&mut out, s, all, paint);
     tallies(&mut out, s, all, paint);
     out
@@ -109,6 +120,64 @@ fn drivers(out: &mut String, s: &view::Stats, paint: Paint) {
     table.write(out, paint);
 }
 
+fn hooks(out: &mut String, s: &view::Stats, all: bool, paint: Paint) {
+    let mut table = Table::new(&["hook", "seen", "passed", "dropped", "held"]);
+    for h in s.hooks.iter().filter(|h| all || h.seen != 0) {
+        table.row(&h.hook, &[h.seen, h.passed, h.dropped, h.held].map(i128::from), "");
+    }
+    table.write(out, paint);
+}
+
+fn workers(out: &mut String, s: &view::Stats, paint: Paint) {
+    let mut table = Table::new(&["worker", "busy", "at once", "rx packets", "tx packets", "batches"]);
+    for w in &s.workers {
+        let mut cells = vec![format!("{:.1}%", w.busy * 100.0), format!("{:.1}", w.packets_per_batch)];
+        cells.extend([w.rx_packets, w.tx_packets, w.batches].map(|n| n.to_string()));
+        table.cells(&w.worker.to_string(), cells, "");
+    }
+    table.write(out, paint);
+}
+
+/// How full the other tables are, and who talks to the router.
+fn tables(out: &mut String, s: &view::Stats, paint: Paint) {
+    let mut table = Table::new(&["tables", "entries", ""]);
+    for (family, routes) in [("ipv4", s.routes.ipv4), ("ipv6", s.routes.ipv6)] {
+        let local = format!("and {} local", routes.local);
+        table.row(&format!("routes {family}"), &[routes.main.into()], &local);
+    }
+    for family in ["ipv4", "ipv6"] {
+        let of: Vec<_> = s.neighbors.iter().filter(|n| n.family == family).collect();
+        let states: Vec<_> = of.iter().map(|n| format!("{} {}", n.neighbors, n.state)).collect();
+        let sum = of.iter().map(|n| i128::from(n.neighbors)).sum();
+        table.row(&format!("neighbors {family}"), &[sum], &states.join(", "));
+    }
+    let r = s.reassembly;
+    if r.datagrams > 0 {
+        table.row("reassembly", &[r.datagrams.into()], &format!("{} bytes", r.memory));
+    }
+    let c = s.control;
+    let said = format!("{} requests, {} sent away, {} transactions", c.requests, c.refused, c.transactions);
+    table.row("control clients", &[c.clients.into()], &said);
+    table.write(out, paint);
+}
+
+/// What is translated, and the ports in use.
+fn nat(out: &mut String, s: &view::Stats, paint: Paint) {
+    let n = &s.nat;
+    if n.source + n.destination > 0 {
+        let mut table = Table::new(&["nat", "flows", ""]);
+        let part = if n.complete { "" } else { "at least: the flow table is larger than what is looked at" };
+        table.row("source", &[n.source.into()], part);
+        table.row("destination", &[n.destination.into()], part);
+        table.write(out, paint);
+    }
+    let mut table = Table::new(&["nat ports", "in use", "of", "flows"]);
+    for p in &n.ports {
+        table.row(&format!("{} {}", p.address, p.protocol), &[p.used, p.of, p.flows].map(i128::from), "");
+    }
+    table.write(out, paint);
+}
+
 /// The flow table, unless nothing is tracked.
 fn flow_table(out: &mut String, s: &view::Stats, paint: Paint) {
     let t = &s.conntrack;
@@ -116,7 +185,32 @@ fn flow_table(out: &mut String, s: &view::Stats, paint: Paint) {
         let mut table = Table::new(&["conntrack", "flows", "max", "bytes"]);
         table.row(&t.families.join(" "), &[t.flows.into(), t.max.into(), t.memory.into()], "");
         table.write(out, paint);
+        let mut table = Table::new(&["flows", "", ""]);
+        for k in &t.kinds {
+            table.row(&k.protocol, &[k.flows.into()], &k.state);
+        }
+        table.write(out, paint);
     }
+}
+
+/// The drops of each stage, where there are any.
+fn stages(out: &mut String, s: &view::Stats, paint: Paint) {
+    let mut sums: Vec<(&str, [i128; 2])> = Vec::new();
+    for d in s.drops.iter().filter(|d| d.received != 0 || d.originated != 0) {
+        // Reasons of one stage stand together.
+        if sums.last().is_none_or(|(stage, _)| *stage != d.stage) {
+            sums.push((&d.stage, [0; 2]));
+        }
+        if let Some((_, [received, originated])) = sums.last_mut() {
+            *received += i128::from(d.received);
+            *originated += i128::from(d.originated);
+        }
+    }
+    let mut table = Table::new(&["stage", "received", "originated"]);
+    for (stage, sums) in &sums {
+        table.row(stage, sums, "");
+    }
+    table.write(out, paint);
 }
 
 fn drops(out: &mut String, s: &view::Stats, all: bool, paint: Paint) {
@@ -136,7 +230,7 @@ fn tallies(out: &mut String, s: &view::Stats, all: bool, paint: Paint) {
 }
 
 /// `3d 04h 05m`, `4h 05m 06s`, `5m 06s`, `6.7s`.
-fn uptime(seconds: f64) -> String {
+pub(super) fn uptime(seconds: f64) -> String {
     let whole = seconds as u64;
     let (d, h, m, s) = (whole / 86_400, whole / 3_600 % 24, whole / 60 % 60, whole % 60);
     match (d, h, m) {
@@ -147,167 +241,5 @@ fn uptime(seconds: f64) -> String {
     }
 }
 
-/// Names, numbers set right, a remark; as wide as what is in it.
-struct Table<'a> {
-    titles: &'a [&'a str],
-    rows: Vec<(String, Vec<String>, String)>,
-}
-
-impl<'a> Table<'a> {
-    /// The titles of the names, of each number and of the remarks, if there are any.
-    fn new(titles: &'a [&'a str]) -> Self {
-        Table { titles, rows: Vec::new() }
-    }
-
-    fn row(&mut self, name: &str, numbers: &[i128], remark: &str) {
-        self.rows.push((name.to_owned(), numbers.iter().map(i128::to_string).collect(), remark.to_owned()));
-    }
-
-    /// Writes an empty line and the table; nothing if it has no rows.
-    fn write(&self, out: &mut String, paint: Paint) {
-        let Some((_, numbers, _)) = self.rows.first() else { return };
-        let first = self.rows.iter().map(|r| r.0.len()).chain([self.titles[0].len(), 12]).max().unwrap_or(0);
-        let widths: Vec<usize> = (0..numbers.len())
-            .map(|i| {
-                let cells = self.rows.iter().map(|r| r.1[i].len());
-                cells.chain([self.titles[i + 1].len(), 10]).max().unwrap_or(0)
-            })
-            .collect();
-        let mut line = format!("{:<first$}", self.titles[0]);
-        for (title, w) in self.titles[1..].iter().zip(&widths) {
-            let _ = write!(line, "  {title:>w$}");
-        }
-        let _ = writeln!(out, "\n{}", paint.dim(line.trim_end()));
-        for (name, numbers, remark) in &self.rows {
-            let mut line = format!("{name:<first$}");
-            for (n, w) in numbers.iter().zip(&widths) {
-                let _ = write!(line, "  {n:>w$}");
-            }
-            let _ = match remark.as_str() {
-                "" => writeln!(out, "{line}"),
-                remark => writeln!(out, "{line}  {}", paint.dim(remark)),
-            };
-        }
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::control::view::{Columns, Drop, LinkStats, Tally};
-
-    fn sample() -> view::Stats {
-        let link = |ifname: &str, up, n: u64| LinkStats {
-            ifname: ifname.into(),
-            kind: "packet".into(),
-            up,
-            rx_packets: n,
-            rx_bytes: n * 1_500,
-            rx_dropped: n / 10,
-            rx_missed: n % 10,
-            tx_packets: n * 2,
-            tx_bytes: n * 3_000,
-            tx_dropped: 0,
-            driver: None,
-        };
-        let driver = |name: &str, fallback: Option<&str>| {
-            let (name, asked) = (name.into(), "auto".into());
-            Some(view::Driver { name, asked, fallback: fallback.map(str::to_owned) })
-        };
-        let drop = |name: &str, text: &str, received, originated| Drop {
-            name: name.into(),
-            text: text.into(),
-            received,
-            originated,
-        };
-        let tally = |name: &str, text: &str, value| Tally { name: name.into(), text: text.into(), value };
-        view::Stats {
-            name: "gw".into(),
-            version: "0.1.0".into(),
-            uptime: 3_723.4,
-            columns: Columns {
-                received: Column {
-                    entered: 1_234_567,
-                    sent: 1_234_000,
-                    delivered: 555,
-                    parked: 2,
-                    dropped: 10,
-                    imbalance: 0,
-                },
-                originated: Column { entered: 40, sent: 39, dropped: 1, ..Column::default() },
-            },
-            drops: vec![
-                drop("no_route", "no route to the destination", 10, 0),
-                drop("ttl_exceeded", "the TTL or hop limit ran out", 0, 0),
-                drop("neighbor_failed", "the next hop did not answer", 0, 1),
-            ],
-            tallies: vec![
-                tally("forwarded", "packets forwarded from one link to another or back", 1_234_000),
-                tally("fragmented", "packets cut into fragments on the way out", 0),
-            ],
-            links: vec![
-                link("lo", true, 0),
-                LinkStats { driver: driver("ring", None), ..link("lan", true, 1_234_567_890_123) },
-                LinkStats { driver: driver("socket", Some("no ring")), ..link("wan", false, 77) },
-            ],
-            conntrack: view::FlowTable {
-                families: vec!["ipv4".into(), "ipv6".into()],
-                flows: 1_234,
-                max: 262_144,
-                memory: 3_145_728,
-            },
-        }
-    }
-
-    #[test]
-    fn what_is_zero_is_left_out() {
-        let expected = "\
-gw  sekisho 0.1.0, up 1h 02m 03s
-
-packets         received  originated
-entered          1234567          40
-sent             1234000          39
-delivered            555           0
-parked                 2           0
-dropped               10           1
-
-link             rx packets             bytes       dropped      missed     tx packets             bytes     dropped
-lo                        0                 0             0           0              0                 0           0
-lan           1234567890123  1851851835184500  123456789012           3  2469135780246  3703703670369000           0
-wan                      77            115500             7           7            154            231000           0  down
-
-driver
-lan           ring
-wan           socket (no ring)
-
-conntrack          flows         max       bytes
-ipv4 ipv6           1234      262144     3145728
-
-drops              received  originated
-no_route                 10           0  no route to the destination
-neighbor_failed           0           1  the next hop did not answer
-
-counts
-forwarded        1234000  packets forwarded from one link to another or back
-";
-        let said = text(&sample(), false, Paint::plain());
-        assert_eq!(said, expected, "\n{said}");
-    }
-
-    #[test]
-    fn all_is_all() {
-        let said = text(&sample(), true, Paint::plain());
-        assert!(
-            said.contains("ttl_exceeded") && said.contains("fragmented") && !said.contains("\non the way")
-        );
-        let mut busy = sample();
-        busy.columns.received.imbalance = -3;
-        assert!(text(&busy, false, Paint::plain()).contains("on the way            -3           0"));
-    }
-
-    #[test]
-    fn times_are_as_exact_as_they_are_short() {
-        let all = [6.74, 306.0, 14_706.9, 273_906.0].map(uptime);
-        assert_eq!(all, ["6.7s", "5m 06s", "4h 05m 06s", "3d 04h 05m"]);
-    }
-}
+mod tests;

@@ -38,7 +38,10 @@ pub(super) struct RouterTable {
     pub(super) flow_cache: Given<Scalar>,
     pub(super) control: Given<String>,
     pub(super) route_files: Vec<At<String>>,
-    /// Those of `metrics`, `state`, `user` that are there.
+    pub(super) user: Given<Scalar>,
+    pub(super) group: Given<Scalar>,
+    pub(super) metrics: Given<String>,
+    /// `state`, if it is there.
     pub(super) later: Vec<At<&'static str>>,
 }
 
@@ -51,8 +54,10 @@ pub(super) struct LinkTable {
     pub(super) mac: Given<String>,
     pub(super) mtu: Given<i64>,
     pub(super) addresses: Vec<At<String>>,
+    pub(super) link_local: Given<bool>,
     pub(super) rp_filter: Given<String>,
     pub(super) redirects: Given<bool>,
+    pub(super) up: Given<bool>,
     pub(super) queues: Given<Scalar>,
     pub(super) offload: Given<String>,
     pub(super) driver: Given<String>,
@@ -73,6 +78,7 @@ pub(super) struct RouteTable {
     pub(super) metric: Given<i64>,
     pub(super) src: Given<String>,
     pub(super) kind: Given<String>,
+    pub(super) proto: Given<Scalar>,
 }
 
 /// A next hop: one of `nexthops`, or the route's own `via` and `dev`.
@@ -178,7 +184,10 @@ fn router(t: &Table<'_>, sink: &mut Sink<'_>) -> RouterTable {
         flow_cache: t.scalar("flow_cache", sink),
         control: t.string("control", sink),
         route_files: t.strings("route_files", sink),
-        later: t.present(&keys::ROUTER).filter(|k| ["metrics", "state", "user"].contains(&k.value)).collect(),
+        user: t.scalar("user", sink),
+        group: t.scalar("group", sink),
+        metrics: t.string("metrics", sink),
+        later: t.present(&keys::ROUTER).filter(|k| k.value == "state").collect(),
     }
 }
 
@@ -194,8 +203,10 @@ fn link(name: At<&str>, value: &toml::Spanned<DeValue<'_>>, sink: &mut Sink<'_>)
         mac: t.string("mac", sink),
         mtu: t.number("mtu", sink),
         addresses: t.strings("addresses", sink),
+        link_local: t.bool("link_local", sink),
         rp_filter: t.string("rp_filter", sink),
         redirects: t.bool("redirects", sink),
+        up: t.bool("up", sink),
         queues: t.scalar("queues", sink),
         offload: t.string("offload", sink),
         driver: t.string("driver", sink),
@@ -231,6 +242,7 @@ fn route(t: &Table<'_>, sink: &mut Sink<'_>) -> RouteTable {
     RouteTable {
         at: t.at(),
         to,
+        proto: t.scalar("proto", sink),
         hop: HopTable {
             at: t.at(),
             via: t.string("via", sink),

@@ -9,9 +9,17 @@ mod firewall;
 mod link;
 mod neighbor;
 mod route;
+mod user;
 
+// What changes are judged by as well.
+pub(super) use address::{group as not_a_host, unfit};
+pub(super) use link::{MOST as LINKS, MTU, MTU_IPV6, mtus, no_device_name, no_interface_name, not_a_station};
+pub(super) use neighbor::MOST as NEIGHBORS;
+
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::path::FlowCacheConfig;
 
@@ -25,10 +33,12 @@ use super::{Config, Doubt, IcmpConfig, LinkConfig, MAX_WORKERS, RouteFile, Servi
 pub(super) fn config(file: File, path: &Path, sink: &mut Sink<'_>) -> (Config, Doubt) {
     let mut doubt = Doubt { anything: sink.incomplete(), ..Doubt::default() };
     let (name, workers, control, route_files) = router(&file.router, path, sink);
+    let user::Meant { user, group } = user::user(&file.router, sink);
     let typed: Vec<String> = file.links.iter().map(|l| l.name.value.clone()).collect();
     let link::Meant { links, loopback } = link::links(file.links, &name, &mut doubt, sink);
     let names = Names { typed: &typed, links: &links, loopback: &loopback };
-    let routes = file.routes.into_iter().filter_map(|r| route::route(r, &names, &mut doubt, sink)).collect();
+    let routes = file.routes.into_iter().filter_map(|r| route::route(r, &names, &mut doubt, sink));
+    let routes = Arc::new(routes.collect());
     let neighbors = neighbor::neighbors(file.neighbors, &names, sink);
     let rules = firewall::firewall(&file.firewall, path, &names, sink);
     let conntrack = conntrack::conntrack(&file.conntrack, sink);
@@ -46,6 +56,9 @@ pub(super) fn config(file: File, path: &Path, sink: &mut Sink<'_>) -> (Config, D
         workers,
         flow_cache: flow_cache(&file.router.flow_cache, sink),
         control,
+        user,
+        group,
+        metrics: metrics(&file.router.metrics, sink),
         loopback,
         links,
         routes,
@@ -99,23 +112,27 @@ impl<'a> Names<'a> {
     }
 }
 
+/// Why packets of a running router's can't be handed to that address, if they can't.
+pub(super) fn unfit_hop(via: std::net::IpAddr, dev: Option<&LinkConfig>, config: &Config) -> Option<String> {
+    let names = Names { typed: &[], links: &config.links, loopback: &config.loopback };
+    let group = not_a_host(via).map(str::to_owned);
+    group.or_else(|| route::no_next_hop(via, dev, dev.is_none(), &names))
+}
+
 /// The loopback's name.
 const LOOPBACK: &str = "lo";
 
 /// `net.ipv4.icmp_msgs_per_sec` of Linux.
-const ICMP_RATE: u32 = 1_000;
+pub(super) const ICMP_RATE: u32 = 1_000;
 const ICMP_RATES: RangeInclusive<u32> = 1..=1_000_000;
 
 type Router = (String, Option<usize>, Option<std::path::PathBuf>, Vec<RouteFile>);
 
 fn router(t: &RouterTable, path: &Path, sink: &mut Sink<'_>) -> Router {
     for key in &t.later {
-        let remedy = match key.value {
-            "metrics" => "has no metrics endpoint; remove the line and ask `sekisho stats -j`",
-            "state" => "can't keep flows over a restart; remove the line",
-            _ => "can't change its user; remove the line and start it as that user",
-        };
-        sink.wrong(key.at, format!("[router]: {}: this version {remedy}", key.value));
+        let text =
+            format!("[router]: {}: this version can't keep flows over a restart; remove the line", key.value);
+        sink.wrong(key.at, text);
     }
     let name = match &t.name {
         Given::Yes(name) => {
@@ -167,6 +184,20 @@ fn flow_cache(given: &Given<Scalar>, sink: &mut Sink<'_>) -> u32 {
             in_range(&n, "[router]: flow_cache", 0..=FlowCacheConfig::MOST, sink).unwrap_or(usual)
         }
     }
+}
+
+/// Where the metrics are to be had: an address and a port. No name: what it stands for may change.
+fn metrics(given: &Given<String>, sink: &mut Sink<'_>) -> Option<SocketAddr> {
+    let given = given.get()?;
+    let at = given.value.parse().ok();
+    if at.is_none() {
+        let text = format!(
+            "[router]: metrics: {} is no address with a port, as 127.0.0.1:9470 or [::1]:9470",
+            quoted(&given.value)
+        );
+        sink.wrong(given.at, text);
+    }
+    at
 }
 
 /// Why a router can't be called that: its name is the name of its socket too.

@@ -9,34 +9,42 @@
 //! Nothing stops at the first mistake. A [`Config`] holds only what was checked, so that nobody has
 //! to ask again; it says what a router is to be and knows nothing of devices, threads or packets.
 
+mod apply;
 mod build;
 mod change;
+mod diff;
 mod file;
 mod host;
 mod meant;
 mod near;
+mod print;
 mod problem;
 mod rules;
+mod settings;
 mod setup;
 
 use std::fs::File;
 use std::io::Read;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use ipnet::IpNet;
 
 use crate::base::Mac;
 use crate::conntrack;
-use crate::fib::{Fib, Rib};
+use crate::fib::{Fib, Protocol, Rib};
 use crate::filter::Ruleset;
-use crate::link::{Address, Driver, Link, LinkKind, Links, RpFilter};
+use crate::link::{Address, Driver, Link, LinkKind, Links, Places, RpFilter};
 
 pub use change::{
-    AddrChange, Change, LinkChange, LinkSettings, NeighChange, Refusal, RouteChange, RouteOp, RulesChange,
+    AddrChange, Change, Edit, LinkChange, LinkSettings, NeighChange, Refusal, RouteChange, RouteOp,
+    RulesChange,
 };
+pub use diff::{diff, fixed};
+pub use print::print;
 pub use problem::{Problem, Problems};
-pub use setup::Setup;
+pub use setup::{Changed, LiveAction, Setup};
 
 /// What one file says a router is to be. Every path in it is ready to be opened: those in the file
 /// are relative to the file.
@@ -52,12 +60,18 @@ pub struct Config {
     pub flow_cache: u32,
     /// The control socket asked for; [`Config::control_path`] says where it is.
     pub control: Option<PathBuf>,
+    /// Whom the process becomes once everything is open; nobody else, if nothing is said.
+    pub user: Option<RunAs>,
+    /// The group that may talk to the control socket, as its user and root may.
+    pub group: Option<Account>,
+    /// Where metrics are to be had over HTTP; port 0 is any that is free.
+    pub metrics: Option<SocketAddr>,
     /// Addresses of the loopback beyond 127.0.0.1/8 and ::1/128; host addresses all.
     pub loopback: Vec<Address>,
     /// The links in the order of the file, without the loopback.
     pub links: Vec<LinkConfig>,
-    /// The routes in the order of the file.
-    pub routes: Vec<RouteConfig>,
+    /// The routes in the order of the file, and those that came later behind them.
+    pub routes: Arc<Vec<RouteConfig>>,
     /// Files with more routes.
     pub route_files: Vec<RouteFile>,
     /// The static neighbors.
@@ -72,6 +86,26 @@ pub struct Config {
     pub services: Services,
     /// What is odd, and may still be meant.
     pub warnings: Vec<Problem>,
+}
+
+/// A user or a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// As it was written: a name, or a number in digits.
+    pub name: String,
+    /// Its number.
+    pub id: u32,
+}
+
+/// Whom the process becomes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunAs {
+    /// The user.
+    pub account: Account,
+    /// The user's own group.
+    pub group: u32,
+    /// All others that the user is in, by their numbers.
+    pub groups: Vec<u32>,
 }
 
 /// `[link.NAME]`.
@@ -96,6 +130,8 @@ pub struct LinkConfig {
     pub rp_filter: RpFilter,
     /// Whether redirects are sent.
     pub redirects: bool,
+    /// Whether it is set up.
+    pub up: bool,
     /// Rings and workers, 1 to [`MAX_WORKERS`]; `None` is as many as there are workers.
     pub queues: Option<usize>,
     /// Whether GSO and checksum offload are used where the device has them.
@@ -119,12 +155,14 @@ pub struct RouteConfig {
     pub to: IpNet,
     /// What it does.
     pub kind: RouteType,
-    /// The ways out: at least one for a unicast route, none for the others. Families match `to`, links exist.
-    pub hops: Vec<HopConfig>,
+    /// The ways out: at least one for a unicast route, none for the others. IPv6 goes by way of IPv6 only; links exist.
+    pub hops: Arc<[HopConfig]>,
     /// Its metric, if it has one of its own.
     pub metric: Option<u32>,
     /// The source that packets made here prefer on it: one of the router's addresses.
     pub src: Option<IpAddr>,
+    /// Who made it.
+    pub proto: Protocol,
 }
 
 /// One way out of a route.
@@ -322,6 +360,11 @@ fn read(path: &Path) -> Result<String, Problems> {
 impl Config {
     /// The links as the router sees them, the loopback included.
     pub fn links_table(&self) -> Links {
+        self.links_at(&Places::default())
+    }
+
+    /// The same, with each at the place that is kept for it.
+    pub fn links_at(&self, places: &Places) -> Links {
         let link = |l: &LinkConfig| Link {
             id: crate::base::LinkId::LO, // set by the table
             name: l.name.clone(),
@@ -331,8 +374,9 @@ impl Config {
             addresses: l.addresses.clone(),
             rp_filter: l.rp_filter,
             redirects: l.redirects,
+            up: l.up,
         };
-        Links::with_loopback(&self.loopback, self.links.iter().map(link))
+        Links::placed(&self.loopback, self.links.iter().map(link), places)
     }
 
     /// The routes: those that follow from addresses, the file's, and those of its route files.

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use super::problem::Problems;
-use super::{Config, Enable};
-use crate::filter::Program;
+use super::{Config, Enable, Refusal, Rules, RulesChange, Setup};
+use crate::filter::{Family, Program, Ruleset};
 use crate::link::Links;
 
 impl Config {
@@ -30,6 +30,41 @@ impl Config {
             }
         });
         problems.or(programs)
+    }
+}
+
+impl Setup {
+    /// The same with other rules. Those that stay go on counting; if the change only looks, all is the same.
+    pub(super) fn with_rules(&self, change: &RulesChange) -> Result<Setup, Refusal> {
+        let family = change.family.into();
+        let place = match family {
+            Family::V4 => 0,
+            Family::V6 => 1,
+        };
+        let before = &self.config.rules[place];
+        let none = Ruleset { family, tables: Vec::new() };
+        let edited = change.apply(before.as_ref().map_or(&none, |r| &r.ruleset))?;
+        let wrong = |text: String| Refusal::of("EINVAL", format!("Invalid argument. {text}"));
+        let program = Program::compile(&edited.rules, &self.links);
+        let program =
+            program.map_err(|all| wrong(all.first().map(|p| p.text.clone()).unwrap_or_default()))?;
+        if program.needs_conntrack() && self.config.conntrack.enable == Enable::Off {
+            return Err(wrong(NEEDED.replace("this rule", "A rule")));
+        }
+        let mut setup = self.clone();
+        if change.only_looks() {
+            return Ok(setup);
+        }
+        if let Some(old) = &self.programs[place] {
+            program.inherit(old, &edited.from);
+        }
+        let (file, lines) = match before {
+            Some(rules) => (rules.file.clone(), rules.lines.clone()),
+            None => (self.config.path.clone(), Vec::new()),
+        };
+        setup.config.rules[place] = Some(Rules { file, lines, ruleset: edited.rules });
+        setup.programs[place] = Some(Arc::new(program));
+        Ok(setup)
     }
 }
 

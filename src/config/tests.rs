@@ -128,8 +128,8 @@ fn a_good_file_says_what_it_means() {
         weight,
         onlink: false,
     };
-    assert_eq!(c.routes[0].hops, [hop("10.2.0.2", None, 1)]);
-    assert_eq!(c.routes[2].hops, [hop("10.2.0.2", None, 2), hop("10.1.0.2", Some("lan"), 1)]);
+    assert_eq!(*c.routes[0].hops, [hop("10.2.0.2", None, 1)]);
+    assert_eq!(*c.routes[2].hops, [hop("10.2.0.2", None, 2), hop("10.1.0.2", Some("lan"), 1)]);
 
     assert_eq!((c.neighbors[0].line, c.neighbors[0].dev.as_str()), (52, "wan"));
     let mut timeouts = Timeouts::rfc();
@@ -181,7 +181,7 @@ fn every_timeout_of_conntrack_can_be_set() {
 #[test]
 fn the_links_table_is_what_the_file_says() {
     let links = good(GOOD).links_table();
-    assert_eq!(links.len(), 4);
+    assert_eq!(links.bound(), 4);
     assert_eq!(links.owner("192.0.2.1".parse().unwrap()), Some(crate::base::LinkId::LO));
     let lan = links.named("lan").unwrap();
     assert_eq!((lan.mtu, lan.rp_filter, lan.redirects), (1400, RpFilter::Strict, false));

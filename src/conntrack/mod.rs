@@ -12,6 +12,7 @@
 //! Knows nothing of rules, routes or links beyond their ids; when to ask which of these is the path's to say.
 
 mod config;
+mod events;
 mod flow;
 mod icmp;
 pub mod nat;
@@ -28,6 +29,7 @@ pub mod text;
 mod track;
 pub mod tuple;
 mod wheel;
+mod why;
 
 #[cfg(test)]
 pub(crate) mod testing;
@@ -35,6 +37,7 @@ pub(crate) mod testing;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use config::{Config, Timeout, Timeouts};
+pub use events::{EventKind, FlowEvent, Listener, Wants};
 pub use flow::{Current, Flow, State};
 pub use replay::Standing;
 pub use step::Step;

@@ -4,10 +4,11 @@
 //! It is done whole, or not at all: where the flow does not stand as it is said to stand, or its protocol makes something
 //! else of the packet than to let it pass, everything is as before, and the packet is `track`'s.
 
+use super::events::{EventKind, Told};
 use super::protocol::judge;
 use super::table::Conntrack;
 use super::track::standing;
-use super::{Step, icmp};
+use super::{Flow, Step, icmp};
 use crate::base::{Hook, Instant};
 use crate::packet::{Ct, CtState, Direction, FlowId, Packet, Status};
 use crate::wire::proto;
@@ -37,11 +38,7 @@ impl Conntrack {
         let Some(mut held) = self.tenant(was.flow) else { return false };
         let Some(flow) = held.flow.as_mut() else { return false };
         let before = (flow.state, flow.status);
-        if flow.deadline <= now
-            || standing(flow.status, was.dir) != was.state
-            || was.mark.is_some_and(|mark| mark != flow.mark)
-            || is_icmp(p) && icmp::look(p, Hook::Prerouting, &self.config) != icmp::Looked::Query
-        {
+        if !self.stands(p, flow, was, now) {
             return false;
         }
         let step = judge(p, Hook::Prerouting, &self.config, flow, was.dir, now);
@@ -59,11 +56,41 @@ impl Conntrack {
         if let Some(timeout) = timeout.filter(|_| !flow.status.has(Status::FIXED_TIMEOUT)) {
             flow.deadline = now + timeout;
         }
+        if self.events.armed()
+            && Told::of(flow) != Told::of(&Flow { state: before.0, status: before.1, ..*flow })
+        {
+            self.events.tell(EventKind::Update, was.flow, flow, Some(now), false);
+        }
         p.meta.ct = Ct { state: was.state, dir: was.dir, flow: Some(was.flow) };
         let deadline = flow.deadline;
         drop(held);
         self.look_again(was.flow, deadline);
         true
+    }
+
+    /// Whether [`replay`](Conntrack::replay) would take the packet; nothing happens.
+    pub fn would_replay(&self, p: &Packet, was: &Standing, now: Instant) -> bool {
+        let Some(mut flow) = self.get(was.flow) else { return false };
+        self.stands(p, &flow, was, now)
+            && matches!(
+                judge(p, Hook::Prerouting, &self.config, &mut flow, was.dir, now),
+                Step::Accept { .. }
+            )
+            && {
+                if was.dir == Direction::Reply {
+                    flow.status.set(Status::SEEN_REPLY);
+                }
+                (flow.status.0 ^ was.status.0) & was.asked.0 == 0
+            }
+    }
+
+    /// Whether the flow stands as it was said to stand.
+    #[inline]
+    fn stands(&self, p: &Packet, flow: &Flow, was: &Standing, now: Instant) -> bool {
+        flow.deadline > now
+            && standing(flow.status, was.dir) == was.state
+            && was.mark.is_none_or(|mark| mark == flow.mark)
+            && (!is_icmp(p) || icmp::look(p, Hook::Prerouting, &self.config) == icmp::Looked::Query)
     }
 }
 

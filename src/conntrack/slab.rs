@@ -29,6 +29,9 @@ pub(super) const MOST: u32 = 1 << 30;
 /// Places in a chunk.
 const CHUNK: usize = 1024;
 
+/// Chunks behind those of another slab at most.
+const MORE: usize = 64;
+
 /// Places a worker takes at a time, where there are several.
 const RUN: u32 = 64;
 
@@ -109,6 +112,21 @@ impl Slab {
             fresh: Mutex::new(0),
             run,
         }
+    }
+
+    /// For flows that stand in the places another slab has now, under the same numbers ([`open`](Slab::open)), and for more
+    /// behind those: as many at most, and a chunk at least.
+    pub(super) fn behind(other: &Slab, workers: u32) -> Self {
+        let base = other.reach().next_multiple_of(CHUNK as u32);
+        let more = other.chunks.len().clamp(1, MORE);
+        let own = Slab::new(0, workers);
+        let chunks = (0..base as usize / CHUNK + more).map(|_| OnceLock::new()).collect();
+        Slab { chunks, fresh: Mutex::new(base), ..own }
+    }
+
+    /// Makes a place that was not taken; whether it can be.
+    pub(super) fn open(&self, at: u32) -> bool {
+        self.chunks.get(at as usize / CHUNK).map(|chunk| chunk.get_or_init(Chunk::new)).is_some()
     }
 
     /// A place that was taken at some time.

@@ -17,9 +17,13 @@
 //! Locks, outermost first: index shards, by number; a source shard or a wheel; a place. The free list's is
 //! taken alone or below the shards.
 
+mod listing;
+mod shadow;
+
 use std::sync::MutexGuard;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
+use super::events::{EventKind, Events, Told};
 use super::shard::{At, Index, Key, Two, among};
 use super::slab::{Held, Slab};
 use super::source::Sources;
@@ -41,12 +45,21 @@ pub struct Conntrack {
     steering: Steering,
     count: Count,
     pub(super) counts: Counts,
+    pub(super) events: Events,
+    /// The table that this one is a [`shadow`] of.
+    parent: Option<Box<shadow::Parent>>,
 }
 
 /// How many flows there are: on lines of its own, for what stands beside it is read for each packet.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Count(AtomicU32);
+
+impl Count {
+    fn of(flows: usize) -> Self {
+        Count(AtomicU32::new(u32::try_from(flows).unwrap_or(u32::MAX)))
+    }
+}
 
 /// What happened away from the established path. On lines of its own likewise.
 #[derive(Debug, Default)]
@@ -97,6 +110,13 @@ pub(super) enum Insertion {
     Clash(FlowId, Flow),
 }
 
+/// How a flow came to its end.
+#[derive(Debug, Clone, Copy)]
+struct Ending {
+    at: Option<Instant>,
+    by_hand: bool,
+}
+
 /// Under which tuples a flow is to stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Under {
@@ -118,6 +138,8 @@ impl Conntrack {
             wheels: (0..WHEELS).map(|_| Wheel::new()).collect(),
             count: Count::default(),
             counts: Counts::default(),
+            events: Events::default(),
+            parent: None,
             config: Config { max, ..config },
         }
     }
@@ -166,13 +188,17 @@ impl Conntrack {
 
     /// The flow of a number, if it is still there.
     pub fn get(&self, id: FlowId) -> Option<Flow> {
-        self.slab.tenant(id)?.flow
+        self.tenant(id)?.flow
     }
 
     /// What stands under a number, locked, if its tenant is still there.
     #[inline]
     pub(super) fn tenant(&self, id: FlowId) -> Option<MutexGuard<'_, Held>> {
-        self.slab.tenant(id)
+        let held = self.slab.tenant(id);
+        if held.is_none() && self.parent.is_some() && self.take_in_number(id) {
+            return self.slab.tenant(id);
+        }
+        held
     }
 
     /// Begins to fetch what stands under a number from memory; nothing else.
@@ -189,12 +215,16 @@ impl Conntrack {
     /// Changes a flow that is still there, under its lock. What it is found by stays as it is: its tuples, and
     /// whether its source is translated.
     pub fn update(&self, id: FlowId, change: impl FnOnce(&mut Flow)) {
-        let Some(mut held) = self.slab.tenant(id) else { return };
+        let Some(mut held) = self.tenant(id) else { return };
         let Some(flow) = held.flow.as_mut() else { return };
         let (tuples, nat) = (flow.tuples, flow.status.0 & Status::SRC_NAT.0);
+        let before = (Told::of(flow), flow.mark);
         change(flow);
         flow.tuples = tuples;
         flow.status.0 = flow.status.0 & !Status::SRC_NAT.0 | nat;
+        if before != (Told::of(flow), flow.mark) {
+            self.events.tell(EventKind::Update, id, flow, None, false);
+        }
         let deadline = flow.deadline;
         drop(held);
         self.look_again(id, deadline);
@@ -225,12 +255,15 @@ impl Conntrack {
             (t.src, t.src_port, t.proto, t.v6)
                 == (original.src, original.src_port, original.proto, original.v6)
         };
-        self.sources.find(&self.slab, self.key.source(original), |at| {
-            let flow = self.slab.held(at)?.flow.filter(|f| f.deadline > now && same(&f.tuples[0]))?;
+        let mut mapped = |flow: &Flow| {
             // What the packets leave as is where the answers go; an ICMP query's identifier never moves.
             let leaves = super::tuple::invert(&flow.tuples[1])?;
-            fits(&leaves.src, leaves.src_port).then_some((leaves.src, leaves.src_port))
-        })
+            let alive = flow.deadline > now && same(&flow.tuples[0]);
+            (alive && fits(&leaves.src, leaves.src_port)).then_some((leaves.src, leaves.src_port))
+        };
+        let source = self.key.source(original);
+        let own = self.sources.find(&self.slab, source, |at| mapped(self.slab.held(at)?.flow.as_ref()?));
+        own.or_else(|| self.ask_parent(source, mapped))
     }
 
     /// Ends the TCP flow whose answers have this tuple, if it is over, was source-translated, and `new` can't be
@@ -242,36 +275,6 @@ impl Conntrack {
             _ => false,
         };
         over && old.status.has(Status::SRC_NAT) && !old.status.has(Status::FIXED_TIMEOUT) && self.remove(id)
-    }
-
-    /// Tells every live flow, a thousand copied at a time: no lock is held while `f` runs.
-    pub fn each(&self, now: Instant, f: &mut dyn FnMut(FlowId, &Flow)) {
-        self.sweep(|flow| shown(flow, now), |id, flow| f(id, &flow));
-    }
-
-    /// Tells the live flows of a thousand places from `from` on; gives where the next thousand begin, if there are more.
-    /// For listings that are read slowly: a flow that lives throughout is told once.
-    pub fn page(&self, from: u32, now: Instant, f: &mut dyn FnMut(&Flow)) -> Option<u32> {
-        let to = from.saturating_add(SWEPT).min(self.slab.reach());
-        for slot in from..to {
-            let flow = self.slab.held(slot).and_then(|held| held.flow);
-            flow.filter(|flow| shown(flow, now)).iter().for_each(&mut *f);
-        }
-        (from < to && to < self.slab.reach()).then_some(to)
-    }
-
-    /// Ends a flow; says whether it was there.
-    pub fn remove(&self, id: FlowId) -> bool {
-        let gone = self.take_out(id, |_| true);
-        self.counts.removed.fetch_add(u64::from(gone), Relaxed);
-        gone
-    }
-
-    /// Ends all flows that `which` says yes to; gives how many.
-    pub fn remove_where(&self, now: Instant, which: &dyn Fn(&Flow) -> bool) -> usize {
-        let mut gone = 0;
-        self.sweep(|flow| flow.deadline > now && which(flow), |id, _| gone += usize::from(self.remove(id)));
-        gone
     }
 
     /// Frees flows past their deadline, some thousands at most; gives how many. [`poll_timeout`] says when to
@@ -323,6 +326,21 @@ impl Conntrack {
     /// The live flow of a tuple, its place locked.
     #[inline]
     pub(super) fn look_up(&self, tuple: &Tuple, hash: u64, now: Instant) -> Option<Found<'_>> {
+        let mut found = self.indexed(tuple, hash);
+        if found.is_none() && self.parent.is_some() && self.take_in(tuple, hash) {
+            found = self.indexed(tuple, hash);
+        }
+        let (held, at) = found?;
+        let flow = held.flow.as_ref().filter(|f| f.deadline > now)?;
+        // Who speaks to himself answers himself: the kernel comes upon the reply first, which it put in last.
+        let dir = if flow.tuples[0] == flow.tuples[1] { Direction::Reply } else { at.dir() };
+        let id = FlowId { slot: at.slot(), tenant: held.tenant };
+        Some(Found { held, id, dir })
+    }
+
+    /// What the index has under a tuple, its place locked.
+    #[inline]
+    fn indexed(&self, tuple: &Tuple, hash: u64) -> Option<(MutexGuard<'_, Held>, At)> {
         let shard = self.index.lock(hash);
         let mut found = None;
         shard.find(hash, |at| {
@@ -333,13 +351,7 @@ impl Conntrack {
             }
             is
         });
-        drop(shard);
-        let (held, at) = found?;
-        let flow = held.flow.as_ref().filter(|f| f.deadline > now)?;
-        // Who speaks to himself answers himself: the kernel comes upon the reply first, which it put in last.
-        let dir = if flow.tuples[0] == flow.tuples[1] { Direction::Reply } else { at.dir() };
-        let id = FlowId { slot: at.slot(), tenant: held.tenant };
-        Some(Found { held, id, dir })
+        found
     }
 
     /// Has the wheel look at a flow in time, if its deadline came nearer. The flow's place must not be locked.
@@ -361,6 +373,9 @@ impl Conntrack {
     /// Puts a flow into the table: both its tuples are free then, and it counts.
     pub(super) fn insert(&self, flow: &Flow, under: Under, now: Instant) -> Insertion {
         let hashes = flow.tuples.map(|t| self.hash(&t));
+        if self.parent.is_some() {
+            flow.tuples.iter().zip(hashes).for_each(|(t, hash)| drop(self.look_up(t, hash, now)));
+        }
         if !self.reserve(hashes[0], now) {
             return Insertion::Full;
         }
@@ -384,6 +399,9 @@ impl Conntrack {
                 return Insertion::Full;
             };
             self.counts.inserted.fetch_add(1, Relaxed);
+            // While its shards are locked nobody finds it, and nothing can be told of it before this.
+            self.events.tell(EventKind::New, id, flow, Some(now), false);
+            drop(two);
             return Insertion::In(id);
         }
     }
@@ -396,7 +414,8 @@ impl Conntrack {
                 return true;
             }
             let Some(victim) = self.makes_way(hash, now) else { return false };
-            if self.take_out(victim, |f| may_go(f, now)) {
+            let ending = Ending { at: Some(now), by_hand: false };
+            if self.take_out(victim, ending, |f| may_go(f, now)) {
                 self.counts.early_drops.fetch_add(1, Relaxed);
             }
         }
@@ -404,17 +423,18 @@ impl Conntrack {
 
     /// A flow near a hash's place that may make way.
     fn makes_way(&self, hash: u64, now: Instant) -> Option<FlowId> {
-        let reach = u64::from(self.slab.reach());
+        let reach = u64::from(self.crowd());
         (1..=GROUPS).find_map(|group| {
             // Groups stand apart: flows that came at one time, and are worth the same, stand side by side.
             let start = ((mix(hash ^ group << 32) >> 32) * reach) >> 32;
             (0..GROUP)
                 .filter_map(|i| {
                     let at = ((start + i) % reach.max(1)) as u32;
-                    let held = self.slab.held(at)?;
-                    let flow = held.flow.as_ref().filter(|f| may_go(f, now))?;
-                    let answered = flow.deadline > now && flow.status.has(Status::SEEN_REPLY);
-                    Some(((answered, flow.deadline), FlowId { slot: at, tenant: held.tenant }))
+                    self.glance(at, |held| {
+                        let flow = held.flow.as_ref().filter(|f| may_go(f, now))?;
+                        let answered = flow.deadline > now && flow.status.has(Status::SEEN_REPLY);
+                        Some(((answered, flow.deadline), FlowId { slot: at, tenant: held.tenant }))
+                    })
                 })
                 .min_by_key(|(worth, _)| *worth)
                 .map(|(_, id)| id)
@@ -453,55 +473,47 @@ impl Conntrack {
     }
 
     /// Takes a flow out of everything, if it is still there and `whether` says so.
-    fn take_out(&self, id: FlowId, whether: impl Fn(&Flow) -> bool) -> bool {
+    fn take_out(&self, id: FlowId, how: Ending, whether: impl Fn(&Flow) -> bool) -> bool {
         let Some(tuples) = self.get(id).map(|f| f.tuples) else { return false };
-        let hashes = tuples.map(|t| self.hash(&t));
+        let gone = self.uproot(id, tuples.map(|t| self.hash(&t)), how, whether);
+        if gone {
+            self.count.0.fetch_sub(1, Relaxed);
+        }
+        gone
+    }
+
+    /// [`take_out`](Conntrack::take_out), but for the count.
+    fn uproot(&self, id: FlowId, hashes: [u64; 2], how: Ending, whether: impl Fn(&Flow) -> bool) -> bool {
         let mut two = self.index.lock_two(hashes[0], hashes[1]);
         let flow = {
             let Some(mut held) = self.slab.tenant(id) else { return false };
-            if !held.flow.as_ref().is_some_and(&whether) {
-                return false;
-            }
+            let Some(flow) = held.flow.as_ref().filter(|f| whether(f)) else { return false };
+            self.events.tell(EventKind::Destroy, id, flow, how.at, how.by_hand);
             held.vacate()
         };
         for dir in Direction::ALL {
             two.of(hashes[dir as usize]).remove(hashes[dir as usize], At::new(id.slot, dir));
         }
         self.wheel(id.slot).unlink(&self.slab, id.slot);
-        if flow.is_some_and(|f| f.status.has(Status::SRC_NAT)) {
-            self.sources.unlink(&self.slab, self.key.source(&tuples[0]), id.slot);
+        if let Some(flow) = flow.filter(|f| f.status.has(Status::SRC_NAT)) {
+            self.sources.unlink(&self.slab, self.key.source(&flow.tuples[0]), id.slot);
         }
         drop(two);
-        self.slab.give(id.slot);
-        self.count.0.fetch_sub(1, Relaxed);
+        if self.is_reused(id.slot) {
+            self.slab.give(id.slot);
+        }
         true
     }
 
     /// Frees a flow whose time is up.
     fn expire(&self, id: FlowId, now: Instant) -> bool {
-        let gone = self.take_out(id, |f| f.deadline <= now);
+        let gone = self.take_out(id, Ending { at: Some(now), by_hand: false }, |f| f.deadline <= now);
         self.counts.expired.fetch_add(u64::from(gone), Relaxed);
         gone
     }
 
     fn wheel(&self, at: u32) -> &Wheel {
         &self.wheels[at as usize % WHEELS]
-    }
-
-    /// Copies the flows that `which` picks, a stretch of places at a time, and gives them to `f`.
-    fn sweep(&self, which: impl Fn(&Flow) -> bool, mut f: impl FnMut(FlowId, Flow)) {
-        let mut copies = Vec::new();
-        let mut at = 0;
-        while at < self.slab.reach() {
-            for slot in at..(at + SWEPT).min(self.slab.reach()) {
-                let Some(held) = self.slab.held(slot) else { continue };
-                if let Some(flow) = held.flow.filter(|f| which(f)) {
-                    copies.push((FlowId { slot, tenant: held.tenant }, flow));
-                }
-            }
-            at += SWEPT;
-            copies.drain(..).for_each(|(id, flow)| f(id, flow));
-        }
     }
 
     /// Whether everything agrees with everything; for tests, while nobody else is about.
@@ -538,19 +550,11 @@ fn may_go(flow: &Flow, now: Instant) -> bool {
     flow.deadline <= now || !flow.status.has(Status::ASSURED)
 }
 
-/// Whether a flow is for others to see.
-fn shown(flow: &Flow, now: Instant) -> bool {
-    flow.deadline > now && !flow.status.has(Status::NAT_CLASH)
-}
-
 /// Wheels: more than threads, so that two seldom meet at one.
 const WHEELS: usize = 16;
 
 /// Flows looked at in one [`Conntrack::timeout`].
 const TURNED: usize = 4096;
-
-/// Places copied at a time for a listing.
-const SWEPT: u32 = 1024;
 
 /// Groups of places looked at for a flow that makes way (the kernel's `NF_CT_EVICTION_RANGE`), and places in a
 /// group.

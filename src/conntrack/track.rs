@@ -19,6 +19,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use super::events::{EventKind, Told};
 use super::protocol::judge;
 use super::table::{Conntrack, Found, Insertion, Under};
 use super::{Current, Flow, State, Step, icmp, tuple};
@@ -232,6 +233,7 @@ impl Conntrack {
         let (id, dir) = (found.id, found.dir);
         let Some(flow) = found.held.flow.as_mut() else { return Step::INVALID };
         let before = flow.status;
+        let told = self.events.armed().then(|| Told::of(flow));
         let step = judge(p, hook, &self.config, flow, dir, now);
         if let Step::Accept { timeout: Some(timeout), .. } | Step::Invalid { timeout: Some(timeout) } = step
             && !flow.status.has(Status::FIXED_TIMEOUT)
@@ -244,6 +246,9 @@ impl Conntrack {
                 flow.status.set(Status::SEEN_REPLY);
             }
             *current = Some(Current { id: Some(id), flow: *flow });
+        }
+        if matches!(step, Step::Accept { .. }) && told.is_some_and(|told| told != Told::of(flow)) {
+            self.events.tell(EventKind::Update, id, flow, Some(now), false);
         }
         let deadline = flow.deadline;
         drop(found);

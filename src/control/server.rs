@@ -6,16 +6,22 @@
 //!
 //! # The socket file
 //!
-//! Its mode is 0600 from the moment anyone can see it: it is bound in a directory of ours with mode 0700 and moved
-//! into place. Two routers that start at once take turns by a lock on the directory. A socket that nobody answers at was left
-//! by a process that was killed, and is replaced; one that answers is another router's. Only the same user and
-//! root are listened to. Dropping the server removes the file, if it is still ours.
+//! Its mode is 0600, or 0660 where a group may talk to the router too, from the moment anyone can see it: it is bound in a
+//! directory of ours with mode 0700 and moved into place. Two routers that start at once take turns by a lock on the directory.
+//! A socket that nobody answers at was left by a process that was killed, and is replaced; one that answers is another
+//! router's. Only the same user, root and members of the group are listened to. Dropping the server removes the file, if it is
+//! still ours and that is allowed: who gave up root may have to leave it behind, for the next one to replace.
+//!
+//! It is put in its place ([`Server::reserve`]) as long as that is allowed, and listened at ([`Reserved::listen`]) when there
+//! is somebody to answer.
 
 mod client;
 mod place;
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use crossbeam_channel::Receiver;
@@ -26,14 +32,23 @@ use serde_json::Value;
 
 use crate::base::Instant;
 use crate::config::Refusal;
-use crate::io::sys::{Peer, effective_user, peer_of};
+use crate::io::sys::{Peer, effective_user, in_group, peer_of};
 
-use super::protocol::{Response, Verb, encode};
+use super::protocol::{MAX_REQUEST, Response, Verb, encode};
 use client::{Client, Standing};
 pub use place::BindError;
 
 /// Clients at once; one more is told so and sent away.
 pub const MAX_CLIENTS: usize = 32;
+
+/// How many of them may be members of the group: they can't keep the router's own user and root out.
+pub const MAX_GUESTS: usize = 24;
+
+/// What may wait of requests that have not come whole, of all clients together, in bytes.
+pub const MAX_HELD: usize = 2 * MAX_REQUEST;
+
+/// Connections taken in one after the other before those that are there have their turn.
+const AT_ONCE: usize = 64;
 
 /// A client that neither asks anything nor takes its answers for this long is sent away.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -72,6 +87,9 @@ pub enum Fed {
     End(Value),
 }
 
+/// Elements in one part of a list.
+const PART: usize = 1024;
+
 /// How often feeds are asked.
 pub const FEED_PAUSE: Duration = Duration::from_millis(40);
 
@@ -79,6 +97,32 @@ impl Answer {
     /// No, and why: one sentence that says what to do.
     pub fn no(why: impl Into<Refusal>) -> Self {
         Answer::Refused(why.into())
+    }
+
+    /// A list, in parts.
+    pub fn list<T: Serialize + Send + 'static>(values: Vec<T>) -> Self {
+        let mut values = values.into_iter();
+        let parts = std::iter::from_fn(move || {
+            let part: Vec<_> =
+                values.by_ref().take(PART).map(|v| serde_json::to_value(v).unwrap_or_default()).collect();
+            (!part.is_empty()).then_some(Value::Array(part))
+        });
+        Answer::Parts(Box::new(parts))
+    }
+
+    /// A text, as a list of its lines, in parts.
+    pub fn lines(text: String) -> Self {
+        let mut at = 0;
+        let parts = std::iter::from_fn(move || {
+            let mut lines = Vec::new();
+            while let Some(rest) = text.get(at..).filter(|rest| !rest.is_empty() && lines.len() < PART) {
+                let end = rest.find('\n').unwrap_or(rest.len());
+                lines.push(Value::from(&rest[..end]));
+                at += end + 1;
+            }
+            (!lines.is_empty()).then_some(Value::Array(lines))
+        });
+        Answer::Parts(Box::new(parts))
     }
 
     /// All of it.
@@ -93,33 +137,84 @@ impl Answer {
 /// What answers requests.
 pub type Handler<'a> = dyn FnMut(Verb, Peer) -> Answer + 'a;
 
+/// Who may talk to the router besides root and its own user.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Access {
+    /// The user that the router will be, if it is another than now.
+    pub user: Option<u32>,
+    /// Members of this group.
+    pub group: Option<u32>,
+}
+
+/// A control socket that is in its place and not yet listened at: whoever connects is refused.
+pub struct Reserved {
+    placed: place::Placed,
+    path: PathBuf,
+    group: Option<u32>,
+}
+
+impl Reserved {
+    /// Listens. The router should forward already: whoever can connect takes it for running.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn listen(self) -> Result<Server, BindError> {
+        let (listener, identity) = self.placed.listen()?;
+        Ok(Server {
+            listener,
+            path: self.path,
+            identity,
+            group: self.group,
+            clients: (0..MAX_CLIENTS).map(|_| None).collect(),
+            registered: None,
+            accept_again: None,
+            census: Arc::default(),
+        })
+    }
+}
+
+/// Who has talked to a router, for its counters.
+#[derive(Debug, Default)]
+pub struct Census {
+    /// Clients that are connected now.
+    pub clients: AtomicU64,
+    /// Clients that were sent away.
+    pub refused: AtomicU64,
+    /// Requests that were made.
+    pub requests: AtomicU64,
+}
+
 /// The control socket and who is talking over it.
 pub struct Server {
     listener: UnixListener,
     path: PathBuf,
     /// Device and inode of the socket file: what tells ours from another's of the same name.
     identity: (u64, u64),
+    /// Whose members are listened to, too.
+    group: Option<u32>,
     clients: Vec<Option<Client>>,
     registered: Option<(Registry, usize)>,
     accept_again: Option<Instant>,
+    census: Arc<Census>,
 }
 
 impl Server {
-    /// Binds the socket of the router called `name`, making its directory if there is none. The router
-    /// should forward already: whoever can connect takes it for running.
+    /// Binds the socket of the router called `name`, making its directory if there is none, and listens at once.
     ///
     /// # Errors
     /// Another router answers there, or the path can't be used.
     pub fn bind(path: &Path, name: &str) -> Result<Self, BindError> {
-        let (listener, identity) = place::bind(path, name)?;
-        Ok(Server {
-            listener,
-            path: path.to_owned(),
-            identity,
-            clients: (0..MAX_CLIENTS).map(|_| None).collect(),
-            registered: None,
-            accept_again: None,
-        })
+        Self::reserve(path, name, Access::default())?.listen()
+    }
+
+    /// Binds the socket, making its directory if there is none, and does not listen yet. Until it does, other routers that
+    /// want to put a socket into the same directory wait.
+    ///
+    /// # Errors
+    /// Another router answers there, or the path can't be used.
+    pub fn reserve(path: &Path, name: &str, access: Access) -> Result<Reserved, BindError> {
+        let placed = place::bind(path, name, access)?;
+        Ok(Reserved { placed, path: path.to_owned(), group: access.group })
     }
 
     /// Looks whether the socket could be bound, and binds nothing: for a word about a router that runs
@@ -129,6 +224,13 @@ impl Server {
     /// As of [`Server::bind`].
     pub fn look(path: &Path, name: &str) -> Result<(), BindError> {
         place::try_out(path, name)
+    }
+
+    /// Has its clients counted here.
+    #[must_use]
+    pub fn counted_in(mut self, census: Arc<Census>) -> Self {
+        self.census = census;
+        self
     }
 
     /// Where it is.
@@ -197,13 +299,16 @@ impl Server {
         token.0.checked_sub(*first).filter(|n| *n <= MAX_CLIENTS)
     }
 
-    /// Takes in whoever waits: events are edges, so until nobody does.
+    /// Takes in whoever waits: events are edges, so until nobody does, or again in the next turn.
     fn accept(&mut self, now: Instant) {
-        self.accept_again = None;
-        loop {
+        self.accept_again = Some(now);
+        for _ in 0..AT_ONCE {
             match self.listener.accept() {
                 Ok((stream, _)) => self.admit(stream, now),
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    self.accept_again = None;
+                    return;
+                }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) if e.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(_) => {
@@ -216,23 +321,40 @@ impl Server {
 
     fn admit(&mut self, stream: mio::net::UnixStream, now: Instant) {
         let Ok(peer) = peer_of(&stream) else { return };
-        if peer.uid != effective_user() && peer.uid != 0 {
-            return turn_away(stream, "only the user that runs the router and root may talk to it");
+        let member = || self.group.is_some_and(|group| in_group(&stream, group).unwrap_or(false));
+        let guest = peer.uid != effective_user() && peer.uid != 0;
+        if guest && !member() {
+            self.census.refused.fetch_add(1, Relaxed);
+            return turn_away(
+                stream,
+                "only the user that runs the router, its group and root may talk to it",
+            );
         }
-        let Some(slot) = self.clients.iter().position(Option::is_none) else {
+        let guests = self.clients.iter().flatten().filter(|c| c.guest).count();
+        let free = self.clients.iter().position(Option::is_none);
+        let Some(slot) = free.filter(|_| !guest || guests < MAX_GUESTS) else {
+            self.census.refused.fetch_add(1, Relaxed);
             return turn_away(stream, "the router has as many control connections as it takes: close some");
         };
         let Some((registry, first)) = &self.registered else { return };
-        let mut client = Client::new(stream, peer, now);
+        let mut client = Client::new(stream, peer, guest, now);
         let token = Token(first + 1 + slot);
         if registry.register(&mut client.stream, token, Interest::READABLE | Interest::WRITABLE).is_ok() {
             self.clients[slot] = Some(client);
+            self.census.clients.fetch_add(1, Relaxed);
         }
     }
 
     fn serve(&mut self, slot: usize, now: Instant, handler: &mut Handler<'_>) {
+        let others = self.clients.iter().enumerate().filter(|(n, _)| *n != slot);
+        let held: usize = others.filter_map(|(_, c)| Some(c.as_ref()?.held())).sum();
         let Some(Some(client)) = self.clients.get_mut(slot) else { return };
-        match client.serve(now, handler) {
+        let census = &self.census;
+        let mut counting = |verb, peer| {
+            census.requests.fetch_add(1, Relaxed);
+            handler(verb, peer)
+        };
+        match client.serve(now, MAX_HELD.saturating_sub(held), &mut counting) {
             Standing::Waits => client.has_more = false,
             Standing::HasMore => client.has_more = true,
             Standing::Over => self.dismiss(slot),
@@ -243,6 +365,7 @@ impl Server {
         if let (Some(mut client), Some((registry, _))) = (self.clients[slot].take(), &self.registered) {
             // Closing the descriptor would do: it is nobody else's.
             let _ = registry.deregister(&mut client.stream);
+            self.census.clients.fetch_sub(1, Relaxed);
         }
     }
 }

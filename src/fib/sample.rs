@@ -21,6 +21,7 @@ pub(super) fn links_with(lan: &[&str], wan: &[&str], far: &[&str]) -> Links {
         addresses: addresses.iter().map(|a| address(a)).collect(),
         rp_filter: RpFilter::Off,
         redirects: true,
+        up: true,
     };
     Links::new([link("lan", lan), link("wan", wan), link("far", far)])
 }

@@ -57,6 +57,11 @@ impl Counters {
         }
     }
 
+    /// Others for as many rules, at zero.
+    pub(super) fn anew(&self) -> Self {
+        Counters::new(vec![Count::default(); self.len])
+    }
+
     /// A worker's column. Two threads that count at the same time must not give the same number.
     #[inline]
     pub(super) fn lane(&self, lane: usize) -> &Lane {
@@ -90,6 +95,14 @@ impl Counters {
             value.bytes = value.bytes.wrapping_sub(counted.bytes);
         }
         *base = values;
+    }
+
+    /// Adds to each, in order.
+    pub(super) fn add(&self, more: impl Iterator<Item = Count>) {
+        for (sum, more) in self.base().iter_mut().zip(more) {
+            sum.packets = sum.packets.wrapping_add(more.packets);
+            sum.bytes = sum.bytes.wrapping_add(more.bytes);
+        }
     }
 
     fn add_lanes(&self, sums: &mut [Count]) {

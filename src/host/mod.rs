@@ -112,7 +112,12 @@ impl Host {
         }
     }
 
-    /// The services it was made with.
+    /// Offers these from now on. Connections to others go on until they end.
+    pub fn set_services(&mut self, services: Services) {
+        self.services = services;
+    }
+
+    /// The services it offers.
     pub fn services(&self) -> Services {
         self.services
     }

@@ -9,4 +9,4 @@ mod table;
 
 pub use driver::{Driver, InUse};
 pub use state::LinkStates;
-pub use table::{Address, Link, LinkKind, Links, RpFilter};
+pub use table::{Address, Link, LinkKind, Links, Places, RpFilter};

@@ -1,6 +1,9 @@
 //! The links of one router and their addresses; immutable once built.
+//!
+//! Each has a place, its id. A table that follows another keeps the places of the links that stay, so that what
+//! remembers an id goes on meaning the same link; places of links that went are free for others.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
@@ -27,6 +30,8 @@ pub struct Link {
     pub rp_filter: RpFilter,
     /// Whether redirects are sent out of it.
     pub redirects: bool,
+    /// Whether it is set up: one that is down, by an administrator's wish, carries nothing (`IFF_UP`).
+    pub up: bool,
 }
 
 impl Link {
@@ -116,7 +121,8 @@ pub enum RpFilter {
 /// All links. The loopback is always the first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Links {
-    links: Vec<Link>,
+    /// By place.
+    links: Vec<Option<Link>>,
     /// Whose the addresses are. Link-local ones may stand on several links, so they are not here.
     /// Looked at for every packet.
     owners: HashMap<IpAddr, LinkId, BuildQuick>,
@@ -131,6 +137,11 @@ impl Links {
 
     /// The same, with more addresses on the loopback.
     pub fn with_loopback(more: &[Address], links: impl IntoIterator<Item = Link>) -> Self {
+        Self::placed(more, links, &Places::default())
+    }
+
+    /// The same, with each link at the place that is kept for its name, and new ones at the first that are free.
+    pub fn placed(more: &[Address], links: impl IntoIterator<Item = Link>, places: &Places) -> Self {
         let mut lo = Link {
             id: LinkId::LO,
             name: "lo".into(),
@@ -143,12 +154,32 @@ impl Links {
             ],
             rp_filter: RpFilter::Off,
             redirects: false,
+            up: true,
         };
         lo.addresses.extend_from_slice(more);
-        let mut all = vec![lo];
-        all.extend(links);
+        let mut all = vec![Some(lo)];
+        let mut new = Vec::new();
+        for link in links {
+            match places.kept.get(&link.name) {
+                Some(place) => {
+                    all.resize_with(all.len().max(place.index() + 1), || None);
+                    all[place.index()] = Some(link);
+                }
+                None => new.push(link),
+            }
+        }
+        let kept: HashSet<usize> = places.kept.values().map(|id| id.index()).collect();
+        let mut place = LinkId::LO.index();
+        for link in new {
+            while kept.contains(&place) || all.get(place).is_some_and(Option::is_some) {
+                place += 1;
+            }
+            all.resize_with(all.len().max(place + 1), || None);
+            all[place] = Some(link);
+        }
         let mut owners = HashMap::default();
         for (i, link) in all.iter_mut().enumerate() {
+            let Some(link) = link else { continue };
             link.id = LinkId(i as u16);
             for a in &link.addresses {
                 if !matches!(a.addr, IpAddr::V6(v6) if v6.is_unicast_link_local()) {
@@ -159,30 +190,120 @@ impl Links {
         Links { links: all, owners }
     }
 
-    /// How many there are, the loopback included.
-    #[allow(clippy::len_without_is_empty)] // never empty: the loopback is always there
-    pub fn len(&self) -> usize {
+    /// All ids are below this.
+    pub fn bound(&self) -> usize {
         self.links.len()
     }
 
     /// The link with this id.
     #[inline]
     pub fn get(&self, id: LinkId) -> Option<&Link> {
-        self.links.get(id.index())
+        self.links.get(id.index())?.as_ref()
     }
 
     /// The link of this name.
     pub fn named(&self, name: &str) -> Option<&Link> {
-        self.links.iter().find(|l| l.name == name)
+        self.iter().find(|l| l.name == name)
     }
 
-    /// All links in order.
+    /// All links in the order of their places.
     pub fn iter(&self) -> impl Iterator<Item = &Link> {
-        self.links.iter()
+        self.links.iter().flatten()
+    }
+
+    /// All places in order, with the links that are there.
+    pub fn places(&self) -> impl Iterator<Item = Option<&Link>> {
+        self.links.iter().map(Option::as_ref)
     }
 
     /// The link that owns an address that is not link-local.
     pub fn owner(&self, addr: IpAddr) -> Option<LinkId> {
         self.owners.get(&addr).copied()
+    }
+}
+
+/// Which places are kept for which names: those of links that are there and, as long as there are few of them, of links
+/// that went, so that one that comes back is at its old place.
+#[derive(Debug, Clone, Default)]
+pub struct Places {
+    kept: HashMap<String, LinkId>,
+}
+
+/// How many places are kept for links that are not there.
+const ABSENT: usize = 64;
+
+impl Places {
+    /// Whether each link of a table is at the place that is kept for it, or at one that is kept for nobody.
+    pub fn agree(&self, links: &Links) -> bool {
+        links.iter().all(|l| match self.kept.get(&l.name) {
+            Some(id) => *id == l.id,
+            None => !self.kept.values().any(|id| *id == l.id),
+        })
+    }
+
+    /// These places and those of the links in a table.
+    pub fn and(&self, links: &Links) -> Self {
+        let here = || links.iter().map(|l| (l.name.clone(), l.id));
+        let mut kept = self.kept.clone();
+        kept.extend(here());
+        // Somebody else's by now, or too many.
+        kept.retain(|name, id| links.get(*id).is_none_or(|l| l.name == *name));
+        if kept.len() > links.iter().count() + ABSENT {
+            kept = here().collect();
+        }
+        Places { kept }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn link(name: &str) -> Link {
+        Link {
+            id: LinkId::LO,
+            name: name.into(),
+            kind: LinkKind::Memory,
+            mac: None,
+            mtu: 1500,
+            addresses: Vec::new(),
+            rp_filter: RpFilter::Off,
+            redirects: false,
+            up: true,
+        }
+    }
+
+    fn placed(names: &[&str], places: &Places) -> Links {
+        Links::placed(&[], names.iter().map(|n| link(n)), places)
+    }
+
+    fn at(links: &Links, name: &str) -> Option<u16> {
+        links.named(name).map(|l| l.id.0)
+    }
+
+    #[test]
+    fn links_that_stay_keep_their_places() {
+        let first = placed(&["a", "b", "c"], &Places::default());
+        let places = Places::default().and(&first);
+        let second = placed(&["d", "c", "a"], &places);
+        assert_eq!((at(&second, "a"), at(&second, "c")), (Some(1), Some(3)));
+        assert_eq!(at(&second, "d"), Some(4), "b's place is kept for it");
+        assert_eq!(second.get(LinkId(2)), None);
+        assert_eq!((second.bound(), second.iter().count()), (5, 4));
+        let places = places.and(&second);
+        assert_eq!(placed(&["a", "b"], &places).named("b").map(|l| l.id.0), Some(2), "one that comes back");
+    }
+
+    #[test]
+    fn places_are_not_kept_for_ever() {
+        let mut places = Places::default();
+        let mut highest = 0;
+        for n in 0..1_000 {
+            let links = placed(&["stays", &format!("tun{n}")], &places);
+            assert_eq!(at(&links, "stays"), Some(1));
+            highest = highest.max(links.bound());
+            places = places.and(&links);
+        }
+        assert!(highest <= ABSENT + 4, "{highest}");
     }
 }

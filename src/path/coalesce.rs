@@ -11,12 +11,13 @@ use crate::packet::{Caps, Packet, coalesce};
 use super::Cx;
 
 /// What can be said of every link that packets from `link` can leave by; by that one itself only where there is no other.
-pub(super) fn common(caps: &[Caps], link: LinkId) -> Caps {
-    let device = |at: &usize| *at != LinkId::LO.index();
-    let others = (0..caps.len()).filter(device).filter(|at| *at != link.index());
+/// `None` is a place without a link.
+pub(super) fn common(caps: &[Option<Caps>], link: LinkId) -> Caps {
+    let other = |at: usize| at != LinkId::LO.index() && at != link.index();
+    let others = caps.iter().enumerate().filter(|(at, _)| other(*at)).filter_map(|(_, c)| *c);
+    let own = caps.get(link.index()).copied().flatten();
     let alone = others.clone().next().is_none();
-    let of = others.chain(alone.then_some(link.index())).filter_map(|at| caps.get(at));
-    of.fold(Caps::FULL, |all, c| Caps {
+    others.chain(own.filter(|_| alone)).fold(Caps::FULL, |all, c| Caps {
         ethernet: c.ethernet,
         csum: all.csum && c.csum,
         tso4: all.tso4 && c.tso4,
@@ -52,7 +53,7 @@ mod tests {
     fn what_all_other_links_take() {
         const FULL: Caps = Caps::FULL;
         let four = Caps { tso6: false, ..FULL };
-        let caps = [Caps::PLAIN, FULL, four, Caps::PLAIN];
+        let caps = [Caps::PLAIN, FULL, four, Caps::PLAIN].map(Some);
         let link = |n| LinkId(n);
         // Of three, by either of the others; the loopback does not count.
         assert!(!common(&caps, link(1)).tso4);
@@ -63,6 +64,9 @@ mod tests {
         assert!(from_plain.csum && from_plain.tso4 && !from_plain.tso6);
         // The only one is its own way out.
         assert_eq!(common(&caps[..2], link(1)), FULL);
-        assert_eq!(common(&[Caps::PLAIN, Caps::PLAIN], link(1)), Caps::PLAIN);
+        assert_eq!(common(&[Some(Caps::PLAIN), Some(Caps::PLAIN)], link(1)), Caps::PLAIN);
+        // A place without a link takes part in nothing.
+        assert_eq!(common(&[Some(Caps::PLAIN), Some(FULL), None, Some(four)], link(1)), four);
+        assert_eq!(common(&[Some(Caps::PLAIN), Some(FULL), None], link(1)), FULL);
     }
 }

@@ -1,10 +1,11 @@
 //! What happens because time passes or a link changes, rather than because a packet came.
 
+use std::net::Ipv6Addr;
 use std::sync::atomic::Ordering::Relaxed;
 
 use crate::base::counters::Tally;
 use crate::base::{DropReason, Instant, LinkId};
-use crate::neighbor::DadAction;
+use crate::neighbor::{Action, DadAction, NeighborTable};
 
 use super::{Cx, Live, defrag, deliver, ndp, queue, resolve, settle};
 
@@ -72,6 +73,30 @@ pub fn link_changed(cx: &mut Cx<'_>, link: LinkId, up: bool) -> bool {
     dad(cx, probes);
     settle(cx);
     true
+}
+
+/// Neighbors are changed by hand: what waited for them goes on, or ends.
+pub fn change_neighbors(cx: &mut Cx<'_>, change: impl FnOnce(&NeighborTable, &mut Vec<Action>)) {
+    cx.me.flow = None;
+    let mut actions = std::mem::take(&mut cx.me.actions);
+    change(&cx.live.neighbors, &mut actions);
+    resolve::apply(cx, actions);
+    settle(cx);
+}
+
+/// Addresses have come to a link: others on it are asked whether they have them (RFC 4862 §5.4).
+pub fn check_addresses(cx: &mut Cx<'_>, link: LinkId, addresses: &[Ipv6Addr]) {
+    let ethernet = cx.snap.links.get(link).is_some_and(|l| l.is_ethernet());
+    if !ethernet || !cx.live.states.is_up(link) {
+        return;
+    }
+    cx.me.flow = None;
+    let mut probes = Vec::new();
+    for addr in addresses {
+        cx.live.dad.start(link, *addr, cx.now, &mut probes);
+    }
+    dad(cx, probes);
+    settle(cx);
 }
 
 pub(super) fn dad(cx: &mut Cx<'_>, actions: Vec<DadAction>) {

@@ -12,20 +12,25 @@
 //! [`Worker::drain_host`] have, then call [`Worker::settle`]: it lets out what waited behind frames that
 //! have now been sent, and says whether there is more to take.
 
+mod shadow;
+
 use std::collections::VecDeque;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 
-use crate::base::counters::{Tally, Totals};
+use crate::base::counters::{LaneTotals, LinkTotals, Load, Tally, Totals};
 use crate::base::{Column, Counters, DropReason, Event, Instant, LinkId, Mac};
 use crate::conntrack::Flow;
 use crate::filter::Family;
+use crate::neighbor::{self, NeighborTable};
 use crate::packet::{Caps, Direction, Packet, Pool, Status, Steering};
 use crate::path::{
     self, Cx, FlowCacheConfig, Handed, Live, LiveConfig, Local, Queue, Queued, Snapshot, Verdict,
 };
+
+pub use shadow::{Comparison, Difference, Fate, Outcome, Shadow, Treated, Walked};
 
 /// One router: its configuration and its tables, shared by its workers. Cloning gives another handle.
 #[derive(Clone)]
@@ -39,6 +44,12 @@ struct Shared {
     blocks: Mutex<Vec<Arc<Counters>>>,
     seed: u64,
     flow_cache: FlowCacheConfig,
+    /// Places for links.
+    room: usize,
+    /// By place, what the link's device takes, for whoever has no worker of this router.
+    caps: Mutex<Vec<Option<Caps>>>,
+    /// By place, where the counters of the link that is there now began.
+    begun: Mutex<Vec<LinkTotals>>,
     /// Milliseconds since midnight UTC at the start of the clock.
     wall_ms: u64,
 }
@@ -51,13 +62,17 @@ impl Router {
     /// milliseconds) at [`Instant::ZERO`]; IPv4 timestamps show it.
     pub fn new(snapshot: Snapshot, config: LiveConfig, wall_ms: u64) -> Self {
         let (seed, flow_cache) = (config.seed, config.flow_cache);
-        let live = Live::new(snapshot.links.len(), config);
+        let room = snapshot.links.bound() + config.spare_links;
+        let live = Live::new(room, config);
         let shared = Shared {
             snapshot: ArcSwap::from_pointee(snapshot),
             live,
             blocks: Mutex::default(),
             seed,
             flow_cache,
+            room,
+            caps: Mutex::new(vec![None; room]),
+            begun: Mutex::new(vec![LinkTotals::default(); room]),
             wall_ms: wall_ms % DAY_MS,
         };
         Router { shared: Arc::new(shared) }
@@ -67,8 +82,10 @@ impl Router {
     pub fn worker(&self) -> Worker {
         let mut blocks = self.shared.blocks.lock().unwrap_or_else(PoisonError::into_inner);
         let seed = self.shared.seed ^ (blocks.len() as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let links = self.snapshot().links.len();
-        let local = Local::new(links, blocks.len(), seed, self.shared.flow_cache);
+        let mut local = Local::new(self.shared.room, blocks.len(), seed, self.shared.flow_cache);
+        for link in self.snapshot().links.iter() {
+            local.set_caps(link.id, Some(Caps::PLAIN));
+        }
         blocks.push(local.counters.clone());
         Worker { shared: self.shared.clone(), local }
     }
@@ -78,31 +95,30 @@ impl Router {
         self.shared.snapshot.load_full()
     }
 
-    /// Swaps the configuration: batches that begin after this see all of it. The links must be
-    /// those the router was made with; their number does not change while it lives. Flows that MASQUERADE gave an
+    /// Places for links: their ids are below this.
+    pub fn room(&self) -> usize {
+        self.shared.room
+    }
+
+    /// A link begins to be at a place where another one may have been: its counters begin at zero.
+    pub fn begin_link(&self, link: LinkId) {
+        let now = self.raw_totals().links.get(link.index()).copied();
+        let mut begun = self.shared.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        if let (Some(now), Some(begun)) = (now, begun.get_mut(link.index())) {
+            *begun = now;
+        }
+    }
+
+    /// Swaps the configuration: batches that begin after this see all of it. Ids of links are below [`Router::room`], and
+    /// those that stay keep theirs. Flows that MASQUERADE gave an
     /// address which is gone are forgotten; so are all that are translated, where there is no table nat any more that would
     /// go on with it (as when the kernel's module goes).
     pub fn replace(&self, snapshot: Snapshot) {
-        debug_assert_eq!(snapshot.links.len(), self.snapshot().links.len());
+        debug_assert!(snapshot.links.bound() <= self.room());
         let old = self.shared.snapshot.swap(Arc::new(snapshot));
         let new = self.snapshot();
-        let gone: Vec<(LinkId, IpAddr)> = old
-            .links
-            .iter()
-            .flat_map(|l| l.addresses.iter().map(|a| (l.id, a.addr)))
-            .filter(|(link, addr)| !new.links.get(*link).is_some_and(|l| l.has(*addr)))
-            .collect();
-        if !gone.is_empty() {
-            let outer = |f: &Flow| f.masquerade.map(|link| (link, f.tuple(Direction::Reply).dst()));
-            let lost = |f: &Flow| outer(f).is_some_and(|o| gone.contains(&o));
+        if let Some(lost) = forgets(&old, &new) {
             self.shared.live.conntrack.remove_where(Instant::ZERO, &lost);
-        }
-        for family in [Family::V4, Family::V6] {
-            if old.hooks.translates(family) && !new.hooks.translates(family) {
-                let here = |f: &Flow| f.tuple(Direction::Original).v6 == (family == Family::V6);
-                let translated = |f: &Flow| f.status.has(Status::SRC_NAT) || f.status.has(Status::DST_NAT);
-                self.shared.live.conntrack.remove_where(Instant::ZERO, &|f| here(f) && translated(f));
-            }
         }
     }
 
@@ -132,9 +148,40 @@ impl Router {
 
     /// The sum of all workers' counters.
     pub fn totals(&self) -> Totals {
+        let mut totals = self.raw_totals();
+        let begun = self.shared.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        totals.links.iter_mut().zip(begun.iter()).for_each(|(t, begun)| *t = t.since(begun));
+        totals
+    }
+
+    fn raw_totals(&self) -> Totals {
         let blocks = self.shared.blocks.lock().unwrap_or_else(PoisonError::into_inner);
         Totals::sum(blocks.iter().map(Arc::as_ref))
     }
+
+    /// What each of the first `n` workers has done, in the order they were made.
+    pub fn lanes(&self, n: usize) -> Vec<LaneTotals> {
+        let blocks = self.shared.blocks.lock().unwrap_or_else(PoisonError::into_inner);
+        blocks.iter().take(n).map(|b| b.lane()).collect()
+    }
+}
+
+/// Which flows are forgotten when one configuration takes another's place; `None`: none are.
+fn forgets(old: &Snapshot, new: &Snapshot) -> Option<impl Fn(&Flow) -> bool + use<>> {
+    let gone: Vec<(LinkId, IpAddr)> = old
+        .links
+        .iter()
+        .flat_map(|l| l.addresses.iter().map(|a| (l.id, a.addr)))
+        .filter(|(link, addr)| !new.links.get(*link).is_some_and(|l| l.has(*addr)))
+        .collect();
+    let ends = |family| old.hooks.translates(family) && !new.hooks.translates(family);
+    let untranslated = [ends(Family::V4), ends(Family::V6)];
+    (!gone.is_empty() || untranslated != [false; 2]).then_some(move |f: &Flow| {
+        let outer = f.masquerade.map(|link| (link, f.tuple(Direction::Reply).dst()));
+        let translated = f.status.has(Status::SRC_NAT) || f.status.has(Status::DST_NAT);
+        outer.is_some_and(|o| gone.contains(&o))
+            || translated && untranslated[usize::from(f.tuple(Direction::Original).v6)]
+    })
 }
 
 /// One thread's share of a router.
@@ -146,7 +193,39 @@ pub struct Worker {
 impl Worker {
     /// Says what a link's device takes, so that frames for it are finished as far as it needs.
     pub fn set_caps(&mut self, link: LinkId, caps: Caps) {
-        self.local.set_caps(link, caps);
+        self.tell_caps(link, Some(caps));
+        self.local.set_caps(link, Some(caps));
+    }
+
+    fn tell_caps(&self, link: LinkId, caps: Option<Caps>) {
+        let mut all = self.shared.caps.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get_mut(link.index()).into_iter().for_each(|c| *c = caps);
+    }
+
+    /// A link's device is gone for good: what waits for it is dropped.
+    pub fn forget_link(&mut self, link: LinkId) {
+        self.local.left_over(link, DropReason::LinkDown);
+        self.tell_caps(link, None);
+        self.local.set_caps(link, None);
+    }
+
+    /// Changes neighbors by hand, and does what follows.
+    pub fn change_neighbors(
+        &mut self,
+        now: Instant,
+        change: impl FnOnce(&NeighborTable, &mut Vec<neighbor::Action>),
+    ) {
+        self.with(now, |cx| path::change_neighbors(cx, change));
+    }
+
+    /// Addresses have come to a link that is up: they are checked before they are used.
+    pub fn check_addresses(&mut self, link: LinkId, addresses: &[Ipv6Addr], now: Instant) {
+        self.with(now, |cx| path::check_addresses(cx, link, addresses));
+    }
+
+    /// Where the thread it runs on says what it does with its time.
+    pub fn load(&self) -> &Load {
+        self.local.counters.load()
     }
 
     /// The worker's free storage.
@@ -163,6 +242,13 @@ impl Worker {
     /// came together may go on together.
     pub fn handle_batch(&mut self, link: LinkId, frames: &mut Vec<Packet>, now: Instant) {
         self.with(now, |cx| path::receive_batch(cx, link, frames));
+    }
+
+    /// Likewise frames that another worker has taken from their device.
+    pub fn handle_handed_over(&mut self, link: LinkId, frames: &mut Vec<Packet>, now: Instant) {
+        self.local.handed_over(true);
+        self.handle_batch(link, frames, now);
+        self.local.handed_over(false);
     }
 
     /// Frames that came in by `link` went to another worker, who takes them from here.
@@ -289,8 +375,11 @@ impl Worker {
 
     fn with<T>(&mut self, now: Instant, f: impl FnOnce(&mut Cx<'_>) -> T) -> T {
         let snap = self.shared.snapshot.load();
-        self.local.under(&snap);
+        let live = &self.shared.live;
+        self.local.under(&snap, &live.tracer);
         let wall_ms = ((self.shared.wall_ms + now.as_millis()) % DAY_MS) as u32;
-        f(&mut Cx { now, wall_ms, snap: &snap, live: &self.shared.live, me: &mut self.local })
+        let done = f(&mut Cx { now, wall_ms, snap: &snap, live, me: &mut self.local });
+        self.local.done(&live.tracer);
+        done
     }
 }

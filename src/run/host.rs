@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 use mio::{Events, Poll};
 
 use crate::base::DropReason;
-use crate::host::Host;
+use crate::host::{Host, Services};
 use crate::packet::Packet;
 use crate::router::Worker;
 
@@ -30,6 +31,8 @@ pub(super) struct HostLoop {
     pub from_workers: Receiver<Packet>,
     pub to_worker: Sender<Packet>,
     pub worker_waker: SharedWaker,
+    /// What it offers; may change.
+    pub services: Arc<ArcSwap<Services>>,
     pub stop: Arc<AtomicBool>,
     pub clock: Clock,
 }
@@ -42,6 +45,7 @@ impl HostLoop {
         while !self.stop.load(Relaxed) {
             let taken = self.take();
             let now = self.clock.now();
+            self.host.set_services(**self.services.load());
             self.host.poll(now, &mut made);
             let any = !made.is_empty();
             for p in made.drain(..) {
@@ -95,7 +99,7 @@ mod tests {
 
     use super::*;
     use crate::base::Column;
-    use crate::host::{ECHO, Services};
+    use crate::host::ECHO;
     use crate::packet::{Csum, L2Kind, Net};
     use crate::run::sample;
     use crate::run::worker::Loop;
@@ -141,6 +145,7 @@ mod tests {
             from_workers,
             to_worker,
             worker_waker: Loop::waker(&worker_poll).unwrap(),
+            services: Arc::new(ArcSwap::from_pointee(Services { echo: true, discard: false })),
             stop: stop.clone(),
             clock: Clock::start(),
         };

@@ -3,8 +3,9 @@
 //! ```text
 //! worker × N   owns one port of each link: receive → walk → transmit, to completion
 //! host × 1     the local stack: channels in and out
-//! routes × 1   makes the table anew when a link goes up or down, and ends flows whose address went
+//! engine × 1   transactions; makes the routes anew when a link goes up or down, and ends flows whose address went
 //! log × 1      writes the lines of LOG rules
+//! metrics × 1  answers Prometheus, if it is asked for
 //! caller       control socket, signals
 //! ```
 //!
@@ -15,52 +16,65 @@
 //! dropped (which gives back what they took from the host), then [`Running::stop`] returns.
 
 mod clock;
+mod desk;
+mod engine;
 mod handover;
 mod host;
+mod load;
 mod log;
+mod privileges;
 mod rest;
-mod routes;
 #[cfg(test)]
 mod sample;
 mod serve;
+mod sight;
 mod signals;
+pub mod systemd;
 mod watch;
 mod worker;
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::io;
-use std::path::Path;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
 
-use crossbeam_channel::Receiver;
-use mio::Poll;
+use arc_swap::ArcSwap;
+use crossbeam_channel::{Receiver, Sender, TrySendError};
+use mio::{Poll, Waker};
 
 use crate::base::{Instant, LinkId};
-use crate::config::{Config, Enable, Problems};
-use crate::control::answer::{Sources, answer};
+use crate::config::{Config, Enable, Problems, Setup};
+use crate::control::answer::{answer, explain, stats};
+use crate::control::metrics::Endpoint;
+use crate::control::monitor::{self, Hub};
+use crate::control::server::Census;
 use crate::control::{Answer, Verb};
-use crate::fib::Rib;
-use crate::filter::Family;
-use crate::host::{Host, Services};
-use crate::io::{DeviceSpec, OpenError, Port};
-use crate::link::Links;
+use crate::filter::{Family, Program};
+use crate::host::Host;
+use crate::io::{OpenError, Port};
 use crate::packet::Steering;
 use crate::path::{FlowCacheConfig, Hooks, Listeners, LiveConfig, Snapshot, Tracking};
 use crate::router::Router;
 
 pub use clock::Clock;
+use desk::Desk;
+use engine::{Ask, Bell, Engine, Gone, Parts, devices::Devices};
 use handover::Peers;
-use routes::{Gone, Routes};
+pub use privileges::{PrivilegeError, SystemCalls, renounce, seal};
 pub use serve::{ServeError, serve};
+use sight::Sight;
 pub use signals::{Asked, Signals};
 use watch::Watch;
 use worker::{Loop, SharedWaker, Ties};
 
 /// Packets on their way to the local stack, and back, that may wait.
 const HOST_CHANNEL: usize = 1_024;
+
+/// Links there is room for beyond those at the start.
+const SPARE_LINKS: usize = 256;
 
 /// Why a router did not start.
 #[derive(Debug, thiserror::Error)]
@@ -76,6 +90,17 @@ pub enum StartError {
         /// What was wrong.
         source: OpenError,
     },
+    /// The metrics can't be offered there.
+    #[error("[router] metrics: can't listen at {at}: {source}")]
+    Metrics {
+        /// Where.
+        at: SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
+    /// What had to be done before the threads start.
+    #[error("{0}")]
+    Before(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The system refused a thread or a poll.
     #[error("the system refused a thread or its poll: {0}")]
     System(#[from] io::Error),
@@ -83,10 +108,11 @@ pub enum StartError {
 
 /// A router at work. Dropping it stops it.
 pub struct Running {
-    name: String,
-    router: Router,
-    rib: Arc<Rib>,
-    clock: Clock,
+    sight: Sight,
+    /// Where transactions are asked for.
+    asks: Sender<Ask>,
+    bell: Bell,
+    hub: Hub,
     stop: Arc<AtomicBool>,
     wakers: Vec<SharedWaker>,
     threads: Vec<(String, JoinHandle<io::Result<()>>)>,
@@ -96,16 +122,24 @@ pub struct Running {
 
 /// Opens the links and starts the threads.
 pub fn start(config: &Config) -> Result<Running, StartError> {
-    let links = config.links_table();
-    let (rib, fib) = config.routing(&links)?;
-    let services = Services { echo: config.services.echo, discard: config.services.discard };
+    start_after(config, || Ok(()))
+}
+
+/// The same, with something to do in between: when everything is open, and no thread is there to keep what this one gives
+/// up.
+pub fn start_after(
+    config: &Config,
+    before: impl FnOnce() -> Result<(), Box<dyn std::error::Error + Send + Sync>>,
+) -> Result<Running, StartError> {
+    let (setup, fib) = Setup::with_table(config.clone(), None)?;
+    let services = engine::services(config);
     let snapshot = Snapshot {
-        hooks: hooks(config, &links)?,
+        hooks: hooks(config, &setup.programs),
         // Each service answers on both.
         listeners: Listeners { udp: services.ports(), tcp: services.ports() },
         fib: Arc::new(fib),
         icmp_rate: config.icmp.rate,
-        links,
+        links: setup.links.clone(),
     };
     let cpus = thread::available_parallelism().map_or(1, usize::from);
     let workers = config.workers(cpus);
@@ -115,13 +149,22 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
         workers: workers as u32,
         addresses: [Family::V4, Family::V6].map(|family| !snapshot.hooks.translates(family)),
     };
-    let mut ports = open(config, &snapshot, steering)?;
+    let metrics = match config.metrics {
+        Some(at) => Some(Endpoint::bind(at).map_err(|source| StartError::Metrics { at, source })?),
+        None => None,
+    };
+    let devices = Devices::new(steering);
+    let mut ports = open(&setup, &devices)?;
+    crate::io::prepare(&steering);
+    before().map_err(StartError::Before)?;
 
     let conntrack = config.conntrack.table.clone();
     let flow_cache = FlowCacheConfig { entries: config.flow_cache, ..FlowCacheConfig::default() };
-    let live = LiveConfig { seed, steering, conntrack, flow_cache, ..LiveConfig::default() };
+    let spare_links = SPARE_LINKS;
+    let live = LiveConfig { seed, steering, conntrack, flow_cache, spare_links, ..LiveConfig::default() };
     let clock = Clock::start();
     let router = Router::new(snapshot, live, clock::wall_ms());
+    router.live().tracer.set_epoch(clock.epoch());
     for n in &config.neighbors {
         if let Some(link) = router.snapshot().links.named(&n.dev) {
             router.set_static_neighbor(link.id, n.ip, n.mac);
@@ -134,11 +177,20 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
     let host_waker = Loop::waker(&host_poll)?;
     let (log, lines) = crossbeam_channel::bounded(log::CAPACITY);
     let (written, log_written) = crossbeam_channel::bounded(0);
+    let (asks, asked) = crossbeam_channel::bounded(engine::CAPACITY);
     let mut running = Running {
-        name: config.name.clone(),
-        router: router.clone(),
-        rib: Arc::new(rib),
-        clock,
+        sight: Sight {
+            name: config.name.clone(),
+            router: router.clone(),
+            setup: Arc::new(ArcSwap::from_pointee(setup)),
+            clock,
+            census: Arc::default(),
+            transactions: Arc::default(),
+            metrics: metrics.as_ref().map(Endpoint::local_addr),
+        },
+        asks,
+        bell: Bell::default(),
+        hub: Hub::default(),
         stop: stop.clone(),
         wakers: vec![host_waker.clone()],
         threads: Vec::new(),
@@ -147,13 +199,13 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
 
     let (changed, changes) = crossbeam_channel::bounded(1);
     let gone = Gone::default();
-    let routes = Routes::new(router.clone(), running.rib.clone(), gone.clone());
     let mut loops = Vec::new();
     let polls = (0..workers).map(|_| Poll::new()).collect::<io::Result<Vec<_>>>()?;
     let wakers = polls.iter().map(Loop::waker).collect::<io::Result<Vec<_>>>()?;
     let mut peers = Peers::connect(&wakers).into_iter();
+    let (desk, orders) = Desk::new(&wakers);
     running.wakers.extend(wakers);
-    for (i, poll) in polls.into_iter().enumerate() {
+    for (i, (poll, orders)) in polls.into_iter().zip(orders).enumerate() {
         let ties = Ties {
             to_host: to_host.clone(),
             host_waker: host_waker.clone(),
@@ -161,6 +213,7 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
             log: log.clone(),
             peers: peers.next().filter(|_| workers > 1),
             cpus,
+            orders,
             stop: stop.clone(),
         };
         let mine = ports.iter_mut().filter_map(|(id, of)| Some((*id, of.next()?))).collect();
@@ -169,7 +222,9 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
         l.prepare()?;
         loops.push(l);
     }
+    let offered = Arc::new(ArcSwap::from_pointee(services));
     let host = host::HostLoop {
+        services: offered.clone(),
         host: Host::new(services, seed.rotate_left(32)),
         ledger: router.worker(),
         poll: host_poll,
@@ -183,52 +238,55 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
     for (i, l) in loops.into_iter().enumerate() {
         running.spawn(format!("worker-{i}"), move || l.run())?;
     }
+    if let Some(endpoint) = metrics {
+        running.wakers.push(endpoint.waker()?);
+        let (sight, stop) = (running.sight.clone(), running.stop.clone());
+        let serve = move || endpoint.run(&stop, || sight.clock.now(), || sight.sources(stats));
+        running.spawn("metrics".into(), serve)?;
+    }
     // Ends when the workers do. Not among the others: whoever reads the log may keep it waiting for ever.
     drop(log);
     thread::Builder::new().name("log".into()).spawn(move || log::write(&lines, written))?;
     // Ends when the first worker does, and after it in the list: it is not who failed.
     drop(changed);
-    running.spawn("routes".into(), move || {
-        routes.run(&changes);
+    let parts = Parts {
+        router,
+        setup: running.sight.setup.clone(),
+        transactions: running.sight.transactions.clone(),
+        desk,
+        devices,
+        services: offered,
+        gone,
+        bell: running.bell.clone(),
+        clock,
+        hub: running.hub.clone(),
+    };
+    let engine = Engine::new(parts);
+    running.spawn("engine".into(), move || {
+        engine.run(&changes, &asked);
         Ok(())
     })?;
     Ok(running)
 }
 
-/// What hangs at the hooks: the rules, and conntrack when it is to be on.
-fn hooks(config: &Config, links: &Links) -> Result<Hooks, Problems> {
-    let [v4, v6] = config.programs(links)?;
+/// What hangs at the hooks: the rules, IPv4's first, and conntrack when it is to be on.
+fn hooks(config: &Config, [v4, v6]: &[Option<Arc<Program>>; 2]) -> Hooks {
     let tracking = match config.conntrack.enable {
         Enable::Auto => Tracking::Auto,
         Enable::On => Tracking::On,
         Enable::Off => Tracking::Off,
     };
-    Ok(Hooks::new().with_rules(Family::V4, v4).with_rules(Family::V6, v6).with_tracking(tracking))
+    Hooks::new().with_rules(Family::V4, v4.clone()).with_rules(Family::V6, v6.clone()).with_tracking(tracking)
 }
 
 type LinkPorts = Vec<(LinkId, std::vec::IntoIter<Box<dyn Port>>)>;
 
-fn open(config: &Config, snapshot: &Snapshot, steering: Steering) -> Result<LinkPorts, StartError> {
-    let workers = steering.workers as usize;
+fn open(setup: &Setup, devices: &Devices) -> Result<LinkPorts, StartError> {
     let mut all = Vec::new();
-    for l in &config.links {
-        let Some(link) = snapshot.links.named(&l.name) else { continue };
-        let spec = DeviceSpec {
-            kind: l.kind,
-            name: l.name.clone(),
-            device: l.device.clone(),
-            mac: l.mac,
-            mtu: l.mtu,
-            queues: l.queues.unwrap_or(workers).min(workers),
-            steering,
-            offload: l.offload,
-            driver: l.driver,
-            persist: l.persist,
-            owner: l.owner,
-            group: l.group,
-        };
-        let ports = crate::io::open(&spec, workers)
-            .map_err(|source| StartError::Open { link: l.name.clone(), source })?;
+    for l in &setup.config.links {
+        let Some(link) = setup.links.named(&l.name) else { continue };
+        let ports =
+            devices.open_one(l).map_err(|source| StartError::Open { link: l.name.clone(), source })?;
         all.push((link.id, ports.into_iter()));
     }
     Ok(all)
@@ -237,37 +295,68 @@ fn open(config: &Config, snapshot: &Snapshot, steering: Steering) -> Result<Link
 impl Running {
     /// The router, for reading its tables and counters.
     pub fn router(&self) -> &Router {
-        &self.router
+        &self.sight.router
     }
 
     /// The router's name.
     pub fn name(&self) -> &str {
-        &self.name
+        &self.sight.name
     }
 
-    /// Answers a request of the control socket.
-    pub fn answer(&self, verb: &Verb) -> Answer {
-        let snapshot = self.router.snapshot();
-        let live = self.router.live();
-        let sources = Sources {
-            name: &self.name,
-            uptime: self.now().since(Instant::ZERO),
-            now: self.now(),
-            totals: &self.router.totals(),
-            links: &snapshot.links,
-            states: &live.states,
-            rib: &self.rib,
-            neighbors: &live.neighbors,
-            dad: &live.dad,
-            conntrack: &live.conntrack,
-            hooks: &snapshot.hooks,
-        };
-        answer(verb, &sources)
+    /// What the router is set up to be.
+    pub fn setup(&self) -> Arc<Setup> {
+        self.sight.setup.load_full()
+    }
+
+    /// Has this woken whenever an answer that came later is there.
+    pub fn wake_for_answers(&self, waker: Waker) {
+        // Only one can ask at a time.
+        self.bell.set(waker).ok();
+    }
+
+    /// Answers a request of the control socket: at once, or, if it is a transaction, when that has been made.
+    pub fn answer(&self, verb: Verb) -> Answer {
+        match verb {
+            Verb::Change(_)
+            | Verb::Reload(_)
+            | Verb::Confirm
+            | Verb::Rollback { .. }
+            | Verb::Diff { .. }
+            | Verb::Config => self.transact(verb),
+            Verb::Monitor(asked) => {
+                let watch = monitor::Watch::new(asked, &self.hub, self.router().clone(), self.now());
+                Answer::Feed(Box::new(watch))
+            }
+            Verb::Explain(asked) => explain(&asked, self.router(), self.now()),
+            verb => self.sight.sources(|sources| answer(&verb, sources)),
+        }
+    }
+
+    fn transact(&self, what: Verb) -> Answer {
+        let (answer, later) = crossbeam_channel::bounded(1);
+        match self.asks.try_send(Ask { what, answer }) {
+            Ok(()) => Answer::Later(later),
+            Err(TrySendError::Full(_)) => {
+                Answer::no("too many changes wait to be made: try again in a moment")
+            }
+            Err(TrySendError::Disconnected(_)) => Answer::no("the router stops"),
+        }
+    }
+
+    /// Where those who talk to the router are counted.
+    pub fn census(&self) -> Arc<Census> {
+        self.sight.census.clone()
+    }
+
+    /// What it does, in a line: for a service manager.
+    pub fn status(&self) -> String {
+        let links = self.router().snapshot().links.iter().count() - 1;
+        format!("{} forwards between {links} {}", self.name(), if links == 1 { "link" } else { "links" })
     }
 
     /// The time on the router's clock.
     pub fn now(&self) -> Instant {
-        self.clock.now()
+        self.sight.clock.now()
     }
 
     /// The name of a thread that ended by itself, which none should: the router no longer works whole.
@@ -314,25 +403,4 @@ impl Drop for Running {
             tracing::error!("a thread ended badly: {e}");
         }
     }
-}
-
-/// Tells the service manager that started us, if one did (sd_notify(3)).
-pub fn tell_systemd(state: &str) {
-    let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return };
-    let sent = notify(Path::new(&path), state);
-    if let Err(e) = sent {
-        tracing::warn!("systemd could not be told '{state}': {e}");
-    }
-}
-
-fn notify(path: &Path, state: &str) -> io::Result<()> {
-    use std::os::linux::net::SocketAddrExt;
-    use std::os::unix::ffi::OsStrExt;
-    use std::os::unix::net::{SocketAddr, UnixDatagram};
-    let address = match path.as_os_str().as_bytes() {
-        [b'@', name @ ..] => SocketAddr::from_abstract_name(name)?,
-        _ => SocketAddr::from_pathname(path)?,
-    };
-    UnixDatagram::unbound()?.send_to_addr(state.as_bytes(), &address)?;
-    Ok(())
 }

@@ -3,27 +3,24 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::config;
-use crate::fib::Rib;
+use crate::config::{self, Setup};
 use crate::packet::Steering;
 use crate::path::{Listeners, LiveConfig, Snapshot};
 use crate::router::Router;
 
-pub(super) fn router(text: &str) -> (Router, Rib) {
+pub(super) fn router(text: &str) -> (Router, Setup) {
     steered(text, Steering::default())
 }
 
-pub(super) fn steered(text: &str, steering: Steering) -> (Router, Rib) {
+pub(super) fn steered(text: &str, steering: Steering) -> (Router, Setup) {
     let config = config::parse(text, Path::new("r.toml")).unwrap();
-    let links = config.links_table();
-    let (rib, fib) = config.routing(&links).unwrap();
-    let listeners = Listeners::default();
+    let (setup, fib) = Setup::with_table(config, None).unwrap();
     let snapshot = Snapshot {
         fib: Arc::new(fib),
         icmp_rate: 1000,
-        hooks: super::hooks(&config, &links).unwrap(),
-        links,
-        listeners,
+        hooks: super::hooks(&setup.config, &setup.programs),
+        links: setup.links.clone(),
+        listeners: Listeners::default(),
     };
-    (Router::new(snapshot, LiveConfig { steering, ..LiveConfig::default() }, 0), rib)
+    (Router::new(snapshot, LiveConfig { steering, ..LiveConfig::default() }, 0), setup)
 }

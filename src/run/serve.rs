@@ -3,18 +3,24 @@
 use std::io;
 use std::time::Duration;
 
+use crossbeam_channel::TryRecvError;
 use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Interest, Poll, Token, Waker};
 
-use crate::control::Server;
+use crate::control::protocol::Reload;
 use crate::control::server::Handler;
+use crate::control::{Answer, Server, Verb};
 
+use super::systemd::{self, Watchdog};
 use super::{Running, Signals};
 
 /// The control server's tokens begin here; below are the signals'.
 const SERVER: Token = Token(16);
 /// How late a thread that ended by itself is noticed.
 const LOOK: Duration = Duration::from_millis(250);
+
+/// The waker's token, for answers that are there.
+const ANSWERS: Token = Token(15);
 
 /// Why the loop ended.
 #[derive(Debug, thiserror::Error)]
@@ -39,21 +45,33 @@ pub fn serve(
         poll.registry().register(&mut SourceFd(&fd), Token(i), Interest::READABLE)?;
     }
     server.register(poll.registry(), SERVER)?;
+    running.wake_for_answers(Waker::new(poll.registry(), ANSWERS)?);
+    let mut reloading = None;
     let mut events = Events::with_capacity(64);
+    let mut watchdog = Watchdog::from_environment(running.now());
     loop {
         let asked = signals.take();
         if asked.end {
             return Ok(());
         }
         if asked.reload {
-            tracing::warn!("SIGHUP: this version reads its configuration once; restart it for another");
+            systemd::reloading();
+            reloading = Some(running.answer(Verb::Reload(Reload::default())));
+        }
+        if let Some(answer) = reloading.take() {
+            reloading = still_reloading(answer);
+            if reloading.is_none() {
+                systemd::ready(&running.status());
+            }
         }
         if let Some(name) = running.failed() {
             return Err(ServeError::Thread(name.to_owned()));
         }
         let now = running.now();
+        watchdog.turn(now);
         server.turn(now, handler);
-        let wait = server.poll_timeout(now).map_or(LOOK, |at| at.since(running.now()).min(LOOK));
+        let next = server.poll_timeout(now).into_iter().chain(watchdog.next()).min();
+        let wait = next.map_or(LOOK, |at| at.since(running.now()).min(LOOK));
         match poll.poll(&mut events, Some(wait)) {
             Ok(()) => {}
             Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
@@ -63,6 +81,25 @@ pub fn serve(
             if server.owns(event.token()) {
                 server.event(event.token(), running.now(), handler);
             }
+        }
+    }
+}
+
+/// Says how a reload that a signal asked for has ended, if it has.
+fn still_reloading(answer: Answer) -> Option<Answer> {
+    match answer {
+        Answer::Later(later) => match later.try_recv() {
+            Ok(answer) => still_reloading(answer),
+            Err(TryRecvError::Empty) => Some(Answer::Later(later)),
+            Err(TryRecvError::Disconnected) => None,
+        },
+        Answer::Refused(no) => {
+            tracing::error!("SIGHUP: the configuration stays as it was: {no}");
+            None
+        }
+        _ => {
+            tracing::info!("SIGHUP: the configuration was read again and is in force");
+            None
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::link::{Driver, InUse};
 use crate::neighbor::DadState;
 use crate::router::Router;
 
-use super::routes::Gone;
+use super::engine::Gone;
 
 /// Whether an interface in this condition has lost its addresses for NAT, so that what was translated to them ends: set
 /// down or away, as in Linux (`NETDEV_DOWN`), where a cable that is out ends nothing.
@@ -34,6 +34,11 @@ impl Watch {
     /// A change of a link goes to `changed`, a channel with room for one.
     pub(super) fn new(router: Router, changed: Sender<()>, gone: Gone) -> Self {
         Watch { router, gone, changed, duplicates: BTreeSet::new(), started: false }
+    }
+
+    /// Whether an administrator wants the link to carry packets.
+    pub(super) fn is_set_up(&self, link: LinkId) -> bool {
+        self.router.snapshot().links.get(link).is_some_and(|l| l.up)
     }
 
     fn name(&self, link: LinkId) -> String {
@@ -65,7 +70,9 @@ impl Watch {
         // Full: the word is there already.
         self.changed.try_send(()).ok();
         if self.started || status != Status::Up {
-            tracing::info!("link {}: {}", self.name(link), in_words(status));
+            let words =
+                if status == Status::Up && !self.is_set_up(link) { "set down" } else { in_words(status) };
+            tracing::info!("link {}: {words}", self.name(link));
         }
     }
 

@@ -29,7 +29,9 @@ use crate::path::Handed;
 use crate::router::Worker;
 
 use super::clock::Clock;
+use super::desk::{Order, Task};
 use super::handover::{self, Peers, Refused};
+use super::load::{Doing, Load};
 use super::log;
 use super::rest::Rest;
 use super::watch::{Watch, ends_addresses};
@@ -56,6 +58,8 @@ const FEW: usize = BATCH / 4;
 /// Sources of packets that are no ports.
 const FROM_WORKERS: usize = 14;
 const FROM_HOST: usize = 15;
+/// Events taken at a time beyond those of the ports at the start.
+const EVENTS: usize = 64;
 /// Packets of the local stack sent in one round.
 const LOCAL_BATCH: usize = 64;
 /// Times parked packets are let out in a round before the rest waits for the next.
@@ -80,11 +84,13 @@ pub(super) struct Ties {
     pub peers: Option<Peers>,
     /// CPUs of the machine.
     pub cpus: usize,
+    /// What it is told to do.
+    pub orders: Receiver<Order>,
     /// Set when all is to end.
     pub stop: Arc<AtomicBool>,
 }
 
-/// One port and where it stands.
+/// One port and where it stands. Its token is its link's place.
 struct Slot {
     link: LinkId,
     port: Box<dyn Port>,
@@ -113,8 +119,24 @@ pub(super) struct Loop {
     /// The first worker says when links go up and down, and what becomes of their addresses.
     watch: Option<Watch>,
     rest: Rest,
+    load: Load,
     frames: Vec<Packet>,
     own: Vec<Packet>,
+}
+
+impl Slot {
+    fn new(link: LinkId, port: Box<dyn Port>) -> Self {
+        Slot {
+            link,
+            port,
+            registered: None,
+            ready: true,
+            overruns: 0,
+            status: Status::Down,
+            shared: false,
+            batch: BATCH,
+        }
+    }
 }
 
 impl Loop {
@@ -127,22 +149,11 @@ impl Loop {
         clock: Clock,
         watch: Option<Watch>,
     ) -> Self {
-        let slots = ports
-            .into_iter()
-            .map(|(link, port)| Slot {
-                link,
-                port,
-                registered: None,
-                ready: true,
-                overruns: 0,
-                status: Status::Down,
-                shared: false,
-                batch: BATCH,
-            })
-            .collect();
+        let slots = ports.into_iter().map(|(link, port)| Slot::new(link, port)).collect();
         let [frames, own] = std::array::from_fn(|_| Vec::with_capacity(BATCH));
         let rest = Rest::new(ties.cpus);
-        Loop { worker, slots, poll, ties, clock, next_check: Instant::ZERO, watch, rest, frames, own }
+        let load = Load::new(clock.now());
+        Loop { worker, slots, poll, ties, clock, next_check: Instant::ZERO, watch, rest, load, frames, own }
     }
 
     /// The poll's waker, for whoever has something for this thread.
@@ -158,18 +169,26 @@ impl Loop {
 
     /// Runs until told to stop.
     pub(super) fn run(mut self) -> io::Result<()> {
-        let mut events = Events::with_capacity(self.slots.len() + 1);
+        let mut events = Events::with_capacity(self.slots.len() + EVENTS);
         let mut timers = Instant::ZERO;
         let mut busy_rounds = 0;
         while !self.ties.stop.load(Relaxed) {
             let now = self.clock.now();
+            if !self.ties.orders.is_empty() {
+                self.obey(now)?;
+            }
+            self.load.does(Doing::Looking, now, self.worker.load());
             if now >= self.next_check {
                 self.check(now)?;
             }
             let worked = self.round(now);
+            if worked {
+                self.load.did(Doing::Busy);
+            }
             if !worked || now >= timers {
                 timers = now + TIMERS;
                 if now >= self.worker.poll_timeout() {
+                    self.load.did(Doing::Busy);
                     self.worker.handle_timeout(now);
                     self.flush(now);
                 }
@@ -205,6 +224,7 @@ impl Loop {
                 continue;
             }
             worked = true;
+            took(&self.worker, n);
             let bytes = self.frames.iter().map(Packet::len).sum();
             slot.batch = next_batch(slot.batch, bytes);
             held_bytes += bytes;
@@ -234,8 +254,9 @@ impl Loop {
         for _ in 0..TRAYS {
             let Some(mut tray) = peers.take() else { break };
             held += tray.frames.len();
+            took(&self.worker, tray.frames.len());
             let pieces = handover::pieces(&tray.frames);
-            self.worker.handle_batch(tray.link, &mut tray.frames, now);
+            self.worker.handle_handed_over(tray.link, &mut tray.frames, now);
             peers.owe(tray, pieces);
         }
         if held > 0 {
@@ -321,6 +342,9 @@ impl Loop {
     /// Waits for something to come, at most so long.
     fn wait(&mut self, events: &mut Events, pause: Duration) -> io::Result<()> {
         let sleeps = !pause.is_zero() && self.ties.peers.as_ref().is_none_or(Peers::may_sleep);
+        if sleeps {
+            self.load.does(Doing::Asleep, self.clock.now(), self.worker.load());
+        }
         match self.poll.poll(events, Some(if sleeps { pause } else { Duration::ZERO })) {
             Ok(()) => {}
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
@@ -330,7 +354,8 @@ impl Loop {
             peers.awake();
         }
         for event in &*events {
-            if let Some(slot) = self.slots.get_mut(event.token().0) {
+            let place = event.token().0;
+            if let Some(slot) = self.slots.iter_mut().find(|s| s.link.index() == place) {
                 slot.ready = true;
                 if event.is_error() || event.is_read_closed() {
                     self.next_check = Instant::ZERO;
@@ -411,16 +436,48 @@ impl Loop {
         }
     }
 
+    /// Does what it is told to.
+    fn obey(&mut self, now: Instant) -> io::Result<()> {
+        while let Ok(Order { task, done }) = self.ties.orders.try_recv() {
+            match task {
+                Task::Attach(link, port) => {
+                    self.slots.push(Slot::new(link, port));
+                    self.check(now)?;
+                }
+                Task::Detach(link) => self.lay_down(link, now),
+                Task::Look => self.check(now)?,
+                Task::Do(deed) => {
+                    deed(&mut self.worker, now);
+                    self.flush(now);
+                }
+            }
+            drop(done);
+        }
+        Ok(())
+    }
+
+    /// Closes the port of a link.
+    fn lay_down(&mut self, link: LinkId, now: Instant) {
+        if self.watch.is_some() {
+            self.worker.handle_link(link, false, now);
+        }
+        self.flush(now);
+        self.slots.retain(|slot| slot.link != link);
+        self.worker.forget_link(link);
+    }
+
     /// Looks after the ports: condition, descriptor, capabilities.
     fn check(&mut self, now: Instant) -> io::Result<()> {
         self.next_check = now + CHECK;
-        for (i, slot) in self.slots.iter_mut().enumerate() {
+        self.load.sample(now, self.worker.load());
+        for slot in &mut self.slots {
             let status = slot.port.check();
             let wanted = slot.port.fd().map(|fd| (fd, slot.port.epoch()));
             if slot.registered != wanted {
                 // The old descriptor left the poll when it was closed.
                 if let Some((fd, _)) = wanted {
-                    self.poll.registry().register(&mut SourceFd(&fd), Token(i), Interest::READABLE)?;
+                    let token = Token(slot.link.index());
+                    self.poll.registry().register(&mut SourceFd(&fd), token, Interest::READABLE)?;
                 }
                 slot.registered = wanted;
             }
@@ -438,7 +495,8 @@ impl Loop {
                 if ends_addresses(status) && !ends_addresses(was) {
                     watch.gone(slot.link);
                 }
-                if self.worker.handle_link(slot.link, status == Status::Up, now) {
+                let up = status == Status::Up && watch.is_set_up(slot.link);
+                if self.worker.handle_link(slot.link, up, now) {
                     watch.say(slot.link, status);
                 }
             }
@@ -461,6 +519,12 @@ fn handed(sent: &Sent) -> Handed {
     h.sent[Column::Received as usize] = sent.received;
     h.sent[Column::Originated as usize] = sent.packets.saturating_sub(sent.received);
     h
+}
+
+/// Counts a batch of so many.
+fn took(worker: &Worker, n: usize) {
+    worker.load().batches.add(1);
+    worker.load().packets.add(n as u64);
 }
 
 /// How many frames to take next of a port whose last batch was of so many bytes.

@@ -99,6 +99,7 @@ pub(crate) fn links() -> Links {
         addresses: Vec::new(),
         rp_filter: RpFilter::Off,
         redirects: false,
+        up: true,
     }])
 }
 
@@ -145,5 +146,7 @@ impl Env for World {
     fn link_name(&self, _: LinkId) -> &str {
         "eth0"
     }
+    fn matched(&mut self, _: &Packet, _: RuleRef<'_>) {}
+
     fn decided(&mut self, _: &Packet, _: RuleRef<'_>, _: &str) {}
 }

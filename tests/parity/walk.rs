@@ -150,5 +150,6 @@ fn link(port: Port) -> Link {
         ],
         rp_filter: RpFilter::Off,
         redirects: true,
+        up: true,
     }
 }

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use sekisho::base::counters::Tally;
-use sekisho::base::{Column, DropReason, Event, LinkId, Mac};
+use sekisho::base::{Column, DropReason, Event, HOOKS, LinkId, Mac};
 use sekisho::filter::{Family, iptables};
 use sekisho::packet::{Csum, Gso, GsoKind, Offload, Packet};
 use sekisho::path::FlowCacheConfig;
@@ -18,11 +18,11 @@ use sekisho::wire::{icmpv4, icmpv6, ipv4::Ipv4, ipv6::Ipv6, proto};
 use crate::make::*;
 use crate::net::*;
 
-mod rulesets;
+pub(crate) mod rulesets;
 
 /// What happens.
 #[derive(Debug, Clone)]
-enum Act {
+pub(crate) enum Act {
     /// The client of a flow says something, or its server.
     Say {
         flow: usize,
@@ -48,7 +48,7 @@ enum Act {
 
 /// What is particular about a packet.
 #[derive(Debug, Clone, Copy)]
-struct How {
+pub(crate) struct How {
     tos: u8,
     ttl: u8,
     len: usize,
@@ -60,7 +60,7 @@ struct How {
     /// Bytes behind the packet that Ethernet asks for.
     padding: usize,
     /// Whether another station of the client's has sent it.
-    other_mac: bool,
+    pub(crate) other_mac: bool,
 }
 
 /// A datagram without a checksum (RFC 768).
@@ -68,7 +68,7 @@ const NO_SUM: u8 = 3;
 
 /// A flow's two ends, and how far TCP has come.
 #[derive(Debug, Clone)]
-struct Talk {
+pub(crate) struct Talk {
     client: IpAddr,
     to: IpAddr,
     proto: u8,
@@ -78,7 +78,7 @@ struct Talk {
     heard: Option<(IpAddr, IpAddr, (u16, u16))>,
 }
 
-fn talks() -> Vec<Talk> {
+pub(crate) fn talks() -> Vec<Talk> {
     let talk = |client: IpAddr, to: IpAddr, proto, ports| Talk {
         client,
         to,
@@ -109,7 +109,7 @@ const BESIDE: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 77);
 
 impl Talk {
     /// A packet of one side, from the IP header on, and its link.
-    fn say(&mut self, server: bool, how: &How) -> Option<(LinkId, Vec<u8>, Offload)> {
+    pub(crate) fn say(&mut self, server: bool, how: &How) -> Option<(LinkId, Vec<u8>, Offload)> {
         let (src, dst, ports) = match server {
             false => (self.client, self.to, self.ports),
             true => {
@@ -266,7 +266,7 @@ impl Pair {
                     b.router.replace(Plan::default().rules(&v4, &v6).snapshot());
                 }
             }
-            Act::Late(ms) => self.each(|b| b.now = b.now + Duration::from_millis(*ms)),
+            Act::Late(ms) => self.each(|b| b.now += Duration::from_millis(*ms)),
             Act::Down(link) => self.each(|b| {
                 b.worker.handle_link(*link, false, b.now);
                 b.collect();
@@ -328,6 +328,9 @@ impl Pair {
             }
         }
         assert_eq!(a.links, b.links);
+        for hook in HOOKS {
+            assert_eq!(a.hook(hook), b.hook(hook), "{}", hook.name());
+        }
         for family in [Family::V4, Family::V6] {
             let [a, b] = [walked, cached].map(|b| {
                 let snapshot = b.router.snapshot();
@@ -343,7 +346,7 @@ impl Pair {
 
 impl Talk {
     /// Looks among what left the router for the flow's packets, to whose sender the server answers.
-    fn hear(&mut self, out: &[(LinkId, Packet)]) {
+    pub(crate) fn hear(&mut self, out: &[(LinkId, Packet)]) {
         for (_, p) in out {
             if p.meta.proto != self.proto || p.meta.column != Column::Received || p.meta.ingress != LAN {
                 continue;
@@ -406,7 +409,7 @@ impl How {
 }
 
 /// What happens in a row: the beginning of a flow, some packets each way, and now and then something else.
-fn acts() -> impl Strategy<Value = Vec<Act>> {
+pub(crate) fn acts() -> impl Strategy<Value = Vec<Act>> {
     let say =
         (0usize..9, any::<bool>(), how()).prop_map(|(flow, server, how)| Act::Say { flow, server, how });
     let usual = How::USUAL;

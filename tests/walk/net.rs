@@ -85,6 +85,7 @@ impl Default for Plan {
                 .collect(),
             rp_filter: RpFilter::Off,
             redirects: true,
+            up: true,
         };
         Plan {
             links: vec![

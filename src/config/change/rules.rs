@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Refusal;
 use crate::control::protocol::Family;
+use crate::filter::iptables::{self, Edited, No, Restore, Unread};
+use crate::filter::{self, Ruleset};
 
 /// A change of one family's rules.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +21,11 @@ pub struct RulesChange {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "kebab-case")]
 pub enum Edit {
+    /// What iptables(8) does with these words behind it.
+    Command {
+        /// `-A`, `FORWARD`, `-j` …
+        words: Vec<String>,
+    },
     /// What iptables-restore(8) does with this text.
     Restore {
         /// In the format of iptables-save.
@@ -31,5 +39,52 @@ pub enum Edit {
         /// With the text's counters.
         #[serde(default)]
         counters: bool,
+        /// This table only.
+        #[serde(default)]
+        table: Option<String>,
     },
+}
+
+impl RulesChange {
+    /// The rules as they are to be, if `rules` are those that are there.
+    ///
+    /// # Errors
+    /// It can't be done. Of a text, the line stands before what is wrong: `line 7: …`.
+    pub fn apply(&self, rules: &Ruleset) -> Result<Edited, Refusal> {
+        match &self.edit {
+            Edit::Command { words } => iptables::edit(words, rules).map_err(Refusal::from),
+            Edit::Restore { text, noflush, counters, table, .. } => {
+                let how = Restore { noflush: *noflush, counters: *counters, table: table.clone() };
+                iptables::restore(text, &how, rules).map_err(Refusal::from)
+            }
+        }
+    }
+
+    /// Whether nothing is to be different afterwards.
+    pub fn only_looks(&self) -> bool {
+        matches!(self.edit, Edit::Restore { test: true, .. })
+    }
+}
+
+impl From<Family> for filter::Family {
+    fn from(family: Family) -> Self {
+        match family {
+            Family::Inet => filter::Family::V4,
+            Family::Inet6 => filter::Family::V6,
+        }
+    }
+}
+
+impl From<No> for Refusal {
+    fn from(no: No) -> Self {
+        Refusal::of(no.errno(), no.told())
+    }
+}
+
+impl From<Unread> for Refusal {
+    fn from(Unread { line, no, more }: Unread) -> Self {
+        let place = if line > 0 { format!("line {line}: ") } else { String::new() };
+        let more = if more > 0 { format!(" (and {more} more)") } else { String::new() };
+        Refusal::of(no.errno(), format!("{place}{no}{more}"))
+    }
 }

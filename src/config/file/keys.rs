@@ -21,7 +21,7 @@ pub(super) const TOP: Section = Section {
 
 pub(super) const ROUTER: Section = Section {
     header: "[router]",
-    keys: &["name", "workers", "flow_cache", "control", "metrics", "state", "user", "route_files"],
+    keys: &["name", "workers", "flow_cache", "control", "metrics", "state", "user", "group", "route_files"],
 };
 
 pub(super) const LINK: Section = Section {
@@ -32,8 +32,10 @@ pub(super) const LINK: Section = Section {
         "mac",
         "mtu",
         "addresses",
+        "link_local",
         "rp_filter",
         "redirects",
+        "up",
         "queues",
         "offload",
         "driver",
@@ -59,7 +61,7 @@ pub(super) const LINK: Section = Section {
 
 pub(super) const ROUTE: Section = Section {
     header: "[[route]]",
-    keys: &["to", "via", "dev", "onlink", "metric", "src", "nexthops", "type"],
+    keys: &["to", "via", "dev", "onlink", "metric", "src", "nexthops", "type", "proto"],
 };
 
 pub(super) const NEXTHOP: Section = Section { header: "nexthops", keys: &["via", "dev", "onlink", "weight"] };

@@ -232,8 +232,16 @@ fn routes_that_can_not_be() {
             "1: route fd09::/64: 10.1.0.2: an IPv6 route can't go by way of IPv4",
         ),
         (
-            "to = \"10.9.0.0/24\"\nvia = \"fd01::2\"",
-            "1: route 10.9.0.0/24: fd01::2: an IPv4 route can't go by way of IPv6",
+            "to = \"10.9.0.0/24\"\nvia = \"10.1.0.2\"\nproto = \"nobody\"",
+            "4: route 10.9.0.0/24: proto: 'nobody' is neither a name that iproute2 knows nor 0 to 255",
+        ),
+        (
+            "to = \"10.9.0.0/24\"\nvia = \"10.1.0.2\"\nproto = \"kernel\"",
+            "4: route 10.9.0.0/24: proto: routes of the kernel follow from addresses; leave it out",
+        ),
+        (
+            "to = \"10.9.0.0/24\"\nvia = \"10.1.0.2\"\nproto = 256",
+            "4: route 10.9.0.0/24: proto: 256 is neither a name that iproute2 knows nor 0 to 255",
         ),
         (
             "to = \"default\"\nvia = \"10.1.0.2/24\"",
@@ -290,7 +298,7 @@ fn routes_that_can_not_be() {
         ),
         (
             "to = \"default\"\nnexthops = [{ via = \"10.1.0.2\" }, { via = \"fd01::2\" }]",
-            "3: route default: fd01::2: an IPv4 route can't go by way of IPv6",
+            "3: route default: fd01::2: an IPv4 route goes by way of IPv6 only if `to` says \"0.0.0.0/0\"",
         ),
         (
             "to = \"default\"\nnexthops = [{ via = \"10.1.0.2\", wieght = 2 }]",
@@ -340,13 +348,29 @@ fn neighbors_that_can_not_be() {
 }
 
 #[test]
+fn users_and_groups_that_are_not_there() {
+    let router = |lines: &str| said(&format!("[router]\nname = \"gw\"\n{lines}\n[link.lo]\n"));
+    for (line, expected) in [
+        (
+            "user = \"no body\"",
+            "3: [router]: user: there is no user 'no body' in /etc/passwd; make one, or name another",
+        ),
+        ("user = 4294967295", "3: [router]: user: 4294967295 is out of range: 0 to 4294967294"),
+        ("group = \"no body\"", "3: [router]: group: there is no group 'no body' here; give a number"),
+        ("group = -1", "3: [router]: group: -1 is out of range: 0 to 4294967294"),
+    ] {
+        assert_eq!(router(line), [expected]);
+    }
+}
+
+#[test]
 fn what_this_version_can_not_do_is_an_error() {
     let said = said(
         r#"[router]
 name = "gw"
-metrics = "127.0.0.1:9470"
+metrics = "127.0.0.1"
 state = "/var/lib/sekisho/gw"
-user = "nobody"
+
 [conntrack]
 enable = "on"
 tcp_max_retrans = 256
@@ -363,7 +387,6 @@ tcp_etablished = 3
         [
             "3: [router]: metrics",
             "4: [router]: state",
-            "5: [router]: user",
             "8: [conntrack]: tcp_max_retrans",
             "9: [conntrack]: helpers",
             "10: [conntrack]: max",

@@ -1,14 +1,9 @@
 //! Answers about the rules in force.
 
-use serde_json::Value;
-
 use crate::control::protocol::{self, Family};
 use crate::control::server::Answer;
 use crate::filter::{self, Ruleset, iptables};
 use crate::path::Hooks;
-
-/// Lines in one part of an answer.
-const PART: usize = 1024;
 
 /// `iptables-save`.
 pub(super) fn save(asked: &protocol::Rules, hooks: &Hooks) -> Answer {
@@ -21,28 +16,7 @@ pub(super) fn save(asked: &protocol::Rules, hooks: &Hooks) -> Answer {
     if let Some(table) = &asked.table {
         ruleset.tables.retain(|t| t.name.name() == table);
     }
-    Answer::Parts(Box::new(Lines { text: iptables::write(&ruleset, asked.counters), at: 0 }))
-}
-
-/// A text, some lines at a time.
-struct Lines {
-    text: String,
-    at: usize,
-}
-
-impl Iterator for Lines {
-    type Item = Value;
-
-    fn next(&mut self) -> Option<Value> {
-        let mut lines = Vec::new();
-        while let Some(rest) = self.text.get(self.at..).filter(|rest| !rest.is_empty() && lines.len() < PART)
-        {
-            let end = rest.find('\n').unwrap_or(rest.len());
-            lines.push(Value::from(&rest[..end]));
-            self.at += end + 1;
-        }
-        (!lines.is_empty()).then(|| Value::Array(lines))
-    }
+    Answer::lines(iptables::write(&ruleset, asked.counters))
 }
 
 #[cfg(test)]

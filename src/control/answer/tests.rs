@@ -1,12 +1,13 @@
 //! A router's tables, and what iproute2 would say of them.
 
+use ipnet::IpNet;
 use serde_json::json;
 
 use super::*;
-use crate::base::{Column, Counters};
+use crate::base::{Column, Counters, DropReason, Event, counters};
 use crate::conntrack;
 use crate::control::protocol::Relation;
-use crate::link::{Address, Driver, InUse, Link, RpFilter};
+use crate::link::{Address, Driver, InUse, Link, LinkKind, RpFilter};
 use crate::neighbor;
 
 const LAN: LinkId = LinkId(1);
@@ -21,6 +22,7 @@ struct World {
     dad: Dad,
     conntrack: Arc<Conntrack>,
     hooks: Hooks,
+    tracer: Arc<Tracer>,
 }
 
 impl World {
@@ -38,6 +40,7 @@ impl World {
             addresses: addresses.iter().map(|a| address(a)).collect(),
             rp_filter: RpFilter::Off,
             redirects: true,
+            up: true,
         };
         let mac = Some("02:00:00:00:01:01");
         let lan = ["10.1.0.1/24", "10.1.0.2/24", "fd01::1/64", "fe80::ff:fe00:101/64"];
@@ -45,7 +48,7 @@ impl World {
             link("lan", LinkKind::Packet, mac, 1500, &lan),
             link("t0", LinkKind::Tun, None, 1420, &["10.9.0.1/31"]),
         ]);
-        let counters = Counters::new(links.len());
+        let counters = Counters::new(links.bound());
         counters.event(Column::Received, Event::Entered);
         counters.dropped(Column::Received, DropReason::NoRoute);
         let lan = counters.link(LAN).unwrap();
@@ -53,7 +56,7 @@ impl World {
         lan.rx_bytes.add(98);
         lan.rx_dropped.add(1);
         lan.rx_missed.add(3);
-        let states = LinkStates::new(links.len());
+        let states = LinkStates::new(links.bound());
         states.set(LAN, true);
         let mut rib = fib::Rib::connected(&links);
         for line in routes {
@@ -75,6 +78,7 @@ impl World {
             dad,
             conntrack: Arc::new(Conntrack::new(conntrack::Config::default(), 1)),
             hooks: Hooks::new(),
+            tracer: Arc::default(),
         }
     }
 
@@ -91,6 +95,8 @@ impl World {
             dad: &self.dad,
             conntrack: &self.conntrack,
             hooks: &self.hooks,
+            tracer: &self.tracer,
+            rest: Rest::default(),
         };
         match answer(&verb, &sources) {
             Answer::Done(value) => Ok(value),

@@ -13,12 +13,13 @@ use crate::filter::targets::{Mss, RejectWith, Target};
 use crate::wire::proto;
 
 use super::draft::goes_to;
+use super::no::{No, Why};
 
 /// Checks a table; `wrong` is told the line and what is wrong there.
-pub(super) fn check(table: &Table, family: Family, wrong: &mut dyn FnMut(usize, String)) {
+pub(super) fn check(table: &Table, family: Family, wrong: &mut dyn FnMut(usize, No)) {
     let graph = Graph::of(table);
     if let Some((line, text)) = graph.a_loop(table) {
-        wrong(line, text);
+        wrong(line, No::Refused(Why::Loop, text));
         return;
     }
     let hooks = graph.hooks(table);
@@ -26,7 +27,7 @@ pub(super) fn check(table: &Table, family: Family, wrong: &mut dyn FnMut(usize, 
         for (i, rule) in chain.rules.iter().enumerate() {
             let at = if i <= *end { *at } else { Hooks(0) };
             if let Err(text) = one(rule, table.name, at, family) {
-                wrong(rule.line, text);
+                wrong(rule.line, No::Refused(Why::Invalid, text));
             }
         }
     }

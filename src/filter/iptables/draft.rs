@@ -1,13 +1,16 @@
-//! A table while its lines are read.
+//! A table while it is being changed: by the lines of a text, or by one command.
 
 use std::collections::{HashMap, VecDeque};
 
+use crate::filter::Legacy;
 use crate::filter::rule::{Chain, Count, Policy, Rule, Table, TableName};
 use crate::filter::targets::Target;
 
+use super::known;
 use super::line::{Command, Kind, LONGEST_CHAIN};
+use super::no::{No, Why};
 
-/// A table as far as it was read.
+/// A table as far as it is done.
 pub(super) struct Draft {
     /// Which.
     pub(super) name: TableName,
@@ -16,23 +19,58 @@ pub(super) struct Draft {
     rules: usize,
 }
 
-/// A chain as far as it was read; rules are put in at both ends.
+/// A chain as far as it is done; rules are put in at both ends.
 struct Sketch {
     name: String,
     policy: Option<Policy>,
     counters: Count,
-    rules: VecDeque<Rule>,
+    /// Where its policy goes on counting.
+    from: Option<Legacy>,
+    rules: VecDeque<Placed>,
     /// How many rules go to it.
     references: usize,
 }
 
+/// A rule, and where it goes on counting.
+struct Placed {
+    rule: Rule,
+    from: Option<Legacy>,
+}
+
+impl From<Rule> for Placed {
+    fn from(rule: Rule) -> Self {
+        Placed { rule, from: None }
+    }
+}
+
 impl Draft {
-    /// A table with nothing but its built-in chains. Given again, a table keeps the policies it had, as the kernel's does.
+    /// A table with nothing but its built-in chains. Emptied, a table keeps the policies it had, as the kernel's does.
     pub(super) fn new(name: TableName, before: Option<&Table>) -> Self {
         let mut draft = Draft { name, chains: Vec::new(), places: HashMap::new(), rules: 0 };
         for hook in name.hooks() {
             let had = before.and_then(|t| t.chains.iter().find(|c| c.name == hook.name()));
             draft.insert(hook.name(), Some(had.and_then(|c| c.policy).unwrap_or(Policy::Accept)));
+        }
+        draft
+    }
+
+    /// A table as it stands; for each of its counters, where it goes on counting.
+    pub(super) fn of(table: &Table, from: impl IntoIterator<Item = Option<Legacy>>) -> Self {
+        let mut draft = Draft { name: table.name, chains: Vec::new(), places: HashMap::new(), rules: 0 };
+        let mut from = from.into_iter().chain(std::iter::repeat(None));
+        let mut next = || from.next().flatten();
+        for chain in &table.chains {
+            draft.insert(&chain.name, chain.policy);
+            let Some(Some(sketch)) = draft.chains.last_mut() else { continue };
+            (sketch.counters, sketch.from) = (chain.counters, next());
+            let placed = |rule: &Rule| Placed { rule: rule.clone(), from: next() };
+            sketch.rules = chain.rules.iter().map(placed).collect();
+            draft.rules += chain.rules.len();
+        }
+        for to in table.chains.iter().flat_map(|c| &c.rules).filter_map(goes_to) {
+            if let Ok(chain) = draft.get_mut(to) {
+                chain.references += 1;
+            }
         }
         draft
     }
@@ -43,6 +81,7 @@ impl Draft {
             name: name.to_owned(),
             policy,
             counters: Count::default(),
+            from: None,
             rules: VecDeque::new(),
             references: 0,
         }));
@@ -66,48 +105,53 @@ impl Draft {
         self.chains.get(*self.places.get(name)?)?.as_ref()
     }
 
-    fn get_mut(&mut self, name: &str) -> Result<&mut Sketch, String> {
+    fn get_mut(&mut self, name: &str) -> Result<&mut Sketch, No> {
         let place = self.places.get(name).and_then(|p| self.chains.get_mut(*p)).and_then(Option::as_mut);
-        place.ok_or_else(|| format!("there is no chain '{name}' in table {}", self.name.name()))
+        place.ok_or_else(|| {
+            No::Refused(Why::NoChain, format!("there is no chain '{name}' in table {}", self.name.name()))
+        })
     }
 
-    /// `:CHAIN POLICY [PACKETS:BYTES]`.
+    /// `:CHAIN POLICY [PACKETS:BYTES]`. With `keep`, a user's chain that is there is emptied.
     pub(super) fn declare(
         &mut self,
         name: &str,
         policy: Option<Policy>,
         counters: Count,
-    ) -> Result<(), String> {
+        keep: bool,
+    ) -> Result<(), No> {
         let place = match self.kind(name) {
             Kind::BuiltIn => self.get_mut(name)?,
             _ if policy.is_some() => {
-                return Err(format!("'{name}' is a user's chain: it has no policy, write '-'"));
+                let text = format!("'{name}' is a user's chain: it has no policy, write '-'");
+                return Err(No::Refused(Why::NoPolicyChain, text));
             }
-            _ => return self.create(name),
+            Kind::User if keep => return self.flush(name),
+            // To iptables-restore this is a mistake in the text.
+            _ => return self.create(name).map_err(|e| No::Misuse(e.to_string())),
         };
         if policy.is_some() {
-            place.policy = policy;
-            place.counters = counters;
+            (place.policy, place.counters, place.from) = (policy, counters, None);
         }
         Ok(())
     }
 
-    fn create(&mut self, name: &str) -> Result<(), String> {
+    fn create(&mut self, name: &str) -> Result<(), No> {
         if name.len() > LONGEST_CHAIN {
-            return Err(format!("'{name}' is no chain's name: {LONGEST_CHAIN} bytes at most"));
+            return Err(format!("'{name}' is no chain's name: {LONGEST_CHAIN} bytes at most").into());
         }
         if self.kind(name) != Kind::None {
-            return Err(format!("there is a chain '{name}' already"));
+            return Err(No::Refused(Why::ChainExists, format!("there is a chain '{name}' already")));
         }
-        if matches!(name, "ACCEPT" | "DROP" | "RETURN" | "QUEUE") {
-            return Err(format!("'{name}' is the name of a target"));
+        if is_verdict(name) {
+            return Err(format!("'{name}' is the name of a target").into());
         }
         self.insert(name, None);
         Ok(())
     }
 
     /// Does what a line asks for.
-    pub(super) fn apply(&mut self, command: Command) -> Result<(), String> {
+    pub(super) fn apply(&mut self, command: Command) -> Result<(), No> {
         match command {
             Command::Append(chain, rules) => {
                 rules.into_iter().try_for_each(|rule| self.put(&chain, None, rule))?
@@ -117,53 +161,41 @@ impl Draft {
                 rules.into_iter().try_for_each(|rule| self.put(&chain, Some(n), rule))?;
             }
             Command::Replace(chain, n, rule) => {
-                self.take(&chain, n)?;
+                self.take(&chain, n, Why::ReplacementTooBig)?;
                 self.put(&chain, Some(n), *rule)?;
             }
             Command::Delete(chain, rules) => {
                 for rule in rules {
                     let n = self.position(&chain, &rule)?;
-                    self.take(&chain, n)?;
+                    self.take(&chain, n, Why::DeletionTooBig)?;
                 }
             }
-            Command::DeleteNumber(chain, n) => self.take(&chain, n)?,
+            Command::DeleteNumber(chain, n) => self.take(&chain, n, Why::DeletionTooBig)?,
             Command::Check(chain, rules) => {
                 rules.iter().try_for_each(|rule| self.position(&chain, rule).map(drop))?;
             }
-            Command::Flush(chain) => {
-                for name in self.named(chain)? {
-                    while !self.get_mut(&name)?.rules.is_empty() {
-                        self.take(&name, 1)?;
-                    }
-                }
-            }
+            Command::Flush(chain) => self.named(chain)?.iter().try_for_each(|name| self.flush(name))?,
             Command::Zero(chain, n) => self.zero(chain, n)?,
             Command::New(name) => self.create(&name)?,
             Command::Remove(chain) => self.remove(chain)?,
             Command::Rename(old, new) => self.rename(&old, new)?,
-            Command::Policy(chain, policy, counters) => {
-                let place = self.get_mut(&chain)?;
-                if place.policy.is_none() {
-                    return Err(format!("'{chain}' is a user's chain: it has no policy"));
-                }
-                place.policy = Some(policy);
-                place.counters = counters.unwrap_or_default();
-            }
+            Command::Policy(chain, policy, counters) => self.set_policy(&chain, policy, counters)?,
             Command::Nothing => {}
         }
         Ok(())
     }
 
     /// Puts a rule before the one of that number, or at the end.
-    fn put(&mut self, chain: &str, n: Option<usize>, rule: Rule) -> Result<(), String> {
+    fn put(&mut self, chain: &str, n: Option<usize>, rule: Rule) -> Result<(), No> {
         let place = self.get_mut(chain)?;
         let most = place.rules.len();
         let at = n.map_or(most, |n| n.saturating_sub(1));
         if at > most {
-            return Err(format!("there are {most} rules in {chain}: none can become the {}th", at + 1));
+            let text = format!("there are {most} rules in {chain}: none can become the {}th", at + 1);
+            return Err(No::Refused(Why::InsertionTooBig, text));
         }
         let goes_to = goes_to(&rule).map(str::to_owned);
-        place.rules.insert(at, rule);
+        place.rules.insert(at, rule.into());
         self.rules += 1;
         if let Some(to) = goes_to {
             self.get_mut(&to)?.references += 1;
@@ -172,11 +204,12 @@ impl Draft {
     }
 
     /// Takes a rule away, by its number.
-    fn take(&mut self, chain: &str, n: usize) -> Result<(), String> {
+    fn take(&mut self, chain: &str, n: usize, beyond: Why) -> Result<(), No> {
         let place = self.get_mut(chain)?;
         let most = place.rules.len();
-        let Some(rule) = place.rules.remove(n.saturating_sub(1)) else {
-            return Err(format!("there is no rule {n} in {chain}, which has {most}"));
+        let Some(Placed { rule, .. }) = place.rules.remove(n.saturating_sub(1)) else {
+            let text = format!("there is no rule {n} in {chain}, which has {most}");
+            return Err(No::Refused(beyond, text));
         };
         self.rules -= 1;
         if let Some(to) = goes_to(&rule) {
@@ -186,65 +219,94 @@ impl Draft {
     }
 
     /// The number of the first rule that says the same.
-    fn position(&mut self, chain: &str, rule: &Rule) -> Result<usize, String> {
-        let same = |r: &Rule| r.basic == rule.basic && r.matches == rule.matches && r.target == rule.target;
-        let found = self.get_mut(chain)?.rules.iter().position(same);
-        found.map(|i| i + 1).ok_or_else(|| format!("there is no such rule in {chain}"))
+    fn position(&mut self, chain: &str, rule: &Rule) -> Result<usize, No> {
+        let refused = |text| No::Refused(Why::NoRule, text);
+        let table = self.name.name();
+        let place = self
+            .get(chain)
+            .ok_or_else(|| refused(format!("there is no chain '{chain}' in table {table}")))?;
+        let found = place.rules.iter().position(|r| says_the_same(&r.rule, rule));
+        found.map(|i| i + 1).ok_or_else(|| refused(format!("there is no such rule in {chain}")))
     }
 
     /// One chain, or all.
-    fn named(&mut self, chain: Option<String>) -> Result<Vec<String>, String> {
+    fn named(&mut self, chain: Option<String>) -> Result<Vec<String>, No> {
         match chain {
             Some(name) => self.get_mut(&name).map(|c| vec![c.name.clone()]),
             None => Ok(self.chains.iter().flatten().map(|c| c.name.clone()).collect()),
         }
     }
 
-    fn zero(&mut self, chain: Option<String>, n: Option<usize>) -> Result<(), String> {
+    fn flush(&mut self, name: &str) -> Result<(), No> {
+        let rules = std::mem::take(&mut self.get_mut(name)?.rules);
+        self.rules -= rules.len();
+        for to in rules.iter().filter_map(|r| goes_to(&r.rule)) {
+            self.get_mut(to)?.references -= 1;
+        }
+        Ok(())
+    }
+
+    fn zero(&mut self, chain: Option<String>, n: Option<usize>) -> Result<(), No> {
+        let zero = |count: &mut Count, from: &mut Option<Legacy>| {
+            *count = Count::default();
+            *from = from.map(|from| Legacy { zeroed: true, ..from });
+        };
         for name in self.named(chain)? {
             let place = self.get_mut(&name)?;
             match n {
                 Some(n) => match place.rules.get_mut(n.saturating_sub(1)) {
-                    Some(rule) => rule.counters = Count::default(),
-                    None => return Err(format!("there is no rule {n} in {name}")),
+                    Some(placed) => zero(&mut placed.rule.counters, &mut placed.from),
+                    None => {
+                        let text = format!("there is no rule {n} in {name}");
+                        return Err(No::Refused(Why::CounterTooBig, text));
+                    }
                 },
                 None => {
-                    place.counters = Count::default();
-                    place.rules.iter_mut().for_each(|r| r.counters = Count::default());
+                    zero(&mut place.counters, &mut place.from);
+                    place.rules.iter_mut().for_each(|p| zero(&mut p.rule.counters, &mut p.from));
                 }
             }
         }
         Ok(())
     }
 
-    fn remove(&mut self, chain: Option<String>) -> Result<(), String> {
+    fn remove(&mut self, chain: Option<String>) -> Result<(), No> {
         let all = chain.is_none();
         for name in self.named(chain)? {
             let place = self.get_mut(&name)?;
-            match place.policy {
+            let (why, text) = match place.policy {
                 Some(_) if all => continue,
-                Some(_) => return Err(format!("{name} is a built-in chain: it stays")),
-                None if place.references > 0 => return Err(format!("rules still go to chain '{name}'")),
-                None if !place.rules.is_empty() => return Err(format!("chain '{name}' still has rules")),
-                None => {}
-            }
-            if let Some(slot) = self.places.remove(&name).and_then(|p| self.chains.get_mut(p)) {
-                *slot = None;
-            }
+                Some(_) => (Why::BuiltIn, format!("{name} is a built-in chain: it stays")),
+                None if place.references > 0 => {
+                    (Why::HasReferences, format!("rules still go to chain '{name}'"))
+                }
+                None if !place.rules.is_empty() => (Why::HasRules, format!("chain '{name}' still has rules")),
+                None => {
+                    if let Some(slot) = self.places.remove(&name).and_then(|p| self.chains.get_mut(p)) {
+                        *slot = None;
+                    }
+                    continue;
+                }
+            };
+            return Err(No::Refused(why, text));
         }
         Ok(())
     }
 
-    fn rename(&mut self, old: &str, new: String) -> Result<(), String> {
-        if self.get_mut(old)?.policy.is_some() {
-            return Err(format!("{old} is a built-in chain: it keeps its name"));
-        }
+    fn rename(&mut self, old: &str, new: String) -> Result<(), No> {
         if self.kind(&new) != Kind::None {
-            return Err(format!("there is a chain '{new}' already"));
+            return Err(No::Refused(Why::NameTaken, format!("there is a chain '{new}' already")));
+        }
+        if self.get_mut(old)?.policy.is_some() {
+            let text = format!("{old} is a built-in chain: it keeps its name");
+            return Err(No::Refused(Why::NoChain, text));
+        }
+        if is_verdict(&new) || known::is_target(&new) {
+            return Err(No::Refused(Why::NameTaken, format!("'{new}' is the name of a target")));
         }
         self.get_mut(old)?.name.clone_from(&new);
-        for rule in self.chains.iter_mut().flatten().flat_map(|c| &mut c.rules) {
-            if let Target::Jump(to) | Target::Goto(to) = &mut rule.target
+        for placed in self.chains.iter_mut().flatten().flat_map(|c| &mut c.rules) {
+            if let Target::Jump(to) | Target::Goto(to) = &mut placed.rule.target
                 && to == old
             {
                 to.clone_from(&new);
@@ -256,21 +318,49 @@ impl Draft {
         Ok(())
     }
 
-    /// The table: the users' chains by name, as the tool keeps them.
-    pub(super) fn finish(self) -> Table {
+    fn set_policy(&mut self, chain: &str, policy: Option<Policy>, counters: Option<Count>) -> Result<(), No> {
+        let refused = |why, text| Err(No::Refused(why, text));
+        let Ok(place) = self.get_mut(chain) else {
+            let text = format!("there is no chain '{chain}' in table {}", self.name.name());
+            return refused(Why::NoPolicyChain, text);
+        };
+        if place.policy.is_none() {
+            return refused(Why::NoPolicyChain, format!("'{chain}' is a user's chain: it has no policy"));
+        }
+        if policy.is_none() {
+            return refused(Why::NoPolicy, "a policy is ACCEPT or DROP".into());
+        }
+        (place.policy, place.counters, place.from) = (policy, counters.unwrap_or_default(), None);
+        Ok(())
+    }
+
+    /// The table: the users' chains by name, as the tool keeps them; and for each of its counters where it goes on.
+    pub(super) fn finish(self) -> (Table, Vec<Option<Legacy>>) {
         let built_in = self.name.hooks().len();
-        let chains = self.chains.into_iter().flatten().map(|c| Chain {
-            name: c.name,
-            policy: c.policy,
-            counters: c.counters,
-            rules: c.rules.into(),
-        });
-        let mut chains: Vec<Chain> = chains.collect();
-        if let Some(users) = chains.get_mut(built_in..) {
+        let mut sketches: Vec<Sketch> = self.chains.into_iter().flatten().collect();
+        if let Some(users) = sketches.get_mut(built_in..) {
             users.sort_by(|a, b| a.name.cmp(&b.name));
         }
-        Table { name: self.name, chains }
+        let mut from = Vec::with_capacity(self.rules + sketches.len());
+        let chains = sketches.into_iter().map(|c| {
+            from.push(c.from);
+            from.extend(c.rules.iter().map(|p| p.from));
+            let rules = c.rules.into_iter().map(|p| p.rule).collect();
+            Chain { name: c.name, policy: c.policy, counters: c.counters, rules }
+        });
+        let chains = chains.collect();
+        (Table { name: self.name, chains }, from)
     }
+}
+
+/// Names that no chain may have: what iptables itself makes of them.
+fn is_verdict(name: &str) -> bool {
+    matches!(name, "ACCEPT" | "DROP" | "RETURN" | "QUEUE")
+}
+
+/// Whether two rules are the same, their counters and places aside.
+pub(super) fn says_the_same(a: &Rule, b: &Rule) -> bool {
+    a.basic == b.basic && a.matches == b.matches && a.target == b.target
 }
 
 /// The chain a rule goes to.

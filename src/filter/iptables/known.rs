@@ -3,6 +3,7 @@
 use crate::filter::rule::{Family, TableName};
 
 use super::matches::MATCHES;
+use super::no::No;
 use super::options::BASE;
 use super::spec::{MatchSpec, Of, Opt, Spec, TargetSpec};
 use super::targets::TARGETS;
@@ -99,6 +100,16 @@ fn families(of: Of) -> &'static [Family] {
         Of::V4 => &[Family::V4],
         Of::V6 => &[Family::V6],
     }
+}
+
+/// A table by its name.
+pub(super) fn table(name: &str) -> Result<TableName, No> {
+    TableName::ALL.into_iter().find(|t| t.name() == name).ok_or_else(|| {
+        No::NoTable(match LATER_TABLES.contains(&name) {
+            true => format!("table '{name}' is not supported here (yet)"),
+            false => format!("table '{name}' is unknown: raw, mangle, nat or filter"),
+        })
+    })
 }
 
 /// A match by its name.

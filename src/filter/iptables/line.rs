@@ -1,18 +1,24 @@
-//! One line of a table that is neither `:CHAIN` nor COMMIT: a command, as iptables takes it on its command line.
+//! A command: one line of a table that is neither `:CHAIN` nor COMMIT, or the words behind `iptables` itself.
 //!
 //! The match of the rule's protocol comes by itself when an option is unknown without it.
 
-use crate::filter::matches::{AddrMask, Match, Not};
+mod end;
+
+use crate::filter::matches::{AddrMask, Not};
 use crate::filter::rule::{Basic, Count, Family, Policy, Rule, TableName};
 use crate::filter::targets::Target;
 
+use super::command::Manner;
 use super::known;
+use super::no::{No, Why};
 use super::options::{Arg, BASE, Found, Options, Owner};
 use super::spec::{Given, MatchSpec, One, TargetSpec};
 use super::value;
 
+pub(super) use end::policy;
+
 /// What a line asks for.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Command {
     /// `-A`.
     Append(String, Vec<Rule>),
@@ -36,10 +42,29 @@ pub(super) enum Command {
     Remove(Option<String>),
     /// `-E`.
     Rename(String, String),
-    /// `-P`.
-    Policy(String, Policy, Option<Count>),
+    /// `-P`; no policy stands for a word that is none.
+    Policy(String, Option<Policy>, Option<Count>),
     /// For the other family.
     Nothing,
+}
+
+/// What the words behind `iptables` ask for.
+#[derive(Debug)]
+pub(super) enum Said {
+    /// To change the rules, or to look for one.
+    Edit(Command),
+    /// `-L`, or `-S` with `as_commands`.
+    List {
+        as_commands: bool,
+        chain: Option<String>,
+        number: Option<usize>,
+        /// And `-Z`.
+        zero: bool,
+    },
+    /// `-h`.
+    Help,
+    /// `-V`.
+    Version,
 }
 
 /// The longest name of a chain, in bytes (`XT_EXTENSION_MAXNAMELEN`, less the zero at its end).
@@ -71,34 +96,18 @@ pub(super) struct Around<'a> {
 }
 
 /// Reads a line, given in words; `counters` are those that stood before it.
-pub(super) fn read(
-    words: &[String],
-    counters: Option<Count>,
-    around: &Around<'_>,
-) -> Result<Command, String> {
-    let mut reader = Reader {
-        around,
-        words,
-        at: 0,
-        not: false,
-        command: None,
-        chain: None,
-        number: None,
-        second: None,
-        counters,
-        basic: Basic::default(),
-        protocol_loaded: false,
-        given_proto: false,
-        src: None,
-        dst: None,
-        target: None,
-        target_options: None,
-        matches: Vec::new(),
-        options: Options::default(),
-        other_family: false,
-    };
+pub(super) fn read(words: &[String], counters: Option<Count>, around: &Around<'_>) -> Result<Command, No> {
+    let mut reader = Reader::new(words, counters, around);
     reader.words()?;
     reader.command()
+}
+
+/// Reads the words behind `iptables`, into what they ask for, the table, and how it is to be shown.
+pub(super) fn command(words: &[String], around: &Around<'_>) -> Result<(Said, TableName, Manner), No> {
+    let mut reader = Reader::new(words, None, around);
+    reader.manner = Some(Manner::default());
+    reader.words()?;
+    reader.said()
 }
 
 struct Reader<'a> {
@@ -121,10 +130,46 @@ struct Reader<'a> {
     matches: Vec<(&'static MatchSpec, Given<'a>)>,
     options: Options,
     other_family: bool,
+    /// How it is to be shown, if these are the words behind `iptables`; `None` in a text.
+    manner: Option<Manner>,
+    /// What `-t` said.
+    table: Option<&'a str>,
+    /// `-Z` beside `-L` or `-S`.
+    zero: bool,
+    /// `-h` or `-V`: what follows is not looked at.
+    ends: bool,
 }
 
 impl<'a> Reader<'a> {
-    fn words(&mut self) -> Result<(), String> {
+    fn new(words: &'a [String], counters: Option<Count>, around: &'a Around<'a>) -> Self {
+        Reader {
+            around,
+            words,
+            at: 0,
+            not: false,
+            command: None,
+            chain: None,
+            number: None,
+            second: None,
+            counters,
+            basic: Basic::default(),
+            protocol_loaded: false,
+            given_proto: false,
+            src: None,
+            dst: None,
+            target: None,
+            target_options: None,
+            matches: Vec::new(),
+            options: Options::default(),
+            other_family: false,
+            manner: None,
+            table: None,
+            zero: false,
+            ends: false,
+        }
+    }
+
+    fn words(&mut self) -> Result<(), No> {
         while let Some(word) = self.words.get(self.at) {
             self.at += 1;
             match word.strip_prefix('-') {
@@ -135,14 +180,16 @@ impl<'a> Reader<'a> {
                     self.not = true;
                     continue;
                 }
-                Some("") | None => return Err(format!("'{word}' is no option and belongs to none")),
+                Some("") | None => {
+                    return Err(format!("'{word}' is no option and belongs to none").into());
+                }
                 Some("-") => return Err("'--' has no sense here".into()),
                 Some(rest) => match rest.strip_prefix('-') {
                     Some(long) => self.long(long)?,
                     None => self.short(rest)?,
                 },
             }
-            if self.other_family {
+            if self.other_family || self.ends {
                 return Ok(());
             }
             self.not = false;
@@ -153,11 +200,11 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn short(&mut self, mut letters: &'a str) -> Result<(), String> {
+    fn short(&mut self, mut letters: &'a str) -> Result<(), No> {
         while let Some(letter) = letters.chars().next() {
             letters = &letters[letter.len_utf8()..];
             let Some(base) = BASE.iter().find(|b| b.short == letter && letter != '0') else {
-                return Err(format!("unknown option -{letter}"));
+                return Err(format!("unknown option -{letter}").into());
             };
             let joined = Some(letters).filter(|l| !l.is_empty() && base.arg != Arg::No);
             let arg = match base.arg {
@@ -172,15 +219,18 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn long(&mut self, word: &'a str) -> Result<(), String> {
+    fn long(&mut self, word: &'a str) -> Result<(), No> {
         let (name, joined) = match word.split_once('=') {
             Some((name, arg)) => (name, Some(arg)),
             None => (word, None),
         };
+        if self.manner.is_some() && matches!(name, "json" | "control") {
+            return self.of_ours(name, joined);
+        }
         let found = match self.options.find(name) {
             Some(found) => found,
             None if self.load_protocol()? => self.options.find(name).ok_or_else(|| self.unknown(name))?,
-            None => return Err(self.unknown(name)),
+            None => return Err(self.unknown(name).into()),
         };
         let shown = match &found {
             Found::Base(b) => b.long,
@@ -193,7 +243,7 @@ impl<'a> Reader<'a> {
             Found::Other(..) => Arg::No,
         };
         let arg = match (args, joined) {
-            (Arg::No, Some(_)) => return Err(format!("{shown} takes no argument")),
+            (Arg::No, Some(_)) => return Err(format!("{shown} takes no argument").into()),
             (Arg::Yes, None) => Some(self.next(&shown)?),
             (_, joined) => joined,
         };
@@ -207,7 +257,23 @@ impl<'a> Reader<'a> {
             Owner::Target => self.target_options.as_mut().map(|(_, g)| g),
             Owner::Match(name) => self.matches.iter_mut().rev().find(|(s, _)| s.name == name).map(|(_, g)| g),
         };
-        given.map_or(Ok(()), |g| g.add(one))
+        Ok(given.map_or(Ok(()), |g| g.add(one))?)
+    }
+
+    /// What iptables hasn't: by its whole name alone, so that no abbreviation of iptables' means another thing.
+    fn of_ours(&mut self, name: &str, joined: Option<&'a str>) -> Result<(), No> {
+        let value = match (name, joined) {
+            ("json", Some(_)) => return Err("--json takes no argument".into()),
+            ("json", None) => None,
+            (_, Some(value)) => Some(value),
+            (_, None) => Some(self.next("--control")?),
+        };
+        let Some(manner) = &mut self.manner else { return Ok(()) };
+        match value {
+            None => manner.json = true,
+            Some(path) => manner.control = Some(path.to_owned()),
+        }
+        Ok(())
     }
 
     fn unknown(&self, name: &str) -> String {
@@ -253,10 +319,10 @@ impl<'a> Reader<'a> {
         Some(word)
     }
 
-    fn base(&mut self, option: char, arg: Option<&'a str>) -> Result<(), String> {
+    fn base(&mut self, option: char, arg: Option<&'a str>) -> Result<(), No> {
         let not = self.not;
         if not && !matches!(option, 's' | 'd' | 'p' | 'i' | 'o' | 'f' | '4' | '6') {
-            return Err(format!("there can be no '!' before -{option}"));
+            return Err(format!("there can be no '!' before -{option}").into());
         }
         let text = arg.unwrap_or("");
         match option {
@@ -283,27 +349,71 @@ impl<'a> Reader<'a> {
             'j' | 'g' => self.jump(option, text)?,
             'm' => self.load_match(text)?,
             'c' => self.set_counters(text)?,
-            'v' => {}
-            '4' => self.other_family = self.around.family == Family::V6,
-            '6' => self.other_family = self.around.family == Family::V4,
+            '4' | '6' => self.is_for(option == '6')?,
+            'v' if self.manner.is_none() => {}
+            option if self.manner.is_some() => self.of_command(option, arg)?,
             't' => return Err("-t has no sense here: the table is that of the '*' line".into()),
             '0' => return Err("--line-numbers has no sense in a ruleset".into()),
-            option => return Err(format!("-{option} has no sense in a ruleset")),
+            option => return Err(format!("-{option} has no sense in a ruleset").into()),
         }
         Ok(())
     }
 
-    fn is_command(&mut self, option: char, arg: Option<&'a str>) -> Result<(), String> {
-        if let Some(other) = self.command {
-            return Err(format!("-{option} and -{other} in one line"));
+    /// `-4` and `-6`. A text passes over what is for the other family, so that one text can serve both.
+    fn is_for(&mut self, six: bool) -> Result<(), No> {
+        let other = (self.around.family == Family::V6) != six;
+        if other && self.manner.is_some() {
+            return Err(match six {
+                true => "-6 is for IPv6: use ip6tables".into(),
+                false => "-4 is for IPv4: use iptables".into(),
+            });
         }
-        self.command = Some(option);
-        self.chain = match option {
-            'F' | 'Z' | 'X' => arg.or_else(|| self.next_if_any()),
+        self.other_family |= other;
+        Ok(())
+    }
+
+    /// What stands behind `iptables` only.
+    fn of_command(&mut self, option: char, arg: Option<&'a str>) -> Result<(), No> {
+        match option {
+            'L' | 'S' => return self.is_command(option, arg),
+            't' if self.table.is_some() => return Err("-t can be given once".into()),
+            't' => self.table = arg,
+            'w' | 'W' => {
+                if let Some(text) = arg.or_else(|| self.next_if_any()) {
+                    value::number(text, 0, u32::MAX.into())
+                        .map_err(|_| format!("-{option}: '{text}' is no number of seconds"))?;
+                }
+            }
+            _ => {}
+        }
+        let Some(manner) = &mut self.manner else { return Ok(()) };
+        match option {
+            'v' => manner.verbose = true,
+            'n' => manner.numeric = true,
+            'x' => manner.exact = true,
+            '0' => manner.line_numbers = true,
+            'h' => (manner.help, self.ends) = (true, true),
+            'V' => (manner.version, self.ends) = (true, true),
+            // `-M`: there are no modules here; `-w`: nothing is waited for.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn is_command(&mut self, option: char, arg: Option<&'a str>) -> Result<(), No> {
+        match (self.command, option) {
+            (None, _) => self.command = Some(option),
+            (Some('L' | 'S'), 'Z') => self.zero = true,
+            (Some('Z'), 'L' | 'S') => (self.command, self.zero) = (Some(option), true),
+            (Some(other), _) => return Err(format!("-{option} and -{other} in one line").into()),
+        }
+        let chain = match option {
+            'F' | 'Z' | 'X' | 'L' | 'S' => arg.or_else(|| self.next_if_any()),
             _ => arg,
         };
+        self.chain = chain.or(self.chain);
         match option {
-            'I' | 'D' | 'Z' => {
+            'I' | 'D' | 'Z' | 'L' | 'S' => {
                 if let Some(text) = self.next_if_any() {
                     self.number = Some(rule_number(text)?);
                 }
@@ -318,18 +428,19 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn jump(&mut self, option: char, name: &'a str) -> Result<(), String> {
+    fn jump(&mut self, option: char, name: &'a str) -> Result<(), No> {
         if self.target.is_some() || self.target_options.is_some() {
             return Err("more than one -j or -g".into());
         }
         let kind = (self.around.chain)(name);
         if kind == Kind::BuiltIn {
-            return Err(format!("no rule can go to a built-in chain, and {name} is one"));
+            let text = format!("no rule can go to a built-in chain, and {name} is one");
+            return Err(No::Refused(Why::Invalid, text));
         }
         let no_chain = || format!("there is no chain '{name}' (chains are declared before rules go to them)");
         self.target = Some(match (option, name, kind) {
             ('g', _, Kind::User) => Target::Goto(name.to_owned()),
-            ('g', ..) => return Err(format!("-g: {}", no_chain())),
+            ('g', ..) => return Err(format!("-g: {}", no_chain()).into()),
             (_, "ACCEPT", _) => Target::Accept,
             (_, "DROP", _) => Target::Drop,
             (_, "RETURN", _) => Target::Return,
@@ -338,9 +449,9 @@ impl<'a> Reader<'a> {
                 let spec = match known::target_spec(name, self.around.family) {
                     Ok(spec) => spec,
                     Err(_) if !known::is_target(name) => {
-                        return Err(format!("target '{name}' is unknown, and {}", no_chain()));
+                        return Err(format!("target '{name}' is unknown, and {}", no_chain()).into());
                     }
-                    Err(e) => return Err(e),
+                    Err(e) => return Err(e.into()),
                 };
                 self.options.add(Owner::Target, spec.options);
                 self.target_options = Some((spec, Given::new(spec.name, spec.options, self.around.family)));
@@ -362,129 +473,6 @@ impl<'a> Reader<'a> {
         self.counters = Some(Count { packets: number(packets)?, bytes: number(bytes)? });
         Ok(())
     }
-
-    /// What the line says, when all of it is read.
-    fn command(mut self) -> Result<Command, String> {
-        if self.other_family {
-            return Ok(Command::Nothing);
-        }
-        let command = self.command.ok_or("no command such as -A")?;
-        if let Some(name) = self.chain.filter(|c| c.len() > LONGEST_CHAIN) {
-            return Err(format!("'{name}' is no chain's name: {LONGEST_CHAIN} bytes at most"));
-        }
-        let chain = self.chain.map(str::to_owned);
-        let number = self.number;
-        if matches!(command, 'A' | 'I' | 'R' | 'C') || command == 'D' && number.is_none() {
-            let chain = chain.ok_or("the chain is missing")?;
-            let mut rules = self.rules(&chain)?;
-            return Ok(match (command, number) {
-                ('A', _) => Command::Append(chain, rules),
-                ('I', n) => Command::Insert(chain, n.unwrap_or(1), rules),
-                ('R', Some(n)) if rules.len() == 1 => Command::Replace(chain, n, Box::new(rules.remove(0))),
-                ('R', _) => return Err("-R puts one rule in the place of one".into()),
-                ('C', _) => Command::Check(chain, rules),
-                _ => Command::Delete(chain, rules),
-            });
-        }
-        self.says_nothing_else(command)?;
-        Ok(match (command, chain, number) {
-            ('D', Some(chain), Some(n)) => Command::DeleteNumber(chain, n),
-            ('F', chain, _) => Command::Flush(chain),
-            ('Z', chain, n) => Command::Zero(chain, n),
-            ('N', Some(chain), _) => Command::New(new_name(chain)?),
-            ('X', chain, _) => Command::Remove(chain),
-            ('E', Some(chain), _) => Command::Rename(chain, new_name(self.second.unwrap_or("").to_owned())?),
-            ('P', Some(chain), _) => {
-                let policy = policy(self.second.unwrap_or(""))?;
-                if self.around.table == TableName::Nat && policy == Policy::Drop {
-                    return Err(NAT_DROPS_NOTHING.into());
-                }
-                Command::Policy(chain, policy, self.counters)
-            }
-            _ => return Err("the chain is missing".into()),
-        })
-    }
-
-    /// Refuses what belongs to a rule on a line that has none.
-    fn says_nothing_else(&self, command: char) -> Result<(), String> {
-        let rule = self.src.is_some()
-            || self.dst.is_some()
-            || self.given_proto
-            || self.basic != Basic::default()
-            || self.target.is_some()
-            || self.target_options.is_some()
-            || !self.matches.is_empty()
-            || (self.counters.is_some() && command != 'P');
-        match rule {
-            true => Err(format!("-{command} takes no rule behind it")),
-            false => Ok(()),
-        }
-    }
-
-    /// The rules of the line: several where `-s` or `-d` list several addresses.
-    fn rules(&mut self, chain: &str) -> Result<Vec<Rule>, String> {
-        let target = match self.target_options.take() {
-            Some((spec, given)) => {
-                given.check()?;
-                (spec.build)(&given)?
-            }
-            None => self.target.take().unwrap_or(Target::None),
-        };
-        if self.around.table == TableName::Nat && target == Target::Drop {
-            return Err(NAT_DROPS_NOTHING.into());
-        }
-        let matches = self.matches.iter().map(|(spec, given)| {
-            given.check()?;
-            (spec.build)(given)
-        });
-        let matches = matches.collect::<Result<Vec<Match>, String>>()?;
-        if matches!(chain, "PREROUTING" | "INPUT") && self.basic.out_link.is_some() {
-            return Err(format!("-o: in {chain} it is not known where a packet will leave"));
-        }
-        if matches!(chain, "POSTROUTING" | "OUTPUT") && self.basic.in_link.is_some() {
-            return Err(format!("-i: in {chain} it is not known where a packet came in"));
-        }
-        let (src, dst) = (self.src.take(), self.dst.take());
-        let several = [&src, &dst].iter().any(|n| n.as_ref().is_some_and(|n| n.value.len() > 1));
-        if several && [&src, &dst].iter().any(|n| n.as_ref().is_some_and(|n| n.not)) {
-            return Err("'!' can't stand before several addresses: write a rule for each".into());
-        }
-        let mut basic = std::mem::take(&mut self.basic);
-        let any_link = |l: &Not<String>| l.not || l.value != "+";
-        basic.in_link = basic.in_link.filter(any_link);
-        basic.out_link = basic.out_link.filter(any_link);
-        let (src, dst) = (each(src), each(dst));
-        if src.len().saturating_mul(dst.len()) > MOST_RULES_A_LINE {
-            return Err(format!("the lists make more than {MOST_RULES_A_LINE} rules"));
-        }
-        let mut rules = Vec::with_capacity(src.len() * dst.len());
-        for src in &src {
-            for dst in &dst {
-                rules.push(Rule {
-                    line: self.around.line,
-                    counters: self.counters.unwrap_or_default(),
-                    basic: Basic { src: *src, dst: *dst, ..basic.clone() },
-                    matches: matches.clone(),
-                    target: target.clone(),
-                });
-            }
-        }
-        Ok(rules)
-    }
-}
-
-/// More rules than that a line of the longest length can't sensibly want.
-const MOST_RULES_A_LINE: usize = 65_536;
-
-const NAT_DROPS_NOTHING: &str = "table nat sees only the first packet of a flow: DROP belongs in filter";
-
-/// One for each address of a list; the whole network is no condition.
-fn each(list: Option<Not<Vec<AddrMask>>>) -> Vec<Option<Not<AddrMask>>> {
-    let Some(Not { not, value }) = list else { return vec![None] };
-    value
-        .into_iter()
-        .map(|n| Some(Not { not, value: n }).filter(|n| n.not || !n.value.mask.is_unspecified()))
-        .collect()
 }
 
 fn set<T>(place: &mut Option<Not<T>>, option: char, not: bool, value: T) -> Result<(), String> {
@@ -515,30 +503,4 @@ fn rule_number(text: &str) -> Result<usize, String> {
     value::number(text, 1, i32::MAX as u64)
         .map(|n| n as usize)
         .map_err(|_| format!("'{text}' is no rule's number"))
-}
-
-/// A policy by its name.
-pub(super) fn policy(text: &str) -> Result<Policy, String> {
-    match text {
-        "ACCEPT" => Ok(Policy::Accept),
-        "DROP" => Ok(Policy::Drop),
-        _ => Err(format!("'{text}' is no policy: ACCEPT or DROP")),
-    }
-}
-
-/// A name that `-N` and `-E` may give.
-fn new_name(name: String) -> Result<String, String> {
-    match name.as_str() {
-        _ if name.len() > LONGEST_CHAIN => {
-            Err(format!("'{name}' is no chain's name: {LONGEST_CHAIN} bytes at most"))
-        }
-        _ if name.starts_with(['-', '!']) => {
-            Err(format!("'{name}': a chain's name begins with neither '-' nor '!'"))
-        }
-        _ if known::is_target(&name) => Err(format!("'{name}' is the name of a target")),
-        _ if name.is_empty() || name.contains(char::is_whitespace) => {
-            Err(format!("'{name}' is no chain's name"))
-        }
-        _ => Ok(name),
-    }
 }

@@ -26,6 +26,14 @@ pub(super) fn protocol_name(number: u8) -> Option<&'static str> {
     PROTOCOLS.iter().find(|(n, _)| *n == number && number != 0).map(|(_, name)| *name)
 }
 
+/// The name of a protocol that iptables knows by itself; of none it is `all`.
+pub(super) fn own_protocol_name(number: u8) -> Option<&'static str> {
+    PROTOCOLS.iter().take(OWN_PROTOCOLS).find(|(n, _)| *n == number).map(|(_, name)| *name)
+}
+
+/// Those at the beginning of the list.
+const OWN_PROTOCOLS: usize = 14;
+
 const TCP: u8 = 1;
 const UDP: u8 = 2;
 const BOTH: u8 = 3;
@@ -63,6 +71,16 @@ pub(super) fn service(name: &str, proto: Option<u8>) -> Option<u16> {
         Some(_) => 0,
     };
     SERVICES.iter().find(|(n, _, protos)| *n == name && protos & of != 0).map(|(_, port, _)| *port)
+}
+
+/// The service that has a port of a protocol.
+pub(super) fn service_name(port: u16, proto: u8) -> Option<&'static str> {
+    let of = match proto {
+        6 => TCP,
+        17 => UDP,
+        _ => 0,
+    };
+    SERVICES.iter().find(|(_, p, protos)| *p == port && protos & of != 0).map(|(name, ..)| *name)
 }
 
 /// ICMP types by name: type, first and last code, in the order `iptables -p icmp -h` lists them.

@@ -53,6 +53,19 @@ fn push(words: &mut Vec<String>, word: &mut String) -> Result<(), String> {
     Ok(())
 }
 
+/// Whether a word of a command line can be written in a text and read back.
+pub(super) fn fits(word: &str) -> Result<(), String> {
+    match word {
+        _ if word.len() > LONGEST_WORD => {
+            Err(format!("a word of {} bytes; {LONGEST_WORD} at most", word.len()))
+        }
+        _ if word.contains(char::is_control) => {
+            Err("a word has a line's end or another such sign in it".into())
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Writes a text as one word, in quotes if it needs them.
 pub(super) fn quote(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');

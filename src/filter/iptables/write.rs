@@ -52,18 +52,24 @@ pub fn write(rules: &Ruleset, counts: bool) -> String {
 
 /// A rule as `iptables -S` prints it: `-A CHAIN …`.
 pub fn rule<'a>(rule: &'a Rule, chain: &'a str, family: Family) -> impl fmt::Display {
-    Shown { rule, chain, family }
+    Shown { rule, chain, family, counts: false }
+}
+
+/// The same with its counters, as `iptables -S -v` prints it.
+pub(super) fn counted<'a>(rule: &'a Rule, chain: &'a str, family: Family) -> impl fmt::Display {
+    Shown { rule, chain, family, counts: true }
 }
 
 struct Shown<'a> {
     rule: &'a Rule,
     chain: &'a str,
     family: Family,
+    counts: bool,
 }
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Shown { rule, chain, family } = *self;
+        let Shown { rule, chain, family, counts } = *self;
         write!(f, "-A {chain}")?;
         network(f, "-s", &rule.basic.src)?;
         network(f, "-d", &rule.basic.dst)?;
@@ -81,11 +87,14 @@ impl fmt::Display for Shown<'_> {
         for m in &rule.matches {
             a_match(f, m, family)?;
         }
+        if counts {
+            write!(f, " -c {} {}", rule.counters.packets, rule.counters.bytes)?;
+        }
         a_target(f, &rule.target, family)
     }
 }
 
-type Out<'a, 'b> = &'a mut fmt::Formatter<'b>;
+pub(super) type Out<'a, 'b> = &'a mut fmt::Formatter<'b>;
 
 fn bang(not: bool) -> &'static str {
     if not { " !" } else { "" }
@@ -111,7 +120,7 @@ fn network(f: Out<'_, '_>, name: &str, net: &Option<Not<AddrMask>>) -> fmt::Resu
 }
 
 /// A mask: how many bits, or all of it if it is no prefix.
-fn mask(mask: IpAddr) -> String {
+pub(super) fn mask(mask: IpAddr) -> String {
     prefix_len(mask).map_or_else(|| show(mask), |n| n.to_string())
 }
 
@@ -185,20 +194,8 @@ fn a_match(f: Out<'_, '_>, m: &Match, family: Family) -> fmt::Result {
             }
             maybe(f, "--ecn-ip-ect", ect, u8::to_string)
         }
-        Match::PktType(n) => {
-            let name = match n.value {
-                PktType::Unicast => "unicast",
-                PktType::Broadcast => "broadcast",
-                PktType::Multicast => "multicast",
-                PktType::OtherHost => "otherhost",
-            };
-            write!(f, " -m pkttype{} --pkt-type {name}", bang(n.not))
-        }
+        Match::PktType(n) => write!(f, " -m pkttype{} --pkt-type {}", bang(n.not), pkt_type(n.value)),
         Match::AddrType { src, dst, limit } => {
-            let types = |t: &AddrTypes| {
-                let named = names::ADDR_TYPES.iter().enumerate().filter(|(bit, _)| t.0 & 1 << bit != 0);
-                named.map(|(_, name)| *name).collect::<Vec<_>>().join(",")
-            };
             f.write_str(" -m addrtype")?;
             maybe(f, "--src-type", src, types)?;
             maybe(f, "--dst-type", dst, types)?;
@@ -219,31 +216,51 @@ fn a_match(f: Out<'_, '_>, m: &Match, family: Family) -> fmt::Result {
     }
 }
 
+pub(super) fn pkt_type(kind: PktType) -> &'static str {
+    match kind {
+        PktType::Unicast => "unicast",
+        PktType::Broadcast => "broadcast",
+        PktType::Multicast => "multicast",
+        PktType::OtherHost => "otherhost",
+    }
+}
+
+pub(super) fn types(types: &AddrTypes) -> String {
+    let named = names::ADDR_TYPES.iter().enumerate().filter(|(bit, _)| types.0 & 1 << bit != 0);
+    named.map(|(_, name)| *name).collect::<Vec<_>>().join(",")
+}
+
 fn tcp(f: Out<'_, '_>, m: &Tcp) -> fmt::Result {
     f.write_str(" -m tcp")?;
     maybe(f, "--sport", &m.sport, ports)?;
     maybe(f, "--dport", &m.dport, ports)?;
     maybe(f, "--tcp-option", &m.option, u8::to_string)?;
-    let flags = |bits: u8| {
-        let set = names::TCP_FLAGS.iter().filter(|(_, bit)| bits & bit != 0).map(|(name, _)| *name);
-        let set: Vec<&str> = set.collect();
-        if set.is_empty() { "NONE".to_owned() } else { set.join(",") }
-    };
     maybe(f, "--tcp-flags", &m.flags, |(mask, comp)| format!("{} {}", flags(*mask), flags(*comp)))
 }
 
-fn conntrack(f: Out<'_, '_>, m: &Conntrack) -> fmt::Result {
-    let addr = |n: &AddrMask| match prefix_len(n.mask) {
+/// Flags of TCP by their names.
+pub(super) fn flags(bits: u8) -> String {
+    let set = names::TCP_FLAGS.iter().filter(|(_, bit)| bits & bit != 0).map(|(name, _)| *name);
+    let set: Vec<&str> = set.collect();
+    if set.is_empty() { "NONE".to_owned() } else { set.join(",") }
+}
+
+/// A network; of a single address no more than that.
+pub(super) fn short_network(n: &AddrMask) -> String {
+    match prefix_len(n.mask) {
         Some(len) if u32::from(len) == if n.addr.is_ipv4() { 32 } else { 128 } => show(n.addr),
         _ => format!("{}/{}", show(n.addr), mask(n.mask)),
-    };
+    }
+}
+
+fn conntrack(f: Out<'_, '_>, m: &Conntrack) -> fmt::Result {
     f.write_str(" -m conntrack")?;
     maybe(f, "--ctstate", &m.state, states)?;
     maybe(f, "--ctproto", &m.proto, u8::to_string)?;
-    maybe(f, "--ctorigsrc", &m.orig_src, addr)?;
-    maybe(f, "--ctorigdst", &m.orig_dst, addr)?;
-    maybe(f, "--ctreplsrc", &m.repl_src, addr)?;
-    maybe(f, "--ctrepldst", &m.repl_dst, addr)?;
+    maybe(f, "--ctorigsrc", &m.orig_src, short_network)?;
+    maybe(f, "--ctorigdst", &m.orig_dst, short_network)?;
+    maybe(f, "--ctreplsrc", &m.repl_src, short_network)?;
+    maybe(f, "--ctrepldst", &m.repl_dst, short_network)?;
     maybe(f, "--ctorigsrcport", &m.orig_src_port, ports)?;
     maybe(f, "--ctorigdstport", &m.orig_dst_port, ports)?;
     maybe(f, "--ctreplsrcport", &m.repl_src_port, ports)?;
@@ -257,7 +274,7 @@ fn conntrack(f: Out<'_, '_>, m: &Conntrack) -> fmt::Result {
     }
 }
 
-fn states(set: &States) -> String {
+pub(super) fn states(set: &States) -> String {
     let all = [
         ("INVALID", States::INVALID),
         ("NEW", States::NEW),
@@ -271,7 +288,7 @@ fn states(set: &States) -> String {
     set.join(",")
 }
 
-fn statuses(set: &StatusSet) -> String {
+pub(super) fn statuses(set: &StatusSet) -> String {
     let all = [
         ("EXPECTED", Status::EXPECTED),
         ("SEEN_REPLY", Status::SEEN_REPLY),
@@ -282,16 +299,16 @@ fn statuses(set: &StatusSet) -> String {
     if set.is_empty() { "NONE".to_owned() } else { set.join(",") }
 }
 
-fn ports(p: &Ports) -> String {
+pub(super) fn ports(p: &Ports) -> String {
     span(p.first, p.last)
 }
 
 /// One number, or two with a colon between.
-fn span<T: PartialEq + fmt::Display>(first: T, last: T) -> String {
+pub(super) fn span<T: PartialEq + fmt::Display>(first: T, last: T) -> String {
     if first == last { first.to_string() } else { format!("{first}:{last}") }
 }
 
-fn mark(value: u32, mask: u32) -> String {
+pub(super) fn mark(value: u32, mask: u32) -> String {
     match mask {
         u32::MAX => format!("0x{value:x}"),
         mask => format!("0x{value:x}/0x{mask:x}"),
@@ -299,7 +316,7 @@ fn mark(value: u32, mask: u32) -> String {
 }
 
 /// A rate in the longest unit that still tells it well enough, by the tool's own measure.
-fn rate(every: u32) -> String {
+pub(super) fn rate(every: u32) -> String {
     let every = every.max(1);
     let units = [("day", 86_400), ("hour", 3600), ("min", 60), ("sec", 1)];
     let fits = |a_unit: u32| every <= a_unit && a_unit / every >= a_unit % every;
@@ -362,7 +379,7 @@ fn a_target(f: Out<'_, '_>, target: &Target, family: Family) -> fmt::Result {
     }
 }
 
-fn reject(with: RejectWith, family: Family) -> &'static str {
+pub(super) fn reject(with: RejectWith, family: Family) -> &'static str {
     let (first, second) = match family {
         Family::V4 => (REJECT4, REJECT6),
         Family::V6 => (REJECT6, REJECT4),
@@ -389,9 +406,18 @@ fn the_log(f: Out<'_, '_>, log: &Log) -> fmt::Result {
     flags.iter().filter(|(_, set)| *set).try_for_each(|(name, _)| write!(f, " --log-{name}"))
 }
 
-/// With `colon`, ports stand behind one, and what has none of both stands not at all.
+/// What has neither addresses nor ports stands not at all.
 fn nat(f: Out<'_, '_>, target: &str, name: &str, range: &NatRange, colon: bool) -> fmt::Result {
     write!(f, " -j {target}")?;
+    let to = nat_to(range, colon);
+    if !to.is_empty() {
+        write!(f, " {name} {to}")?;
+    }
+    nat_flags(range).try_for_each(|name| write!(f, " --{name}"))
+}
+
+/// The addresses and ports of a range; with `colon`, ports stand behind one.
+pub(super) fn nat_to(range: &NatRange, colon: bool) -> String {
     let mut to = String::new();
     if let Some((first, last)) = range.addr {
         let brackets = first.is_ipv6() && range.port.is_some();
@@ -410,10 +436,12 @@ fn nat(f: Out<'_, '_>, target: &str, name: &str, range: &NatRange, colon: bool) 
             let _ = write!(to, "/{base}");
         }
     }
-    if !to.is_empty() {
-        write!(f, " {name} {to}")?;
-    }
+    to
+}
+
+/// The names of the flags that a range has.
+pub(super) fn nat_flags(range: &NatRange) -> impl Iterator<Item = &'static str> {
     let flags =
         [("random", range.random), ("random-fully", range.random_fully), ("persistent", range.persistent)];
-    flags.iter().filter(|(_, set)| *set).try_for_each(|(name, _)| write!(f, " --{name}"))
+    flags.into_iter().filter(|(_, set)| *set).map(|(name, _)| name)
 }

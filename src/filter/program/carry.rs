@@ -2,11 +2,30 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use crate::filter::rule::Ruleset;
+use crate::filter::rule::{Count, Ruleset};
 
 use super::addr::Addr;
 use super::check::Check;
 use super::compile::Code;
+
+/// Where a counter of new rules goes on counting: at one of the rules before. Counters are numbered table by table and
+/// chain by chain, a chain's policy before its rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Legacy {
+    /// The number of the old counter.
+    pub counter: usize,
+    /// From zero on. The rule still remembers what it remembers.
+    pub zeroed: bool,
+}
+
+/// What was taken over from a program that may have counted since.
+#[derive(Debug)]
+pub(super) struct Estate {
+    /// For each counter, where it went on.
+    pub(super) pairs: Vec<Option<usize>>,
+    /// What the old one had counted by then.
+    pub(super) counted: Vec<Count>,
+}
 
 /// For each counter of the new rules, in the order of their numbers, the counter of the old rule that is its equal.
 pub(super) fn pairs(new: &Ruleset, old: &Ruleset) -> Vec<Option<usize>> {

@@ -17,9 +17,10 @@ impl LinkSet {
     /// The links that `pattern` agrees with.
     pub(super) fn new(pattern: &Not<String>, links: &Links) -> Self {
         let rest = pattern.agrees(|p| p == "+");
-        let mut words = vec![0u64; links.len() / 64 + 1];
-        let names = std::iter::once("").chain(links.iter().map(|l| l.name.as_str()));
-        let has = names.map(|name| pattern.agrees(|p| matches(p, name))).chain(std::iter::repeat(rest));
+        let mut words = vec![0u64; links.bound() / 64 + 1];
+        let names = links.places().map(|l| l.map(|l| l.name.as_str()));
+        let has = |name: Option<&str>| name.map_or(rest, |name| pattern.agrees(|p| matches(p, name)));
+        let has = std::iter::once(Some("")).chain(names).map(has).chain(std::iter::repeat(rest));
         for (place, has) in (0..words.len() * 64).zip(has) {
             words[place / 64] |= u64::from(has) << (place % 64);
         }
@@ -72,6 +73,7 @@ mod tests {
             addresses: Vec::new(),
             rp_filter: RpFilter::Off,
             redirects: false,
+            up: true,
         }))
     }
 

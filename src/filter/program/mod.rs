@@ -27,7 +27,10 @@ mod log;
 mod mss;
 mod note;
 mod run;
+mod shadow;
 mod state;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::base::Hook;
 use crate::link::Links;
@@ -36,11 +39,13 @@ use crate::packet::{Net, Packet};
 use super::counters::Counters;
 use super::matches::Match;
 use super::problem::Problem;
-use super::rule::{Count, Family, Ruleset, TableName};
+use super::rule::{Count, Family, Rule, Ruleset, TableName};
 use super::targets::Target;
-use super::verdict::{Env, NatAction, Verdict};
+use super::verdict::{Env, Verdict};
 
+pub use carry::Legacy;
 pub use claims::Claim;
+pub use shadow::Remembered;
 
 use compile::Code;
 
@@ -53,9 +58,11 @@ pub struct Program {
     counters: Counters,
     /// The line of the first rule that does.
     needs_conntrack: Option<usize>,
+    /// What was taken over from another program, until it is settled.
+    estate: Mutex<Option<carry::Estate>>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum ByFamily {
     V4(Code<u32>),
     V6(Code<u128>),
@@ -83,7 +90,13 @@ impl Program {
             .filter(|r| is_of_conntrack(&r.target) || r.matches.iter().any(asks_conntrack))
             .map(|r| r.line)
             .min();
-        Ok(Program { rules, code, counters: Counters::new(counts), needs_conntrack })
+        Ok(Program {
+            rules,
+            code,
+            counters: Counters::new(counts),
+            needs_conntrack,
+            estate: Mutex::default(),
+        })
     }
 
     /// Whether a table was given and has a chain at a hook.
@@ -135,6 +148,13 @@ impl Program {
         rules
     }
 
+    /// The rule at a place, from 1 on, as it was given.
+    pub fn rule(&self, table: TableName, chain: &str, number: usize) -> Option<&Rule> {
+        let table = self.rules.tables.iter().find(|t| t.name == table)?;
+        let chain = table.chains.iter().find(|c| c.name == chain)?;
+        chain.rules.get(number.checked_sub(1)?)
+    }
+
     /// Sets all counters to zero.
     pub fn zero(&self) {
         self.counters.zero();
@@ -143,19 +163,47 @@ impl Program {
     /// Takes over what equal rules of another program have counted and remember: those of the same chain with the
     /// same words, whatever stands between them. Policies' counters too.
     pub fn carry(&self, old: &Program) {
-        let pairs = carry::pairs(&self.rules, &old.rules);
+        self.take_over(old, carry::pairs(&self.rules, &old.rules), |_| false);
+    }
+
+    /// Takes over what another program has counted and remembers, for each counter from where it says.
+    pub fn inherit(&self, old: &Program, from: &[Option<Legacy>]) {
+        let pairs = from.iter().map(|from| from.map(|l| l.counter)).collect();
+        let zeroed = |new: usize| from.get(new).copied().flatten().is_some_and(|l| l.zeroed);
+        self.take_over(old, pairs, zeroed);
+    }
+
+    fn take_over(&self, old: &Program, pairs: Vec<Option<usize>>, zeroed: impl Fn(usize) -> bool) {
         match (&self.code, &old.code) {
             (ByFamily::V4(new), ByFamily::V4(old)) => carry::memory(new, old, &pairs),
             (ByFamily::V6(new), ByFamily::V6(old)) => carry::memory(new, old, &pairs),
             _ => return,
         }
-        let (mut counts, old) = (self.counters.read(), old.counters.read());
-        for (new, from) in pairs.iter().enumerate() {
-            if let Some(count) = from.and_then(|from| old.get(from)) {
-                counts[new] = *count;
+        let (mut counts, counted) = (self.counters.read(), old.counters.read());
+        for ((new, count), from) in counts.iter_mut().enumerate().zip(&pairs) {
+            if let Some(before) = from.and_then(|from| counted.get(from)) {
+                *count = if zeroed(new) { Count::default() } else { *before };
             }
         }
         self.counters.set(counts);
+        *self.estate() = Some(carry::Estate { pairs, counted });
+    }
+
+    /// Adds what `old`, from which this one has taken over, has counted since. To be called once nobody asks `old` any more:
+    /// then no packet is missing, and none counts twice.
+    pub fn settle(&self, old: &Program) {
+        let Some(carry::Estate { pairs, counted }) = self.estate().take() else { return };
+        let now = old.counters.read();
+        let since = |from: usize| {
+            let (now, then) = (now.get(from)?, counted.get(from)?);
+            let packets = now.packets.wrapping_sub(then.packets);
+            Some(Count { packets, bytes: now.bytes.wrapping_sub(then.bytes) })
+        };
+        self.counters.add(pairs.into_iter().map(|from| from.and_then(since).unwrap_or_default()));
+    }
+
+    fn estate(&self) -> MutexGuard<'_, Option<carry::Estate>> {
+        self.estate.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What DNAT and REDIRECT rules wait at in PREROUTING.
@@ -186,16 +234,6 @@ fn is_of_conntrack(target: &Target) -> bool {
             | Target::Redirect(_)
             | Target::Netmap { .. }
     )
-}
-
-/// The target's name, for traces.
-fn nat_name(action: &NatAction) -> &'static str {
-    match action {
-        NatAction::Snat(_) => "SNAT",
-        NatAction::Dnat(_) => "DNAT",
-        NatAction::Masquerade(_) => "MASQUERADE",
-        NatAction::Redirect(_) => "REDIRECT",
-    }
 }
 
 #[cfg(test)]

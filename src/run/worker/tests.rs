@@ -7,7 +7,7 @@ use crate::base::counters::Tally;
 use crate::io::memory;
 use crate::packet::{Caps, Pool, Steering};
 use crate::router::Router;
-use crate::run::routes::Gone;
+use crate::run::engine::Gone;
 use crate::run::sample;
 use crate::wire::ipv4::Ipv4Header;
 use crate::wire::proto;
@@ -18,7 +18,19 @@ fn ties(peers: Option<Peers>, stop: &Arc<AtomicBool>) -> (Ties, Receiver<log::Li
     let (to_host, _) = crossbeam_channel::bounded(1);
     let (log, lines) = crossbeam_channel::bounded(1);
     let host_waker = Loop::waker(&Poll::new().unwrap()).unwrap();
-    (Ties { to_host, host_waker, from_host: None, log, peers, cpus: 2, stop: stop.clone() }, lines)
+    (
+        Ties {
+            to_host,
+            host_waker,
+            from_host: None,
+            log,
+            peers,
+            cpus: 2,
+            orders: crossbeam_channel::never(),
+            stop: stop.clone(),
+        },
+        lines,
+    )
 }
 
 /// A worker with one port, the other end of it, its switch, and a log with room for one line.

@@ -131,6 +131,6 @@ fn ruleset(v6: bool) -> BoxedStrategy<String> {
 }
 
 /// One or two sets, to change between.
-pub(super) fn some() -> impl Strategy<Value = Vec<[String; 2]>> {
+pub(crate) fn some() -> impl Strategy<Value = Vec<[String; 2]>> {
     prop::collection::vec((ruleset(false), ruleset(true)).prop_map(|(a, b)| [a, b]), 1..3)
 }

@@ -1,0 +1,267 @@
+//! Rules in columns, as `iptables -L` prints them, and as commands, as `iptables -S` does.
+//!
+//! Addresses are numbers, with `-n` and without: nobody is asked for their names.
+
+mod words;
+
+use std::fmt::Write;
+
+use crate::filter::matches::{AddrMask, Not};
+use crate::filter::rule::{Chain, Count, Family, Policy, Rule, Ruleset, Table, TableName};
+use crate::filter::targets::Target;
+
+use super::command::{List, Manner};
+use super::draft::goes_to;
+use super::no::{No, Why};
+use super::{edit, names, write};
+
+/// `-L`.
+///
+/// # Errors
+/// There is no such chain.
+pub fn list(rules: &Ruleset, table: TableName, which: &List, manner: &Manner) -> Result<String, No> {
+    let mut text = String::new();
+    let table = edit::table(rules, table);
+    for (i, chain) in chosen(&table, which)?.into_iter().enumerate() {
+        if which.number.is_none() {
+            if i > 0 {
+                text.push('\n');
+            }
+            head(&mut text, chain, &table, manner);
+        }
+        for (number, rule) in numbered(chain, which) {
+            if manner.line_numbers {
+                let _ = write!(text, "{number:<4} ");
+            }
+            if manner.verbose {
+                count(&mut text, rule.counters, manner.exact);
+            }
+            let columns = Columns { numeric: manner.numeric, links: manner.verbose };
+            columns.rule(&mut text, rule, rules.family);
+        }
+    }
+    Ok(text)
+}
+
+/// `-S`.
+///
+/// # Errors
+/// There is no such chain.
+pub fn commands(rules: &Ruleset, table: TableName, which: &List, manner: &Manner) -> Result<String, No> {
+    let mut text = String::new();
+    let table = edit::table(rules, table);
+    let chains = chosen(&table, which)?;
+    for chain in chains.iter().filter(|_| which.number.is_none()) {
+        let _ = match chain.policy {
+            None => writeln!(text, "-N {}", chain.name),
+            Some(policy) => {
+                let _ = write!(text, "-P {} {}", chain.name, policy_name(policy));
+                match manner.verbose {
+                    true => writeln!(text, " -c {} {}", chain.counters.packets, chain.counters.bytes),
+                    false => writeln!(text),
+                }
+            }
+        };
+    }
+    for chain in chains {
+        for (_, rule) in numbered(chain, which) {
+            let _ = match manner.verbose {
+                true => writeln!(text, "{}", write::counted(rule, &chain.name, rules.family)),
+                false => writeln!(text, "{}", write::rule(rule, &chain.name, rules.family)),
+            };
+        }
+    }
+    Ok(text)
+}
+
+/// What `-v` says of the rules that a command is about, one a line.
+pub fn told(rules: &[Rule], family: Family) -> String {
+    let mut text = String::new();
+    for r in rules {
+        let basic = &r.basic;
+        let proto = basic.proto.map_or(0, |p| p.value);
+        let name = names::own_protocol_name(proto).map_or_else(|| proto.to_string(), str::to_owned);
+        let not = |is: bool| if is { '!' } else { ' ' };
+        let _ =
+            write!(text, "{} {}{name} opt {} ", target(r, family), not(is_not(&basic.proto)), fragments(r));
+        let [input, output] = [&basic.in_link, &basic.out_link].map(|l| link(l, "*"));
+        let [src, dst] = [&basic.src, &basic.dst].map(|net| (not(is_not(net)), network(net, family, true)));
+        let _ = write!(text, "in {input} out {output} {}{} {}-> {}  ", src.0, src.1, dst.0, dst.1);
+        rest(&mut text, r, family, true);
+    }
+    text
+}
+
+/// The chains that are asked for.
+fn chosen<'a>(table: &'a Table, which: &List) -> Result<Vec<&'a Chain>, No> {
+    let Some(name) = &which.chain else { return Ok(table.chains.iter().collect()) };
+    let chain = table.chains.iter().find(|c| c.name == *name);
+    chain.map(|c| vec![c]).ok_or_else(|| {
+        No::Refused(Why::NoChain, format!("there is no chain '{name}' in table {}", table.name.name()))
+    })
+}
+
+/// The rules of a chain that are asked for, each with its number.
+fn numbered<'a>(chain: &'a Chain, which: &List) -> impl Iterator<Item = (usize, &'a Rule)> {
+    let only = which.number;
+    (1..).zip(&chain.rules).filter(move |(number, _)| only.is_none_or(|only| only == *number))
+}
+
+/// How many rules of a table go to a chain.
+pub fn references(table: &Table, name: &str) -> usize {
+    table.chains.iter().flat_map(|c| &c.rules).filter(|r| goes_to(r) == Some(name)).count()
+}
+
+fn policy_name(policy: Policy) -> &'static str {
+    match policy {
+        Policy::Accept => "ACCEPT",
+        Policy::Drop => "DROP",
+    }
+}
+
+/// The lines above the rules of a chain.
+fn head(text: &mut String, chain: &Chain, table: &Table, manner: &Manner) {
+    let _ = write!(text, "Chain {} (", chain.name);
+    let _ = match (chain.policy, chain.counters) {
+        (None, _) => writeln!(text, "{} references)", references(table, &chain.name)),
+        (Some(policy), n) if manner.verbose => {
+            let [packets, bytes] = [n.packets, n.bytes].map(|n| number(n, manner.exact));
+            let (packets, bytes) = (packets.trim_start(), bytes.trim_start());
+            writeln!(text, "policy {} {packets} packets, {bytes} bytes)", policy_name(policy))
+        }
+        (Some(policy), _) => writeln!(text, "policy {})", policy_name(policy)),
+    };
+    if manner.line_numbers {
+        text.push_str("num  ");
+    }
+    match (manner.verbose, manner.exact) {
+        (false, _) => {}
+        (true, false) => text.push_str(" pkts bytes "),
+        (true, true) => text.push_str("    pkts      bytes "),
+    }
+    text.push_str("target     prot opt");
+    if manner.verbose {
+        text.push_str(" in     out    ");
+    }
+    let _ = writeln!(text, " {:<19}  {:<19} ", "source", "destination");
+}
+
+fn count(text: &mut String, n: Count, exact: bool) {
+    let _ = write!(text, "{} {} ", number(n.packets, exact), number(n.bytes, exact));
+}
+
+/// A count; not exactly, it takes five places as far as it can, each thousand times rounded up from its half.
+fn number(n: u64, exact: bool) -> String {
+    if exact {
+        return format!("{n:>8}");
+    }
+    if n <= 99_999 {
+        return format!("{n:>5}");
+    }
+    let mut n = n;
+    for unit in ["K", "M", "G", "T"] {
+        // The tool's own sum runs over, and so prints nothing of the largest counts; ours does not.
+        n = n.saturating_add(500) / 1000;
+        if n <= 9_999 || unit == "T" {
+            return format!("{n:>4}{unit}");
+        }
+    }
+    String::new()
+}
+
+/// Which columns there are, and what stands in them.
+struct Columns {
+    /// Numbers for protocols and ports.
+    numeric: bool,
+    /// Those of the links.
+    links: bool,
+}
+
+impl Columns {
+    fn rule(&self, text: &mut String, r: &Rule, family: Family) {
+        let basic = &r.basic;
+        let not = |is: bool| if is { '!' } else { ' ' };
+        let proto = basic.proto.map_or(0, |p| p.value);
+        let name = match (self.numeric, proto) {
+            (true, _) => None,
+            (false, 0) => Some("all"),
+            (false, _) => names::protocol_name(proto),
+        };
+        let name = name.map_or_else(|| proto.to_string(), str::to_owned);
+        let _ =
+            write!(text, "{:<9} {}{name:<4} {} ", target(r, family), not(is_not(&basic.proto)), fragments(r));
+        if self.links {
+            let any = if self.numeric { "*" } else { "any" };
+            let [input, output] = [&basic.in_link, &basic.out_link].map(|l| link(l, any));
+            let _ = write!(text, " {input:<6} {output:<6} ");
+        }
+        for net in [&basic.src, &basic.dst] {
+            let _ = write!(text, "{}{:<19} ", not(is_not(net)), network(net, family, self.numeric));
+        }
+        rest(text, r, family, self.numeric);
+    }
+}
+
+/// What has no column: the matches and the target's options.
+fn rest(text: &mut String, r: &Rule, family: Family, numeric: bool) {
+    if matches!(r.target, Target::Goto(_)) {
+        text.push_str("[goto] ");
+    }
+    let words = words::Words { rule: r, family, numeric };
+    let _ = writeln!(text, "{words}");
+}
+
+fn is_not<T>(n: &Option<Not<T>>) -> bool {
+    n.as_ref().is_some_and(|n| n.not)
+}
+
+fn fragments(r: &Rule) -> &'static str {
+    match r.basic.fragment {
+        None => "--",
+        Some(Not { not: false, .. }) => "-f",
+        Some(Not { not: true, .. }) => "!f",
+    }
+}
+
+fn link(link: &Option<Not<String>>, any: &str) -> String {
+    match link {
+        None => any.to_owned(),
+        Some(n) => format!("{}{}", if n.not { "!" } else { "" }, n.value),
+    }
+}
+
+fn network(net: &Option<Not<AddrMask>>, family: Family, numeric: bool) -> String {
+    match (net, numeric, family) {
+        (Some(n), true, _) => write::short_network(&n.value),
+        (Some(n), ..) if !n.value.mask.is_unspecified() => write::short_network(&n.value),
+        (None, true, Family::V4) => "0.0.0.0/0".to_owned(),
+        (None, true, Family::V6) => "::/0".to_owned(),
+        _ => "anywhere".to_owned(),
+    }
+}
+
+/// The name of a rule's target.
+pub fn target(rule: &Rule, family: Family) -> &str {
+    match &rule.target {
+        Target::None => "",
+        Target::Accept => "ACCEPT",
+        Target::Drop => "DROP",
+        Target::Return => "RETURN",
+        Target::Jump(chain) | Target::Goto(chain) => chain,
+        Target::Reject(_) => "REJECT",
+        Target::Log(_) => "LOG",
+        Target::Mark(_) => "MARK",
+        Target::Connmark(_) => "CONNMARK",
+        Target::Tos(_) => "TOS",
+        Target::Dscp(_) => "DSCP",
+        Target::Hops(_) if family == Family::V6 => "HL",
+        Target::Hops(_) => "TTL",
+        Target::TcpMss(_) => "TCPMSS",
+        Target::CtNotrack | Target::Notrack => "CT",
+        Target::Snat(_) => "SNAT",
+        Target::Dnat(_) => "DNAT",
+        Target::Masquerade(_) => "MASQUERADE",
+        Target::Redirect(_) => "REDIRECT",
+        Target::Netmap { .. } => "NETMAP",
+    }
+}

@@ -1,0 +1,460 @@
+//! The engine: makes the router what it is set up to be, one transaction after the other, and keeps its routes true to
+//! its links.
+//!
+//! ```text
+//!   reload ─┐                 build aside            devices                    in force
+//!   ip …    ├─► ask ─► Setup ─────────────► Setup' ─────────► ports ─► Snapshot ────────► workers ─► what follows
+//!   rollback┘            │  refused: nothing is different │                 ▲
+//!                        └────────────────────────────────┘    links up and down
+//! ```
+//!
+//! A thread of its own, so that building a large table, going through a million flows or waiting for a device keeps
+//! neither packets nor the control socket waiting. As in Linux, a link that goes down takes its routes with it, and the
+//! flows that MASQUERADE gave its address. Knows nothing of sockets.
+
+pub(super) mod devices;
+mod history;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use crossbeam_channel::{Receiver, Sender, never};
+use mio::Waker;
+
+use crate::base::{Instant, LinkId};
+use crate::config::{self, Config, LiveAction, Refusal, Setup};
+use crate::control::monitor::Hub;
+use crate::control::protocol::Reload;
+use crate::control::view::{self, Applied};
+use crate::control::{Answer, Verb};
+use crate::host::Services;
+use crate::path::{Listeners, Snapshot};
+use crate::router::Router;
+
+use super::clock::Clock;
+use super::desk::Desk;
+use devices::Devices;
+use history::History;
+
+/// Transactions that may wait.
+pub(super) const CAPACITY: usize = 64;
+
+/// How long a reload may ask to be confirmed within: a day.
+const LONGEST_WAIT: u64 = 86_400;
+
+/// Links that were set down or deleted, until somebody has seen to what follows.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Gone(Arc<Mutex<BTreeSet<LinkId>>>);
+
+impl Gone {
+    /// One more.
+    pub(super) fn add(&self, link: LinkId) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(link);
+    }
+
+    fn take(&self) -> BTreeSet<LinkId> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// A transaction that is wanted.
+pub(super) struct Ask {
+    pub what: Verb,
+    pub answer: Sender<Answer>,
+}
+
+/// Wakes whoever waits for answers.
+pub(super) type Bell = Arc<OnceLock<Waker>>;
+
+/// The engine's state.
+pub(super) struct Engine {
+    router: Router,
+    /// What is in force, for all to read.
+    setup: Arc<ArcSwap<Setup>>,
+    desk: Desk,
+    devices: Devices,
+    /// What the local stack offers.
+    services: Arc<ArcSwap<Services>>,
+    /// How many transactions there have been.
+    transactions: Arc<AtomicU64>,
+    gone: Gone,
+    bell: Bell,
+    clock: Clock,
+    hub: Hub,
+    /// The file it was started with.
+    file: PathBuf,
+    /// The links that count as up in the table in force, by their place.
+    up: Vec<bool>,
+    history: History,
+    /// What is put in force again if nobody confirms.
+    unconfirmed: Option<Unconfirmed>,
+}
+
+struct Unconfirmed {
+    until: Instant,
+    back_to: Arc<Setup>,
+}
+
+/// What an engine is made of.
+pub(super) struct Parts {
+    pub router: Router,
+    pub setup: Arc<ArcSwap<Setup>>,
+    pub desk: Desk,
+    pub devices: Devices,
+    pub services: Arc<ArcSwap<Services>>,
+    pub transactions: Arc<AtomicU64>,
+    pub gone: Gone,
+    pub bell: Bell,
+    pub clock: Clock,
+    pub hub: Hub,
+}
+
+impl Engine {
+    /// To be made with a router whose table has all routes in it, whether their links are up or not.
+    pub(super) fn new(parts: Parts) -> Self {
+        let Parts { router, setup, desk, devices, services, transactions, gone, bell, clock, hub } = parts;
+        let up = vec![true; router.room()];
+        let file = setup.load().config.path.clone();
+        let history = History::default();
+        Engine {
+            router,
+            setup,
+            desk,
+            devices,
+            services,
+            transactions,
+            gone,
+            bell,
+            clock,
+            hub,
+            file,
+            up,
+            history,
+            unconfirmed: None,
+        }
+    }
+
+    /// Serves until nobody is left who could say that a link has changed: the workers have ended.
+    pub(super) fn run(mut self, changed: &Receiver<()>, asks: &Receiver<Ask>) {
+        let mut asks = asks.clone();
+        loop {
+            let wait = self.unconfirmed.as_ref().map(|u| u.until.since(self.clock.now()));
+            let timer = wait.map_or_else(never, crossbeam_channel::after);
+            crossbeam_channel::select! {
+                recv(changed) -> word => match word {
+                    Ok(()) => self.follow_links(),
+                    Err(_) => return,
+                },
+                recv(asks) -> ask => match ask {
+                    Ok(ask) => self.serve(ask),
+                    Err(_) => asks = never(),
+                },
+                recv(timer) -> _ => self.give_back(),
+            }
+        }
+    }
+
+    fn serve(&mut self, Ask { what, answer }: Ask) {
+        let done = self.answer(what);
+        // Who asked may have gone.
+        answer.send(done).ok();
+        if let Some(bell) = self.bell.get() {
+            bell.wake().ok();
+        }
+    }
+
+    fn answer(&mut self, what: Verb) -> Answer {
+        let applied = match what {
+            Verb::Change(change) => self.change(&change),
+            Verb::Reload(asked) => self.reload(&asked),
+            Verb::Rollback { steps } => self.rollback(steps),
+            Verb::Confirm => match self.unconfirmed.take() {
+                Some(_) => return Answer::Done(serde_json::Value::Null),
+                None => {
+                    Err("nothing waits to be confirmed: it was too late, or `reload` was not asked to wait"
+                        .into())
+                }
+            },
+            Verb::Diff { file, .. } => return self.diff(file),
+            Verb::Config => {
+                let text = config::print(&self.setup.load());
+                return Answer::lines(text);
+            }
+            _ => Err("this is no transaction".into()),
+        };
+        match applied {
+            Ok(applied) => Answer::done(&applied),
+            Err(no) => Answer::Refused(no),
+        }
+    }
+
+    fn change(&mut self, change: &config::Change) -> Result<Applied, Refusal> {
+        let now = self.setup.load_full();
+        let changed = now.changed(change, &self.router.live().neighbors, self.clock.now())?;
+        if matches!(change, config::Change::Rules(rules) if rules.only_looks()) {
+            return Ok(Applied { changed: false, ..self.applied(changed.notes) });
+        }
+        let mut notes = changed.notes;
+        // A neighbor that lives and dies by itself is no reason to make tables anew.
+        let differs = matches!(change, config::Change::Rules(_)) || changed.setup.config != now.config;
+        if differs {
+            notes.extend(self.commit(changed.setup)?);
+        }
+        let refused = changed.refused.into_iter().map(|(index, no)| {
+            let errno = no.errno.map(str::to_owned);
+            view::Refused { index, error: no.text, errno }
+        });
+        let refused = refused.collect();
+        let changed_now = differs || !changed.live.is_empty();
+        let applied = Applied { changed: changed_now, refused, ..self.applied(notes) };
+        self.live(changed.live);
+        Ok(applied)
+    }
+
+    fn reload(&mut self, asked: &Reload) -> Result<Applied, Refusal> {
+        if let Some(u) = &self.unconfirmed {
+            let left = u.until.since(self.clock.now()).as_secs();
+            return Err(Refusal::of(
+                "EBUSY",
+                format!(
+                    "a reload waits to be confirmed for another {left} s: `sekisho confirm` it, or `sekisho rollback`"
+                ),
+            ));
+        }
+        if asked.confirm.is_some_and(|s| !(1..=LONGEST_WAIT).contains(&s)) {
+            return Err(format!("--confirm takes 1 to {LONGEST_WAIT} seconds").into());
+        }
+        let before = self.setup.load_full();
+        let config = config::load(asked.file.as_deref().unwrap_or(&self.file))?;
+        fixed(&before.config, &config)?;
+        let notes = self.commit(Setup::build(config, Some(&before))?)?;
+        if let Some(seconds) = asked.confirm {
+            let until = self.clock.now() + Duration::from_secs(seconds);
+            self.unconfirmed = Some(Unconfirmed { until, back_to: before });
+        }
+        Ok(Applied { confirm_within: asked.confirm, ..self.applied(notes) })
+    }
+
+    /// What a reload would change.
+    fn diff(&self, file: Option<PathBuf>) -> Answer {
+        let now = self.setup.load_full();
+        let next = config::load(file.as_deref().unwrap_or(&self.file))
+            .and_then(|config| Setup::build(config, Some(&now)));
+        match next {
+            Ok(next) => Answer::list(config::diff(&now, &next)),
+            Err(problems) => Answer::no(problems),
+        }
+    }
+
+    fn rollback(&mut self, steps: usize) -> Result<Applied, Refusal> {
+        let to = match (steps, self.unconfirmed.take()) {
+            (1, Some(u)) => u.back_to,
+            (_, waiting) => {
+                self.unconfirmed = waiting;
+                self.history.back(steps)?
+            }
+        };
+        let now = self.setup.load_full();
+        let notes = self.commit(to.again(&now)?)?;
+        self.unconfirmed = None;
+        Ok(self.applied(notes))
+    }
+
+    /// Nobody has confirmed: all is as it was before.
+    fn give_back(&mut self) {
+        let now = self.clock.now();
+        let Some(u) = self.unconfirmed.take_if(|u| u.until <= now) else { return };
+        let current = self.setup.load_full();
+        let back = u.back_to.again(&current).map_err(Refusal::from).and_then(|setup| self.commit(setup));
+        match back {
+            Ok(_) => tracing::warn!("nobody confirmed the reload: what was before it is in force again"),
+            Err(e) => tracing::error!(
+                "nobody confirmed the reload, and what was before can't be in force again: {e}"
+            ),
+        }
+    }
+
+    fn applied(&self, notes: Vec<String>) -> Applied {
+        Applied { transaction: self.history.number(), changed: true, notes, ..Applied::default() }
+    }
+
+    /// Puts a setup in force, or changes nothing.
+    fn commit(&mut self, next: Setup) -> Result<Vec<String>, Refusal> {
+        let before = self.setup.load_full();
+        if next.links.bound() > self.router.room() {
+            return Err(
+                format!("there is room for {} links: delete some first", self.router.room() - 1).into()
+            );
+        }
+        let opened = self.devices.open(&before, &next, &self.desk)?;
+        for link in next.links.iter().filter(|l| before.links.get(l.id).is_none_or(|b| b.name != l.name)) {
+            self.router.begin_link(link.id);
+        }
+        self.swap(&next);
+        self.services.store(Arc::new(services(&next.config)));
+        let next = Arc::new(next);
+        self.setup.store(next.clone());
+        let up = |link: LinkId| self.up.get(link.index()).copied().unwrap_or(false);
+        self.hub.changed(&before, &next, &up, self.clock.now());
+        let notes = opened.in_force(&before, &next, &self.desk, &self.router);
+        // From here on nobody runs the old rules.
+        self.desk.settle();
+        next.settle(&before);
+        self.neighbors(&before, &next);
+        self.addresses(&before, &next);
+        self.history.add(before);
+        self.transactions.store(self.history.number(), Relaxed);
+        Ok(notes)
+    }
+
+    /// Swaps the snapshot. Routes of links that are down are left out.
+    fn swap(&mut self, next: &Setup) {
+        let states = &self.router.live().states;
+        self.up = (0..self.router.room()).map(|l| states.is_up(LinkId(l as u16))).collect();
+        let up = &self.up;
+        let usable = |link: LinkId| up.get(link.index()).copied().unwrap_or(false);
+        let services = services(&next.config);
+        self.router.replace(Snapshot {
+            fib: Arc::new(next.rib.build_usable(&next.links, usable)),
+            links: next.links.clone(),
+            listeners: Listeners { udp: services.ports(), tcp: services.ports() },
+            icmp_rate: next.config.icmp.rate,
+            hooks: super::hooks(&next.config, &next.programs),
+        });
+    }
+
+    /// Permanent neighbors follow the configuration.
+    fn neighbors(&self, before: &Setup, next: &Setup) {
+        let all = |s: &Setup| -> Vec<_> {
+            let link = |n: &config::NeighborConfig| s.links.named(&n.dev).map(|l| (l.id, n.ip, n.mac));
+            s.config.neighbors.iter().filter_map(link).collect()
+        };
+        let (old, new) = (all(before), all(next));
+        let gone: Vec<_> =
+            old.iter().filter(|(l, ip, _)| !new.iter().any(|n| (n.0, n.1) == (*l, *ip))).copied().collect();
+        let come: Vec<_> = new.iter().filter(|n| !old.contains(n)).copied().collect();
+        if gone.is_empty() && come.is_empty() {
+            return;
+        }
+        self.desk.first(move |worker, now| {
+            worker.change_neighbors(now, |table, out| {
+                for (link, ip, _) in gone {
+                    table.remove(link, ip, now, out);
+                }
+                for (link, ip, mac) in come {
+                    table.set_static(link, ip, mac, now, out);
+                }
+            });
+        });
+    }
+
+    /// New addresses are checked before they are used; nothing is known of those that went.
+    fn addresses(&self, before: &Setup, next: &Setup) {
+        let v6 = |s: &Setup| -> BTreeSet<_> {
+            let of = |l: &crate::link::Link| -> Vec<_> {
+                let v6 = l.addresses.iter().filter_map(|a| match a.addr {
+                    std::net::IpAddr::V6(v6) => Some((l.id, v6)),
+                    std::net::IpAddr::V4(_) => None,
+                });
+                v6.collect()
+            };
+            s.links.iter().flat_map(of).collect()
+        };
+        let (old, new) = (v6(before), v6(next));
+        for (link, addr) in old.difference(&new) {
+            self.router.live().dad.stop(*link, *addr);
+        }
+        let come: Vec<_> = new.difference(&old).copied().collect();
+        if !come.is_empty() {
+            self.desk.first(move |worker, now| {
+                for (link, addr) in come {
+                    worker.check_addresses(link, &[addr], now);
+                }
+            });
+        }
+    }
+
+    /// Changes the living tables.
+    fn live(&self, actions: Vec<LiveAction>) {
+        if actions.is_empty() {
+            return;
+        }
+        self.desk.first(move |worker, now| {
+            worker.change_neighbors(now, |table, out| {
+                for action in actions {
+                    match action {
+                        LiveAction::RemoveNeighbor { link, ip } => {
+                            table.remove(link, ip, now, out);
+                        }
+                        LiveAction::SetNeighbor { link, ip, mac, state } => {
+                            table.set(link, ip, mac, state, now, out);
+                        }
+                    }
+                }
+            });
+        });
+    }
+
+    /// Puts in force the routes that the links' condition leaves.
+    fn follow_links(&mut self) {
+        for link in self.gone.take() {
+            let ended = self.router.link_gone(link);
+            if ended > 0 {
+                tracing::debug!("{link}: {ended} flows ended that had its address");
+            }
+        }
+        self.follow();
+    }
+
+    /// `false` if the routes in force are right already.
+    fn follow(&mut self) -> bool {
+        let snapshot = self.router.snapshot();
+        let states = &self.router.live().states;
+        let same = |l: &crate::link::Link| self.up.get(l.id.index()) == Some(&states.is_up(l.id));
+        if snapshot.links.iter().all(same) {
+            return false;
+        }
+        for link in snapshot.links.iter().filter(|l| !same(l)) {
+            self.hub.link(link, states.is_up(link.id), self.clock.now());
+        }
+        let setup = self.setup.load_full();
+        self.up = (0..self.router.room()).map(|l| states.is_up(LinkId(l as u16))).collect();
+        let up = &self.up;
+        let usable = |link: LinkId| up.get(link.index()).copied().unwrap_or(false);
+        let fib = Arc::new(setup.rib.build_usable(&snapshot.links, usable));
+        self.router.replace(Snapshot { fib, ..Snapshot::clone(&snapshot) });
+        true
+    }
+}
+
+/// What the local stack offers.
+pub(super) fn services(config: &Config) -> Services {
+    Services { echo: config.services.echo, discard: config.services.discard }
+}
+
+/// What stays as it is as long as the router runs.
+fn fixed(now: &Config, next: &Config) -> Result<(), Refusal> {
+    let differ = [
+        ("[router] name", now.name != next.name),
+        ("[router] workers", now.workers != next.workers),
+        ("[router] flow_cache", now.flow_cache != next.flow_cache),
+        ("[router] control", now.control != next.control),
+        ("[router] metrics", now.metrics != next.metrics),
+        ("[router] user", now.user != next.user),
+        ("[router] group", now.group != next.group),
+        ("[conntrack], but for `enable`,", now.conntrack.table != next.conntrack.table),
+    ];
+    let differ: Vec<&str> = differ.iter().filter(|(_, differs)| *differs).map(|(what, _)| *what).collect();
+    if differ.is_empty() {
+        return Ok(());
+    }
+    let what = differ.join(", ");
+    Err(format!("{what} can't change while the router runs: restart it for that").into())
+}
+
+#[cfg(test)]
+mod tests;

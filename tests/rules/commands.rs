@@ -190,6 +190,10 @@ fn beside_the_kernel(family: Family) {
             let (their_code, their_text, their_words) = kernel.command(&words);
             let (code, text, said) = ours.run(&words);
             history.push_str(&format!("{line}    {their_code} {their_words}\n"));
+            if their_code == 0 && said.contains("A loop of jumps") {
+                // The kernel looks for loops only where packets come: from here on we are of two minds.
+                return Ok(());
+            }
             prop_assert_eq!(code, their_code, "{}\nthey: {}\nwe: {}", history, their_words, said);
             if code == 1 {
                 // The tool's own words stand first in ours.

@@ -8,7 +8,7 @@ use crate::filter::program::{Claim, Program};
 use crate::filter::rule::{Count, Family, Ruleset, TableName};
 use crate::filter::targets::{RejectWith, Target};
 use crate::filter::verdict::{NatAction, Verdict};
-use crate::packet::Packet;
+use crate::packet::{Packet, TraceId};
 use crate::wire::proto;
 
 fn read(text: &str) -> Ruleset {
@@ -249,7 +249,7 @@ fn conntrack_is_needed_by_what_asks_for_it() {
 }
 
 #[test]
-fn what_decided_is_told_of_traced_packets() {
+fn what_matched_and_what_decided_is_told_of_packets_that_are_followed() {
     let p = program(
         "*filter\n:FORWARD DROP [0:0]\n:A - [0:0]\n-A FORWARD -p tcp --dport 1:4 -j A\n\
          -A A -p tcp --dport 1 -j ACCEPT\n-A A -p tcp --dport 2 -j REJECT\n-A A -p tcp --dport 3 --tcp-option 9 -j ACCEPT\nCOMMIT\n",
@@ -257,18 +257,23 @@ fn what_decided_is_told_of_traced_packets() {
     let mut w = World::at(Hook::Forward);
     let mut run = |port, traced| {
         let mut packet = syn(port);
-        packet.meta.traced = traced;
+        packet.meta.trace = TraceId::new(traced);
         if port == 3 {
             packet.l3_mut()[32] = 0x40;
         }
         p.run(TableName::Filter, &mut packet, &mut w);
     };
-    run(1, false);
-    (1..=5).for_each(|port| run(port, true));
+    run(1, 0);
+    (1..=5).for_each(|port| run(port, 1));
     let want = [
-        "filter A 1 ACCEPT",
-        "filter A 2 REJECT",
+        // What leads to a verdict, and the rule that has it.
+        "filter FORWARD 1",
+        "filter A 1",
+        "filter FORWARD 1",
+        "filter A 2",
+        "filter FORWARD 1",
         "filter A 3 hotdrop",
+        "filter FORWARD 1",
         "filter FORWARD 0 DROP",
         "filter FORWARD 0 DROP",
     ];

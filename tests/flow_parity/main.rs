@@ -1,5 +1,6 @@
 //! Conntrack beside the kernel's: random packets of every protocol, and ICMP errors about them, through a kernel
-//! router; what it thought of each one, and its flow table after each sequence, compared with ours.
+//! router; what it thought of each one, and after each sequence its flow table and what it told of the flows
+//! meanwhile (`conntrack -E`), compared with ours.
 //!
 //! `SEKISHO_FLOWS_SEED=n` begins with another sequence, `SEKISHO_FLOWS_SECONDS=n` goes on for so long.
 
@@ -10,6 +11,7 @@ mod random;
 
 use std::collections::BTreeMap;
 use std::env;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sekisho::base::Hook;
@@ -45,6 +47,10 @@ fn flows_are_the_kernels() {
             sequences += 1;
         }
         println!("{sequences} sequences of {PACKETS} packets: {seen:?}");
+        for kind in ["[NEW]", "[UPDATE]"] {
+            let n = seen.get(kind).copied().unwrap_or(0);
+            assert!(u64::from(n) > sequences / 5, "hardly any {kind}: the sequences are no good: {seen:?}");
+        }
         for state in
             [CtState::Invalid, CtState::New, CtState::Established, CtState::Related, CtState::Untracked]
         {
@@ -64,7 +70,9 @@ fn number_from(variable: &str) -> Option<u64> {
 /// Sends a sequence through both; says what differs.
 fn run(kernel: &mut Kernel, sequence: &[Message], seen: &mut BTreeMap<String, u32>) -> Result<(), String> {
     kernel.flush();
-    let ours = Conntrack::new(Config::default(), 99);
+    kernel.events();
+    let ours = Arc::new(Conntrack::new(Config::default(), 99));
+    let listener = ours.listen(1000, Box::new(|_| true));
     let begin = Instant::now();
     let now = |at: Instant| sekisho::base::Instant::from_millis((at - begin).as_millis() as u64 + 1000);
     for (i, message) in sequence.iter().enumerate() {
@@ -86,6 +94,20 @@ fn run(kernel: &mut Kernel, sequence: &[Message], seen: &mut BTreeMap<String, u3
     let mut lines = Vec::new();
     ours.each(at, &mut |_, flow| lines.push(text::line(flow, at, true).to_string()));
     lines.sort();
+    let told = kernel.events();
+    let (events, _) = listener.take(usize::MAX);
+    let events: Vec<String> = events
+        .iter()
+        .map(|e| text::line(&e.flow, e.at.unwrap_or(at), true).of_event(e.kind, e.by_hand).to_string())
+        .collect();
+    for line in &told {
+        *seen.entry(line.trim_start().split(' ').next().unwrap_or_default().to_owned()).or_default() += 1;
+    }
+    let same =
+        told.len() == events.len() && told.iter().zip(&events).all(|(a, b)| equal_but_for_seconds(a, b));
+    if !same {
+        return Err(format!("kernel told:\n{}\nours:\n{}", told.join("\n"), events.join("\n")));
+    }
     let differ = || format!("kernel:\n{}\nours:\n{}", theirs.join("\n"), lines.join("\n"));
     if theirs.len() != lines.len() {
         return Err(differ());
@@ -101,6 +123,16 @@ fn run(kernel: &mut Kernel, sequence: &[Message], seen: &mut BTreeMap<String, u3
         true => Ok(()),
         false => Err(differ()),
     }
+}
+
+/// Whether two lines of events say the same, but for a second that passed.
+fn equal_but_for_seconds(a: &str, b: &str) -> bool {
+    let [(a, seconds), (b, others)] = [a, b].map(|line| {
+        let (kind, rest) = line.trim_start().split_once(' ').unwrap_or_default();
+        let (rest, seconds) = without_seconds(rest);
+        (format!("{kind} {rest}"), seconds)
+    });
+    a == b && (seconds - others).abs() <= 1
 }
 
 /// How many hold an entry is the kernel's own affair.

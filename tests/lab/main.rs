@@ -3,6 +3,7 @@
 mod bench;
 mod besieged;
 mod firewall;
+mod flows;
 mod forge;
 mod gateway;
 mod home;

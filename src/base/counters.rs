@@ -113,7 +113,7 @@ tallies! {
     FlowCacheDiffers "flow_cache_differs" "packets that walked: not like those of their flow before";
     FlowCacheFlow "flow_cache_flow_changed" "packets that walked: their flow's state is another, or it has ended";
     FlowCacheNeighbor "flow_cache_neighbor" "packets that walked: their neighbor was to be asked for again";
-    FlowCacheTraced "flow_cache_traced" "packets that walked: a trace is armed";
+    FlowCacheTraced "flow_cache_traced" "packets that walked: they were followed";
     FlowCacheEntered "flow_cache_entered" "directions of flows put into the cache";
     FlowCacheLeft "flow_cache_left" "directions of flows that made way, or were forgotten with the rules, routes or links";
 }
@@ -323,6 +323,34 @@ impl Counters {
     #[inline]
     pub fn link(&self, link: LinkId) -> Option<&LinkCounters> {
         self.links.get(link.index())
+    }
+}
+
+/// What a worker's packets have come to: events and drops by column.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fates {
+    events: [[u64; EVENTS]; 2],
+    drops: [[u64; DropReason::COUNT]; 2],
+}
+
+impl Counters {
+    /// What the packets of this worker have come to so far.
+    pub fn fates(&self) -> Fates {
+        Fates {
+            events: self.events.each_ref().map(|column| column.each_ref().map(Cell::get)),
+            drops: self.drops.each_ref().map(|column| column.each_ref().map(Cell::get)),
+        }
+    }
+}
+
+impl Fates {
+    /// What has come since these were read.
+    pub fn since(&self, begun: &Fates) -> Fates {
+        let mut since = self.clone();
+        let all = since.events.as_flattened_mut().iter_mut().zip(begun.events.as_flattened());
+        let drops = since.drops.as_flattened_mut().iter_mut().zip(begun.drops.as_flattened());
+        all.chain(drops).for_each(|(n, begun)| *n = n.wrapping_sub(*begun));
+        since
     }
 }
 

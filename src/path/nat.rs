@@ -11,10 +11,11 @@ use crate::conntrack::{Conntrack, Current, Flow, nat};
 use crate::fib::Action;
 use crate::filter::{NatAction, TableName};
 use crate::packet::flow::Address;
-use crate::packet::{CtState, Manip, NatRange, Net, Packet, Steering, Tuple};
+use crate::packet::{CtState, Direction, Manip, NatRange, Net, Packet, Steering, Tuple};
 use crate::wire::proto;
 
 use super::hook::At;
+use super::trace::{self, Step};
 use super::{Cx, Snapshot, deliver, rules, source};
 
 /// Translates one end of a packet; see the module's text.
@@ -27,8 +28,9 @@ pub(super) fn translate(cx: &mut Cx<'_>, at: &At, manip: Manip, p: &mut Packet) 
     let dir = p.meta.ct.dir;
     let icmp = matches!(p.meta.proto, proto::ICMP | proto::ICMPV6);
     if p.meta.ct.state == CtState::Related && icmp {
+        let before = p.meta.trace.map(|_| trace::way(p));
         if nat::translate_error(p, flow, dir, manip)? {
-            cx.note(p, || format!("nat: {}", crate::wire::describe::describe(p.l3(), false)));
+            translated(cx, p, "related", before);
         }
         return Ok(());
     }
@@ -46,11 +48,27 @@ pub(super) fn translate(cx: &mut Cx<'_>, at: &At, manip: Manip, p: &mut Packet) 
         return Err(DropReason::NatFailed);
     }
     let Some(Current { flow, .. }) = &cx.me.flow else { return Err(DropReason::ConntrackGone) };
+    let before = p.meta.trace.map(|_| trace::way(p));
+    let masquerade = flow.masquerade.is_some();
     if nat::translate(p, flow, dir, manip)? {
         cx.me.cache.rewrote(manip);
-        cx.note(p, || format!("nat: {}", crate::wire::describe::describe(p.l3(), false)));
+        let kind = match (dir, manip) {
+            (Direction::Reply, _) => "reply",
+            (Direction::Original, Manip::Dst) => "dnat",
+            (Direction::Original, Manip::Src) if masquerade => "masquerade",
+            (Direction::Original, Manip::Src) => "snat",
+        };
+        translated(cx, p, kind, before);
     }
     Ok(())
+}
+
+fn translated(cx: &mut Cx<'_>, p: &Packet, kind: &str, before: Option<String>) {
+    cx.note(p, |_| Step::Translated {
+        kind: kind.to_owned(),
+        before: before.unwrap_or_default(),
+        after: trace::way(p),
+    });
 }
 
 /// Asks the rules what becomes of a flow, and chooses.
@@ -79,7 +97,7 @@ fn decide(cx: &mut Cx<'_>, at: &At, manip: Manip, p: &mut Packet) -> Result<(), 
         found: Cell::new(0),
     };
     let me = &mut *cx.me;
-    let done = nat::setup(&mut flow, &range, manip, &taken, &mut || me.random());
+    let done = nat::setup(&mut flow, &range, manip, &taken, &mut || me.chance(|c| &mut c.nat));
     me.counters.tally(Tally::NatTaken, taken.found.get());
     done?;
     if masquerade.is_some() {

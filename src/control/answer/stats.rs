@@ -37,6 +37,7 @@ pub fn stats(s: &Sources<'_>) -> view::Stats {
     let drops = DropReason::ALL.iter().map(|&r| view::Drop {
         name: r.name().to_owned(),
         text: r.text().to_owned(),
+        stage: r.stage().to_owned(),
         received: t.dropped(Column::Received, r),
         originated: t.dropped(Column::Originated, r),
     });
@@ -222,7 +223,7 @@ fn census(conntrack: &Conntrack, now: Instant) -> (Vec<view::FlowKind>, view::Na
 }
 
 /// Where a flow stands: as its protocol says, or else its status.
-fn kind(flow: &Flow) -> &'static str {
+pub(super) fn kind(flow: &Flow) -> &'static str {
     text::state_name(flow).unwrap_or_else(|| match flow.status {
         s if s.has(Status::ASSURED) => "ASSURED",
         s if s.has(Status::SEEN_REPLY) => "REPLIED",

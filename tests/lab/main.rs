@@ -4,6 +4,7 @@ mod bench;
 mod besieged;
 mod changes;
 mod firewall;
+mod flows;
 mod forge;
 mod gateway;
 mod home;

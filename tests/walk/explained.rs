@@ -12,9 +12,9 @@ use sekisho::path::trace::Step;
 use sekisho::router::{Comparison, Difference, Fate, Outcome, Walked};
 use sekisho::wire::{proto, tcp};
 
-use crate::cached::{Act, Talk, acts, rulesets, talks};
 use crate::make::*;
 use crate::net::*;
+use crate::talks::{Act, Talk, acts, rulesets, talks};
 
 /// All of a router's state that can be seen.
 #[derive(Debug, PartialEq)]

@@ -28,6 +28,7 @@ mod offloads;
 mod redirects;
 mod routes;
 mod rules;
+mod talks;
 mod traces;
 mod tuns;
 mod workers;

@@ -7,6 +7,7 @@
 //! errors go to stderr in one sentence.
 
 mod bench;
+mod capture;
 mod check;
 mod config;
 mod conntrack;
@@ -102,6 +103,8 @@ verbs! {
     Config(config::Config),
     Diff(diff::Diff),
     Stats(stats::Stats),
+    Trace(trace::Trace),
+    Capture(capture::Capture),
     Ip(ip::Ip),
     Conntrack(conntrack::Conntrack),
     Explain(explain::Explain),

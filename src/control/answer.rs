@@ -7,6 +7,7 @@ mod explain;
 mod flows;
 mod rules;
 mod stats;
+mod trace;
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
@@ -22,7 +23,7 @@ use crate::conntrack::Conntrack;
 use crate::fib;
 use crate::link::{self, LinkKind, LinkStates, Links};
 use crate::neighbor::{Dad, DadState, NeighborTable};
-use crate::path::Hooks;
+use crate::path::{Hooks, Tracer};
 
 use super::protocol::{Family, Flows, LinkFilter, NeighborFilter, RouteFilter, Show, Table, Verb};
 use super::server::Answer;
@@ -58,6 +59,8 @@ pub struct Sources<'a> {
     pub conntrack: &'a Arc<Conntrack>,
     /// What hangs at its hooks.
     pub hooks: &'a Hooks,
+    /// Who is followed.
+    pub tracer: &'a Arc<Tracer>,
     /// What else is counted.
     pub rest: Rest,
 }
@@ -91,6 +94,8 @@ pub fn answer(verb: &Verb, s: &Sources<'_>) -> Answer {
             Answer::Parts(Box::new(flows::Listing::new(s.conntrack.clone(), *form, filter.clone(), s.now)))
         }
         Verb::Rules(asked) => rules::save(asked, s.hooks),
+        Verb::Trace(asked) => trace::trace(asked, s),
+        Verb::Capture(asked) => trace::capture(asked, s),
         // Whoever can do these has done them.
         Verb::Change(_)
         | Verb::Reload(_)

@@ -17,6 +17,7 @@
 mod explain;
 mod flows;
 mod rules;
+mod trace;
 
 use std::path::PathBuf;
 
@@ -29,6 +30,7 @@ use crate::config::Change;
 pub use explain::{Answering, Explain, Explanation};
 pub use flows::{FlowFilter, FlowForm, Flows, Translated};
 pub use rules::Rules;
+pub use trace::{Capture, Captured, CapturedFrame, Missed, Told, Trace};
 
 /// The version of this protocol. A router refuses requests of a later one.
 pub const VERSION: u16 = 1;
@@ -116,6 +118,10 @@ pub enum Verb {
     },
     /// The live state as a file that would recreate it: answered in parts, with lists of lines.
     Config,
+    /// Packets on their way: followed live, with lists of [`Told`].
+    Trace(Trace),
+    /// Packets' bytes: followed live, with lists of [`Captured`].
+    Capture(Capture),
 }
 
 /// `reload`.

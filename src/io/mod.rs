@@ -13,6 +13,7 @@ pub mod netlink;
 mod open;
 pub mod pcap;
 pub mod pcap_read;
+pub mod pcapng;
 pub mod port;
 mod slot;
 pub mod steer;

@@ -146,6 +146,7 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
     let live = LiveConfig { seed, steering, conntrack, flow_cache, spare_links, ..LiveConfig::default() };
     let clock = Clock::start();
     let router = Router::new(snapshot, live, clock::wall_ms());
+    router.live().tracer.set_epoch(clock.epoch());
     for n in &config.neighbors {
         if let Some(link) = router.snapshot().links.named(&n.dev) {
             router.set_static_neighbor(link.id, n.ip, n.mac);

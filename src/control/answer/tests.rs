@@ -21,6 +21,7 @@ struct World {
     dad: Dad,
     conntrack: Arc<Conntrack>,
     hooks: Hooks,
+    tracer: Arc<Tracer>,
 }
 
 impl World {
@@ -76,6 +77,7 @@ impl World {
             dad,
             conntrack: Arc::new(Conntrack::new(conntrack::Config::default(), 1)),
             hooks: Hooks::new(),
+            tracer: Arc::default(),
         }
     }
 
@@ -92,6 +94,7 @@ impl World {
             dad: &self.dad,
             conntrack: &self.conntrack,
             hooks: &self.hooks,
+            tracer: &self.tracer,
             rest: Rest::default(),
         };
         match answer(&verb, &sources) {

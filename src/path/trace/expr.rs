@@ -251,3 +251,6 @@ fn goes_between(g: &Glance, proto: u8, [a, b]: &[(IpAddr, Option<u16>); 2]) -> b
     };
     g.proto == Some(proto) && (is(src, s, a) && is(dst, d, b) || is(src, s, b) && is(dst, d, a))
 }
+
+#[cfg(test)]
+mod tests;

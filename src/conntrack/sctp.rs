@@ -70,6 +70,11 @@ impl State {
         }
     }
 
+    /// The verification tags, of the original direction's packets and of the reply's.
+    pub fn tags(&self) -> [u32; 2] {
+        self.tags
+    }
+
     /// Goes on with a packet of the flow.
     ///
     /// `status` is the flow's before this packet.

@@ -32,7 +32,9 @@ impl Shard {
         step: impl FnOnce(&mut Entry, &mut Cx<'_>) -> T,
     ) -> Option<T> {
         let entry = self.entries.get_mut(&cx.key)?;
+        let before = entry.face();
         let result = step(entry, cx);
+        entry.tell(before, cx);
         self.arm(cx.key);
         Some(result)
     }
@@ -61,7 +63,10 @@ impl Shard {
                 continue;
             }
             entry.alarm = None;
-            entry.expire(&mut Cx { key, now, shared, out });
+            let before = entry.face();
+            let cx = &mut Cx { key, now, shared, out };
+            entry.expire(cx);
+            entry.tell(before, cx);
             self.arm(key);
         }
     }

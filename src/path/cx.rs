@@ -22,6 +22,7 @@ use super::hook::Hooks;
 use super::limit::Limits;
 use super::queue::{Queue, Queues};
 use super::resolve::Memo;
+use super::sample::Sampler;
 use super::trace::{Following, Step, Tracer};
 use super::{Bound, Work};
 use super::{coalesce, egress};
@@ -110,6 +111,8 @@ pub struct Live {
     pub limits: Limits,
     /// The recorder of packets' ways.
     pub tracer: Arc<Tracer>,
+    /// Samples of what comes in.
+    pub sampler: Arc<Sampler>,
     /// On which link a link-local peer of the local stack was heard last.
     pub(super) peers: Mutex<HashMap<Ipv6Addr, LinkId>>,
     /// Packets that wait for a program's word.
@@ -134,6 +137,7 @@ impl Live {
             states: LinkStates::new(links),
             limits: Limits::new(seed ^ 0x1c3b),
             tracer: Arc::default(),
+            sampler: Arc::default(),
             peers: Mutex::new(HashMap::new()),
             queues: Queues::default(),
             flow_key: seed.rotate_left(17) | 1,
@@ -157,6 +161,7 @@ impl Live {
             states: self.states.shadow(links),
             limits: self.limits.shadow(),
             tracer: Arc::default(),
+            sampler: Arc::default(),
             peers: Mutex::new(self.peers.lock().unwrap_or_else(PoisonError::into_inner).clone()),
             queues: Queues::default(),
             flow_key: self.flow_key,
@@ -199,6 +204,8 @@ pub struct Local {
     pub(super) cache: FlowCache,
     /// Whose ways are being recorded.
     pub(super) trace: Following,
+    /// How many packets go by before the next one that is sampled.
+    pub(super) unsampled: u32,
     /// What random numbers are made with, and how many were.
     rng: (SipHasher13, u64),
     /// Which decisions were left to chance since somebody asked.
@@ -236,6 +243,7 @@ impl Local {
             log: Vec::new(),
             cache,
             trace: Following::default(),
+            unsampled: 0,
             rng,
             chance: Chance::default(),
         }

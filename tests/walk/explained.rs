@@ -12,9 +12,9 @@ use sekisho::path::trace::Step;
 use sekisho::router::{Comparison, Difference, Fate, Outcome, Walked};
 use sekisho::wire::{proto, tcp};
 
+use crate::cached::{Act, Talk, acts, rulesets, talks};
 use crate::make::*;
 use crate::net::*;
-use crate::talks::{Act, Talk, acts, rulesets, talks};
 
 /// All of a router's state that can be seen.
 #[derive(Debug, PartialEq)]
@@ -202,14 +202,16 @@ impl Scene {
                     both(b, link, &bytes, offload);
                 }
             }
-            Act::Pass(ms) => b.pass(Duration::from_millis(*ms)),
+            Act::Pass(ms) | Act::Late(ms) => b.pass(Duration::from_millis(*ms)),
             Act::Rules(n) => {
                 let [v4, v6] = &rules[n % rules.len()];
                 b.router.replace(Plan::default().rules(v4, v6).snapshot());
             }
-            Act::Flap(link) => {
+            Act::Down(link) => {
                 b.worker.handle_link(*link, false, b.now);
                 b.collect();
+            }
+            Act::Up(link) => {
                 b.worker.handle_link(*link, true, b.now);
                 b.pass(Duration::from_secs(3));
             }
@@ -232,7 +234,7 @@ fn random_packets_under_random_rules_meet_what_was_said() {
     let seed = number("SEKISHO_EXPLAIN_SEED").unwrap_or(1) as u8;
     let config = Config { cases, failure_persistence: None, ..Config::default() };
     let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &[seed; 32]));
-    let played = runner.run(&(rulesets(), acts()), |(rules, acts)| {
+    let played = runner.run(&(rulesets::some(), acts()), |(rules, acts)| {
         let mut scene = Scene::new(&rules[0]);
         acts.iter().for_each(|a| scene.act(a, &rules));
         scene.b.balanced();

@@ -28,7 +28,7 @@ mod offloads;
 mod redirects;
 mod routes;
 mod rules;
-mod talks;
+mod samples;
 mod traces;
 mod tuns;
 mod workers;

@@ -26,7 +26,7 @@ use super::{Shadow, Walked};
 /// is room for in a table, and is none's fault.
 const REFRESH: u64 = 4_096;
 
-/// Whether a flow is forgotten.
+/// Which flows end when the other configuration comes into force.
 type Forgets = Box<dyn Fn(&Flow) -> bool + Send>;
 
 /// A comparison that goes on page by page, so that whoever wants it may stop in between.
@@ -70,7 +70,7 @@ impl Comparison {
     /// Of the router as it is with what it would be under `new`: links that stay have the same ids there.
     pub fn new(router: &Router, new: &Snapshot, now: Instant) -> Self {
         let old = router.snapshot();
-        let forgets = forgets(&old, new).map(|f| Box::new(f) as Forgets);
+        let forgets = forgets(&old, new).map(|f| Box::new(f) as Box<dyn Fn(&Flow) -> bool + Send>);
         Comparison {
             old: router.shadow_under(&old),
             new: router.shadow_under(new),

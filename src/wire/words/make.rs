@@ -193,8 +193,7 @@ impl Ip {
             && let Some(mut ip) = ipv4::Ipv4::new(head)
         {
             let df = if self.df { ipv4::DONT_FRAGMENT } else { 0 };
-            let more = if more { ipv4::MORE_FRAGMENTS } else { 0 };
-            ip.set_flags_offset((at / 8) | df | more);
+            ip.set_flags_offset((at / 8) | df | if more { ipv4::MORE_FRAGMENTS } else { 0 });
             ip.fill_checksum();
         }
     }

@@ -7,12 +7,14 @@
 //! errors go to stderr in one sentence.
 
 mod bench;
+mod capture;
 mod check;
 mod completions;
 mod config;
 mod conntrack;
 mod demo;
 mod diff;
+mod explain;
 mod ip;
 mod iptables;
 mod log;
@@ -27,6 +29,7 @@ mod save;
 mod stats;
 mod table;
 mod top;
+mod trace;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -106,10 +109,13 @@ verbs! {
     Diff(diff::Diff),
     Stats(stats::Stats),
     Top(top::Top),
+    Trace(trace::Trace),
+    Capture(capture::Capture),
     Ip(ip::Ip),
     Conntrack(conntrack::Conntrack),
     Iptables(iptables::Iptables),
     Ip6tables(iptables::Ip6tables),
+    Explain(explain::Explain),
     IptablesSave(save::IptablesSave),
     Ip6tablesSave(save::Ip6tablesSave),
     IptablesRestore(restore::IptablesRestore),

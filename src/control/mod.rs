@@ -10,10 +10,14 @@
 //! thread of its own. Knows nothing of the command line.
 
 pub mod answer;
+pub mod base64;
 pub mod client;
+mod filter;
 pub mod metrics;
+pub mod monitor;
 pub mod protocol;
 pub mod server;
+mod shown;
 pub mod view;
 
 pub use client::Client;

@@ -14,20 +14,27 @@ use crate::wire::ipv4_options::{self, SourceRoute};
 use crate::wire::transport;
 use crate::wire::{ipv4::Ipv4, ipv6::Ipv6};
 
-use super::{Bound, Cx, Hop, ndp, reply};
+use super::{Bound, Cx, Hop, Snapshot, ndp, reply, trace};
 
 /// Decides on a packet from a link: the hop it is forwarded to, or `None` if it is ours.
 pub(super) fn input(cx: &mut Cx<'_>, p: &mut Packet) -> Result<Option<Hop>, DropReason> {
     let way = match p.meta.net {
-        Net::Ipv4 => input4(cx, p)?,
-        Net::Ipv6 => input6(cx, p)?,
-        Net::Arp | Net::None => return Err(DropReason::EtherTypeUnknown),
+        Net::Ipv4 => input4(cx, p),
+        Net::Ipv6 => input6(cx, p),
+        Net::Arp | Net::None => Err(DropReason::EtherTypeUnknown),
     };
-    cx.note(p, || match way {
-        None => "route: to this router".to_owned(),
-        Some(hop) => format!("route: via {} on {}", hop.next, cx.link_name(hop.link)),
-    });
-    Ok(way)
+    if p.meta.trace.is_some() {
+        told(cx, p, way, Bound::Free);
+    }
+    way
+}
+
+/// Where a packet that is followed was found to go.
+#[cold]
+fn told(cx: &mut Cx<'_>, p: &Packet, way: Result<Option<Hop>, DropReason>, bound: Bound) {
+    if let Some(step) = trace::route(cx, p, way, bound) {
+        cx.note(p, |_| step);
+    }
 }
 
 fn input4(cx: &mut Cx<'_>, p: &mut Packet) -> Result<Option<Hop>, DropReason> {
@@ -101,7 +108,7 @@ fn input6(cx: &mut Cx<'_>, p: &mut Packet) -> Result<Option<Hop>, DropReason> {
         return Err(DropReason::MartianSource);
     }
     if dst.is_multicast() {
-        return if ndp::joined(cx, link, dst) {
+        return if ndp::joined(cx.live, link, dst) {
             Ok(None)
         } else if dst.octets()[1] & 0xf <= 2 {
             Err(DropReason::NotJoined)
@@ -203,15 +210,24 @@ pub(super) fn from_where(
     src: IpAddr,
     out: Option<LinkId>,
 ) -> Result<(), DropReason> {
-    let ingress = p.meta.ingress;
+    comes_from(cx.snap, p.meta.ingress, src, out)
+}
+
+/// The same, of tables.
+pub(super) fn comes_from(
+    snap: &Snapshot,
+    ingress: LinkId,
+    src: IpAddr,
+    out: Option<LinkId>,
+) -> Result<(), DropReason> {
     if ingress == LinkId::LO || src.is_unspecified() {
         return Ok(());
     }
     // For IPv6 `input6` has asked already.
-    if src.is_ipv4() && cx.snap.links.owner(src).is_some() {
+    if src.is_ipv4() && snap.links.owner(src).is_some() {
         return Err(DropReason::MartianSource);
     }
-    let Some(link) = cx.snap.links.get(ingress) else { return Err(DropReason::LinkDown) };
+    let Some(link) = snap.links.get(ingress) else { return Err(DropReason::LinkDown) };
     match src {
         IpAddr::V6(v6) if v6.is_unicast_link_local() => return Ok(()),
         IpAddr::V6(_) => {}
@@ -226,7 +242,7 @@ pub(super) fn from_where(
     if link.rp_filter == RpFilter::Off && !turns_back {
         return Ok(());
     }
-    let back = cx.snap.fib.lookup(src);
+    let back = snap.fib.lookup(src);
     match (back.map(|e| &e.action), link.rp_filter) {
         (Some(Action::Forward(hops)), RpFilter::Strict) => {
             if hops.iter().any(|h| h.link == ingress) {
@@ -269,19 +285,18 @@ pub(super) fn output(cx: &mut Cx<'_>, p: &mut Packet, bound: Bound) -> Result<Op
     }
     .ok_or(DropReason::NotEncodable)?;
     let way = match bound {
-        Bound::Station(link, mac) => Some(Hop { link, next: dst, mac: Some(mac) }),
+        Bound::Station(link, mac) => Ok(Some(Hop { link, next: dst, mac: Some(mac) })),
         Bound::Link(link) => match cx.snap.links.get(link) {
-            Some(l) if l.has(dst) => None,
-            Some(_) => Some(Hop { link, next: dst, mac: group_mac(dst) }),
-            None => return Err(DropReason::LinkDown),
+            Some(l) if l.has(dst) => Ok(None),
+            Some(_) => Ok(Some(Hop { link, next: dst, mac: group_mac(dst) })),
+            None => Err(DropReason::LinkDown),
         },
-        Bound::Free => free(cx, p, src, dst)?,
+        Bound::Free => free(cx, p, src, dst),
     };
-    cx.note(p, || match way {
-        None => "route: back to this router".to_owned(),
-        Some(hop) => format!("route: via {} on {}", hop.next, cx.link_name(hop.link)),
-    });
-    Ok(way)
+    if p.meta.trace.is_some() {
+        told(cx, p, way, bound);
+    }
+    way
 }
 
 fn free(cx: &Cx<'_>, p: &Packet, src: IpAddr, dst: IpAddr) -> Result<Option<Hop>, DropReason> {

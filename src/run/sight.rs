@@ -51,6 +51,7 @@ impl Sight {
             dad: &live.dad,
             conntrack: &live.conntrack,
             hooks: &snapshot.hooks,
+            tracer: &live.tracer,
             rest: self.rest(),
         })
     }

@@ -2,6 +2,7 @@
 
 mod bench;
 mod besieged;
+mod changes;
 mod firewall;
 mod forge;
 mod gateway;
@@ -13,6 +14,7 @@ mod nat;
 mod numbers;
 mod paths;
 mod ping;
+mod privileges;
 mod quiet;
 mod service;
 mod services;

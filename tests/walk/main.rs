@@ -10,6 +10,7 @@ mod check;
 mod coalescing;
 mod defrag;
 mod errors;
+mod explained;
 mod flows;
 mod forwarding;
 mod gateway;

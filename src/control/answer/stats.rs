@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 
-use super::{Sources, driver, flows};
+use super::{Sources, driver};
 use crate::base::counters::{Column, LaneTotals, Tally};
 use crate::base::{DropReason, Event, HOOKS, Instant};
 use crate::conntrack::{Conntrack, Flow, text};
@@ -224,7 +224,7 @@ fn census(conntrack: &Conntrack, now: Instant) -> (Vec<view::FlowKind>, view::Na
 
 /// Where a flow stands: as its protocol says, or else its status.
 pub(super) fn kind(flow: &Flow) -> &'static str {
-    flows::state(flow).unwrap_or_else(|| match flow.status {
+    text::state_name(flow).unwrap_or_else(|| match flow.status {
         s if s.has(Status::ASSURED) => "ASSURED",
         s if s.has(Status::SEEN_REPLY) => "REPLIED",
         _ => "UNREPLIED",

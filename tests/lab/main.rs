@@ -6,6 +6,7 @@ mod firewall;
 mod forge;
 mod gateway;
 mod home;
+mod iproute;
 mod life;
 mod links;
 mod load;

@@ -48,6 +48,8 @@ impl Env for Quiet {
     fn link_name(&self, _: LinkId) -> &str {
         "lan"
     }
+    fn matched(&mut self, _: &Packet, _: RuleRef<'_>) {}
+
     fn decided(&mut self, _: &Packet, _: RuleRef<'_>, _: &str) {}
 }
 

@@ -139,7 +139,7 @@ fn inner() -> Outcome {
     show::heading(paint, "What the router saw", "sekisho stats")?;
     show::counters(&running, paint)?;
     show::heading(paint, "One packet, followed", "a ping from inside to the server, and its stages")?;
-    show::followed(&probes::follow(&lab, &running)?)?;
+    show::followed(paint, &probes::follow(&lab, &running)?)?;
 
     running.stop()?;
     let left: Vec<String> = lab.teardown().iter().map(ToString::to_string).collect();

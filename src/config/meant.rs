@@ -11,6 +11,11 @@ mod neighbor;
 mod route;
 mod user;
 
+// What changes are judged by as well.
+pub(super) use address::{group as not_a_host, unfit};
+pub(super) use link::{MOST as LINKS, MTU, MTU_IPV6, mtus, no_device_name, no_interface_name, not_a_station};
+pub(super) use neighbor::MOST as NEIGHBORS;
+
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::Path;
@@ -22,13 +27,6 @@ use super::file::{At, File, Given, RouterTable, Scalar};
 use super::near::did_you_mean;
 use super::problem::{Sink, quoted};
 use super::{Config, Doubt, IcmpConfig, LinkConfig, MAX_WORKERS, RouteFile, Services, host};
-
-pub(super) use link::MTU;
-
-// What changes are judged by as well.
-pub(super) use address::{group as not_a_host, unfit};
-pub(super) use link::{MOST as LINKS, MTU_IPV6, mtus, no_device_name, no_interface_name, not_a_station};
-pub(super) use neighbor::MOST as NEIGHBORS;
 
 /// The configuration, as far as it can be understood; the sink gets the rest, and links stay in with
 /// what is right about them, so that it isn't said of routes that their links are missing.

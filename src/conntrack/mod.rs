@@ -29,6 +29,7 @@ pub mod text;
 mod track;
 pub mod tuple;
 mod wheel;
+mod why;
 
 #[cfg(test)]
 pub(crate) mod testing;

@@ -38,11 +38,7 @@ impl Conntrack {
         let Some(mut held) = self.tenant(was.flow) else { return false };
         let Some(flow) = held.flow.as_mut() else { return false };
         let before = (flow.state, flow.status);
-        if flow.deadline <= now
-            || standing(flow.status, was.dir) != was.state
-            || was.mark.is_some_and(|mark| mark != flow.mark)
-            || is_icmp(p) && icmp::look(p, Hook::Prerouting, &self.config) != icmp::Looked::Query
-        {
+        if !self.stands(p, flow, was, now) {
             return false;
         }
         let step = judge(p, Hook::Prerouting, &self.config, flow, was.dir, now);
@@ -70,6 +66,31 @@ impl Conntrack {
         drop(held);
         self.look_again(was.flow, deadline);
         true
+    }
+
+    /// Whether [`replay`](Conntrack::replay) would take the packet; nothing happens.
+    pub fn would_replay(&self, p: &Packet, was: &Standing, now: Instant) -> bool {
+        let Some(mut flow) = self.get(was.flow) else { return false };
+        self.stands(p, &flow, was, now)
+            && matches!(
+                judge(p, Hook::Prerouting, &self.config, &mut flow, was.dir, now),
+                Step::Accept { .. }
+            )
+            && {
+                if was.dir == Direction::Reply {
+                    flow.status.set(Status::SEEN_REPLY);
+                }
+                (flow.status.0 ^ was.status.0) & was.asked.0 == 0
+            }
+    }
+
+    /// Whether the flow stands as it was said to stand.
+    #[inline]
+    fn stands(&self, p: &Packet, flow: &Flow, was: &Standing, now: Instant) -> bool {
+        flow.deadline > now
+            && standing(flow.status, was.dir) == was.state
+            && was.mark.is_none_or(|mark| mark == flow.mark)
+            && (!is_icmp(p) || icmp::look(p, Hook::Prerouting, &self.config) == icmp::Looked::Query)
     }
 }
 

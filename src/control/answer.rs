@@ -3,10 +3,13 @@
 //! Short ones are made at once. Routes and flows come in pages: a million of them would hold up the thread that
 //! answers, and fill its memory, so each page is made when the client has read the one before.
 
+mod busiest;
+mod explain;
 mod flows;
 mod get;
 mod rules;
 mod stats;
+mod trace;
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
@@ -21,12 +24,14 @@ use crate::conntrack::Conntrack;
 use crate::fib;
 use crate::link::{self, LinkStates, Links};
 use crate::neighbor::{Dad, DadState, NeighborTable};
-use crate::path::{Hooks, Live, Snapshot};
+use crate::path::{Hooks, Tracer};
+use crate::router::Router;
 
-use super::protocol::{Family, Flows, LinkFilter, NeighborFilter, RouteFilter, Show, Table, Verb};
+use super::protocol::{Family, LinkFilter, NeighborFilter, RouteFilter, Show, Table, Verb};
 use super::server::Answer;
 use super::{shown, view};
 
+pub use explain::explain;
 pub use stats::stats;
 
 /// Routes on one page.
@@ -56,14 +61,14 @@ pub struct Sources<'a> {
     pub conntrack: &'a Arc<Conntrack>,
     /// What hangs at its hooks.
     pub hooks: &'a Hooks,
-    /// What packets meet, and what lives beside it.
-    pub router: Option<(&'a Snapshot, &'a Live)>,
+    /// Who is followed.
+    pub tracer: &'a Arc<Tracer>,
     /// What else is counted.
     pub rest: Rest,
 }
 
 /// What is counted outside of the tables.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Rest {
     /// What each worker has done.
     pub workers: Vec<LaneTotals>,
@@ -73,6 +78,8 @@ pub struct Rest {
     pub control: view::ControlStats,
     /// Where the metrics are.
     pub metrics: Option<SocketAddr>,
+    /// The router itself, for what is followed while it changes.
+    pub router: Option<Router>,
 }
 
 /// Answers a request.
@@ -80,6 +87,7 @@ pub fn answer(verb: &Verb, s: &Sources<'_>) -> Answer {
     match verb {
         Verb::Hello => Answer::done(&hello(s)),
         Verb::Stats => Answer::done(&stats(s)),
+        Verb::Busiest(asked) => busiest::follow(asked, s),
         Verb::Ip(show) => match show {
             Show::Link(f) => with_dev(s, f.dev.as_deref(), || Answer::done(&links(s, f, false))),
             Show::Addr(f) => with_dev(s, f.dev.as_deref(), || Answer::done(&links(s, f, true))),
@@ -92,18 +100,18 @@ pub fn answer(verb: &Verb, s: &Sources<'_>) -> Answer {
         },
         // Who can follow what happens has done so.
         Verb::Monitor(_) => Answer::no("nobody here can be followed"),
-        Verb::Conntrack(Flows::Count) => Answer::done(&s.conntrack.len()),
-        Verb::Conntrack(Flows::List { form, filter }) => {
-            Answer::Parts(Box::new(flows::Listing::new(s.conntrack.clone(), *form, filter.clone(), s.now)))
-        }
+        Verb::Conntrack(asked) => flows::answer(asked, s),
         Verb::Rules(asked) => rules::save(asked, s.hooks),
+        Verb::Trace(asked) => trace::trace(asked, s),
+        Verb::Capture(asked) => trace::capture(asked, s),
         // Whoever can do these has done them.
         Verb::Change(_)
         | Verb::Reload(_)
         | Verb::Confirm
         | Verb::Rollback { .. }
         | Verb::Diff { .. }
-        | Verb::Config => Answer::no("nobody here can change the router"),
+        | Verb::Config
+        | Verb::Explain(_) => Answer::no("nobody here can change the router"),
     }
 }
 

@@ -10,6 +10,7 @@
 //! thread of its own. Knows nothing of the command line.
 
 pub mod answer;
+pub mod base64;
 pub mod client;
 mod filter;
 pub mod metrics;

@@ -10,8 +10,8 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use stats::{
-    Column, Columns, ControlStats, Drop, FlowKind, FlowTable, HookStats, LinkStats, Nat, NatPorts,
-    NeighborCount, Reassembly, RouteCount, RouteCounts, Stats, Tally, WorkerStats,
+    BusiestFlows, BusyFlow, Column, Columns, ControlStats, Drop, FlowKind, FlowTable, HookStats, LinkStats,
+    Nat, NatPorts, NeighborCount, Reassembly, RouteCount, RouteCounts, Stats, Tally, Traffic, WorkerStats,
 };
 
 /// Who answers.
@@ -258,8 +258,20 @@ pub enum Happening {
 }
 
 /// A flow, as `sekisho conntrack -L -j` shows it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Flow {
+    /// What happened to it, of an event: `NEW`, `UPDATE`, `DESTROY`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<String>,
+    /// When, in seconds since 1970 UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timestamp: Option<f64>,
+    /// Whether an operator did it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub userspace: bool,
+    /// Its number, as long as it lives.
+    #[serde(default)]
+    pub id: u32,
     /// `ipv4` or `ipv6`.
     pub family: String,
     /// The protocol as conntrack-tools name it: `tcp`, `icmpv6`, `unknown`.
@@ -279,6 +291,45 @@ pub struct Flow {
     pub status: Vec<String>,
     /// The connection's mark.
     pub mark: u32,
+}
+
+/// What `sekisho conntrack -E` has to tell.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FlowNews {
+    /// Something that happened, as a line.
+    Line(String),
+    /// Likewise, as an object.
+    Flow(Box<Flow>),
+    /// So many events came faster than they were read, and are lost.
+    Lost(u64),
+}
+
+/// What conntrack did on one worker, as `sekisho conntrack -S` shows it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlowCounters {
+    /// The worker's number.
+    pub cpu: u32,
+    /// Translations that NAT looked at and another flow had.
+    pub found: u64,
+    /// Packets that belong to no flow and can begin none.
+    pub invalid: u64,
+    /// Flows put into the table.
+    pub insert: u64,
+    /// First packets whose flow found its place taken, and which were dropped.
+    pub insert_failed: u64,
+    /// First packets dropped because the table was full, or their place taken.
+    pub drop: u64,
+    /// Flows that made way for others in a full table.
+    pub early_drop: u64,
+    /// ICMP messages among the invalid.
+    pub error: u64,
+    /// Searches begun again: never, here.
+    pub search_restart: u64,
+    /// First packets that found their flow begun by another, and joined it.
+    pub clash_resolve: u64,
+    /// Flows refused because of a chain's length: never, here.
+    pub chaintoolong: u64,
 }
 
 /// What has become of a change.

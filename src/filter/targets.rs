@@ -59,6 +59,35 @@ pub enum Target {
     },
 }
 
+impl Target {
+    /// The word behind `-j` or `-g`; none of a rule that only counts.
+    pub fn name(&self) -> &str {
+        match self {
+            Target::None => "",
+            Target::Accept => "ACCEPT",
+            Target::Drop => "DROP",
+            Target::Return => "RETURN",
+            Target::Jump(chain) | Target::Goto(chain) => chain,
+            Target::Reject(_) => "REJECT",
+            Target::Log(_) => "LOG",
+            Target::Mark(_) => "MARK",
+            Target::Connmark(_) => "CONNMARK",
+            Target::Tos(_) => "TOS",
+            Target::Dscp(_) => "DSCP",
+            // HL in IPv6.
+            Target::Hops(_) => "TTL",
+            Target::TcpMss(_) => "TCPMSS",
+            Target::CtNotrack => "CT",
+            Target::Notrack => "NOTRACK",
+            Target::Snat(_) => "SNAT",
+            Target::Dnat(_) => "DNAT",
+            Target::Masquerade(_) => "MASQUERADE",
+            Target::Redirect(_) => "REDIRECT",
+            Target::Netmap { .. } => "NETMAP",
+        }
+    }
+}
+
 /// `--reject-with`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RejectWith {

@@ -85,7 +85,11 @@ pub trait Env {
     /// The name of a link, for log lines.
     fn link_name(&self, link: LinkId) -> &str;
 
-    /// A rule or policy decided on a packet whose way is being recorded (`meta.traced`); `verdict` says how.
+    /// A rule's matches have all agreed on a packet whose way is being recorded (`meta.trace`), and its target is done
+    /// next.
+    fn matched(&mut self, packet: &Packet, rule: RuleRef<'_>);
+
+    /// A policy decided on a packet whose way is being recorded, or a rule did without its target: `verdict` says how.
     fn decided(&mut self, packet: &Packet, rule: RuleRef<'_>, verdict: &str);
 
     /// Where to note what the answer rests on, if somebody wants to repeat it.

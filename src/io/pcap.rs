@@ -3,17 +3,7 @@
 //! Wraps any port. Several ports write into one file, each an interface of its own with its name, each
 //! frame with its direction and a time in nanoseconds. The writing is done by a thread behind a bounded
 //! queue of batches: a slow disk costs the capture frames, which are counted in the file, never the path. Frames
-//! are written as they cross the port, super-frames and partial checksums included.
-//!
-//! ```text
-//!  section header ┊ interface description ┊ enhanced packet ┊ enhanced packet …
-//!
-//!  block     type (u32) ┊ length (u32) ┊ body, padded to 4 ┊ length (u32)
-//!  option    code (u16) ┊ length (u16) ┊ value, padded to 4       … ended by code 0, length 0
-//!  packet    interface ┊ time, high ┊ time, low ┊ captured ┊ original (u32 each) ┊ bytes ┊ options
-//! ```
-//!
-//! (draft-ietf-opsawg-pcapng; all in the byte order of this machine, which the section header tells.)
+//! are written as they cross the port, super-frames and partial checksums included. What the blocks look like, [`pcapng`](super::pcapng) knows.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -26,6 +16,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
+use super::pcapng::{self, Enhanced, LinkType};
 use super::port::{Port, Sent, Status};
 use crate::link::InUse;
 use crate::packet::{Caps, Packet, Pool};
@@ -54,7 +45,7 @@ impl Capture {
     pub fn new(to: impl Write + Send + 'static, snap: usize) -> io::Result<Self> {
         let (batches, queue) = bounded(QUEUE);
         let mut to = BufWriter::new(to);
-        to.write_all(&section_header())?;
+        to.write_all(&pcapng::section_header())?;
         let writer = std::thread::Builder::new().name("capture".into()).spawn(move || write(to, &queue))?;
         Ok(Capture(Arc::new(Shared {
             batches: Some(batches),
@@ -67,7 +58,8 @@ impl Capture {
     /// Wraps a port, whose frames stand under this name in the file.
     pub fn port<P: Port>(&self, inner: P, name: &str) -> PcapPort<P> {
         let mut description = Vec::new();
-        interface_description(&mut description, name, inner.caps().ethernet, self.0.snap);
+        let kind = if inner.caps().ethernet { LinkType::Ethernet } else { LinkType::Raw };
+        pcapng::interface_description(&mut description, name, kind, self.0.snap);
         // Numbers are places in the file, so that they are given under the lock. Unlike frames a
         // description must not be lost: this waits, before the port is in use.
         let mut given = self.0.interfaces.lock().unwrap_or_else(|e| e.into_inner());
@@ -133,7 +125,16 @@ impl<P: Port> PcapPort<P> {
         let data = packet.data();
         let kept = &data[..data.len().min(self.capture.0.snap)];
         let lost = std::mem::take(&mut self.lost);
-        enhanced_packet(&mut self.pending, self.interface, time, kept, data.len(), direction, lost);
+        let packet = Enhanced {
+            interface: self.interface,
+            time,
+            kept,
+            original: data.len(),
+            direction: Some(direction as u32),
+            lost,
+            comment: "",
+        };
+        pcapng::enhanced_packet(&mut self.pending, &packet);
         self.frames += 1;
     }
 
@@ -249,83 +250,10 @@ fn now() -> u64 {
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
-fn section_header() -> Vec<u8> {
-    let mut body = Vec::new();
-    body.extend(0x1a2b_3c4d_u32.to_ne_bytes()); // byte-order magic
-    body.extend(1u16.to_ne_bytes());
-    body.extend(0u16.to_ne_bytes());
-    body.extend(u64::MAX.to_ne_bytes()); // section length: not known
-    option(&mut body, SHB_USERAPPL, concat!("sekisho ", env!("CARGO_PKG_VERSION")).as_bytes());
-    option(&mut body, END, b"");
-    let mut out = Vec::new();
-    block(&mut out, 0x0a0d_0d0a, &body);
-    out
-}
-
-fn interface_description(out: &mut Vec<u8>, name: &str, ethernet: bool, snap: usize) {
-    let mut body = Vec::new();
-    let link_type = if ethernet { LINKTYPE_ETHERNET } else { LINKTYPE_RAW };
-    body.extend(link_type.to_ne_bytes());
-    body.extend(0u16.to_ne_bytes());
-    body.extend(u32::try_from(snap).unwrap_or(u32::MAX).to_ne_bytes());
-    option(&mut body, IF_NAME, name.as_bytes());
-    option(&mut body, IF_TSRESOL, &[9]); // 10⁻⁹ s
-    option(&mut body, END, b"");
-    block(out, 1, &body);
-}
-
-fn enhanced_packet(
-    out: &mut Vec<u8>,
-    interface: u32,
-    time: u64,
-    kept: &[u8],
-    original: usize,
-    direction: Direction,
-    lost: u64,
-) {
-    let mut body = Vec::with_capacity(kept.len() + 64);
-    for word in [interface, (time >> 32) as u32, time as u32, kept.len() as u32, original as u32] {
-        body.extend(word.to_ne_bytes());
-    }
-    body.extend_from_slice(kept);
-    body.resize(body.len().next_multiple_of(4), 0);
-    option(&mut body, EPB_FLAGS, &(direction as u32).to_ne_bytes());
-    if lost > 0 {
-        option(&mut body, EPB_DROPCOUNT, &lost.to_ne_bytes());
-    }
-    option(&mut body, END, b"");
-    block(out, 6, &body);
-}
-
-fn block(out: &mut Vec<u8>, kind: u32, body: &[u8]) {
-    let length = (12 + body.len() as u32).to_ne_bytes();
-    out.extend(kind.to_ne_bytes());
-    out.extend(length);
-    out.extend_from_slice(body);
-    out.extend(length);
-}
-
-fn option(out: &mut Vec<u8>, code: u16, value: &[u8]) {
-    out.extend(code.to_ne_bytes());
-    out.extend((value.len() as u16).to_ne_bytes());
-    out.extend_from_slice(value);
-    out.resize(out.len().next_multiple_of(4), 0);
-}
-
 /// Batches that may wait for the writer.
 const QUEUE: usize = 256;
 /// Frames written down before they are offered to the device.
 const BATCH: usize = 64;
-
-// Codes of draft-ietf-opsawg-pcapng and the link types of draft-ietf-opsawg-pcaplinktype.
-const END: u16 = 0;
-const SHB_USERAPPL: u16 = 4;
-const IF_NAME: u16 = 2;
-const IF_TSRESOL: u16 = 9;
-const EPB_FLAGS: u16 = 2;
-const EPB_DROPCOUNT: u16 = 4;
-const LINKTYPE_ETHERNET: u16 = 1;
-const LINKTYPE_RAW: u16 = 101;
 
 #[cfg(test)]
 mod tests {

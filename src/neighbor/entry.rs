@@ -337,6 +337,11 @@ impl Entry {
         Change { at, link: key.link, ip: key.ip, mac, state: self.state, router: self.router, gone }
     }
 
+    /// The same neighbor in a table of its own; nothing waits there.
+    pub(super) fn shadow(&self) -> Self {
+        Entry { queue: Queue::default(), ..*self }
+    }
+
     /// The entry as people see it.
     pub(super) fn info(&self, key: Key, now: Instant) -> Info {
         Info {

@@ -19,6 +19,12 @@ pub(super) struct Shard {
 }
 
 impl Shard {
+    /// The same entries in a table of their own.
+    pub(super) fn shadow(&self) -> Self {
+        let entries = self.entries.iter().map(|(key, entry)| (*key, entry.shadow()));
+        Shard { entries: entries.collect(), alarms: self.alarms.clone() }
+    }
+
     /// Lets `step` change an entry, sees to its timer, and gives what `step` gave.
     pub(super) fn with<T>(
         &mut self,

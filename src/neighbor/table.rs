@@ -54,6 +54,27 @@ impl NeighborTable {
         }
     }
 
+    /// A table of its own that knows the same neighbors, in the same states. What waits here waits there no more.
+    pub fn shadow(&self) -> Self {
+        let copy = |n: &AtomicUsize| AtomicUsize::new(n.load(Relaxed));
+        NeighborTable {
+            shared: Shared {
+                config: self.shared.config.clone(),
+                reachable: AtomicU64::new(self.shared.reachable.load(Relaxed)),
+                generation: AtomicU64::new(self.shared.generation.load(Relaxed)),
+                // What waits takes room there too.
+                parked: copy(&self.shared.parked),
+                // Nobody follows what happens there.
+                journal: Arc::new(Journal::new(0)),
+            },
+            shards: std::array::from_fn(|at| Mutex::new(lock(&self.shards[at]).shadow())),
+            hasher: self.hasher.clone(),
+            counts: self.counts.each_ref().map(copy),
+            gc: Mutex::new(lock(&self.gc).clone()),
+            wake: AtomicU64::new(self.wake.load(Relaxed)),
+        }
+    }
+
     /// The settings.
     pub fn config(&self) -> &Config {
         &self.shared.config

@@ -32,9 +32,12 @@ pub struct Meta {
     pub mark: u32,
     /// What conntrack says of it.
     pub ct: Ct,
-    /// Whether its way is being recorded.
-    pub traced: bool,
+    /// The number under which its way is being recorded, if it is.
+    pub trace: Option<TraceId>,
 }
+
+/// The number of a packet that is followed.
+pub type TraceId = std::num::NonZeroU32;
 
 /// To whom the frame was addressed at the link layer; the kernel's packet types.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]

@@ -13,13 +13,14 @@ mod coalesce;
 pub mod flow;
 mod meta;
 pub mod offload;
+pub mod peek;
 mod pool;
 mod segment;
 pub mod steer;
 
 pub use coalesce::{Coalesced, coalesce};
 pub use flow::{Ct, CtState, Direction, FlowId, FlowView, Manip, NatRange, Status, Tuple};
-pub use meta::{Caps, Csum, Frag, Gso, GsoKind, L2Kind, Meta, Net, Offload};
+pub use meta::{Caps, Csum, Frag, Gso, GsoKind, L2Kind, Meta, Net, Offload, TraceId};
 pub use pool::Pool;
 pub use segment::segment;
 pub use steer::Steering;

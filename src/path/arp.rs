@@ -14,7 +14,7 @@ use crate::neighbor::Advert;
 use crate::packet::{L2Kind, Net, Packet};
 use crate::wire::arp::{Arp, Op};
 
-use super::{Cx, egress, resolve, route, source};
+use super::{Cx, egress, resolve, route, source, trace};
 
 /// An ARP packet came in.
 pub(super) fn receive(cx: &mut Cx<'_>, p: Packet) {
@@ -133,6 +133,7 @@ fn emit(cx: &mut Cx<'_>, link: LinkId, to: Mac, arp: &Arp) {
     if !p.append(&arp.emit()) {
         return cx.drop(p, DropReason::NotEncodable);
     }
+    trace::made(cx, &mut p);
     if !cx.live.states.is_up(link) {
         return cx.drop(p, DropReason::LinkDown);
     }

@@ -11,6 +11,7 @@ use crate::wire::ipv6_ext::FragHeader;
 use crate::wire::{ipv4::Ipv4, ipv6, ipv6::Ipv6, ipv6_ext};
 
 use super::hook::Stop;
+use super::trace::Step;
 use super::{Cx, deliver, ingress, source};
 
 /// Holds a fragment back until its datagram is whole, which then stands in its place. Whole packets pass.
@@ -32,14 +33,14 @@ fn gather(cx: &mut Cx<'_>, p: &mut Packet) -> Result<(), Stop> {
         // As in Linux it goes on as it is, and belongs to no flow.
         return Ok(());
     }
-    cx.note(p, || "defrag: waits for its other fragments".to_owned());
+    cx.note(p, |_| reassembly("waits", p));
     cx.me.counters.event(p.meta.column, Event::Parked);
     let fragment = std::mem::take(p).compact(&mut cx.me.pool);
     let mut done = Vec::new();
     cx.live.defrag.push(fragment, cx.now, &mut done);
     let Some(whole) = settle(cx, done) else { return Err(Stop::Held) };
     *p = whole;
-    cx.note(p, || format!("defrag: whole, {} bytes", p.l3_len()));
+    cx.note(p, |_| reassembly("whole", p));
     if p.meta.net == Net::Ipv6 {
         ingress::chain(cx, p)?;
     }
@@ -57,6 +58,11 @@ pub(super) fn settle(cx: &mut Cx<'_>, done: Vec<Done>) -> Option<Packet> {
         }
         Tell::ParameterProblem { .. } => false,
     })
+}
+
+/// What is told of a fragment that is followed.
+pub(super) fn reassembly(state: &str, p: &Packet) -> Step {
+    Step::Reassembly { state: state.to_owned(), len: p.l3_len() }
 }
 
 /// Whether an IPv6 fragment that is not the last is no multiple of 8 bytes long.
@@ -87,7 +93,7 @@ fn atomic(cx: &mut Cx<'_>, p: &mut Packet) -> Result<(), Stop> {
     if let Csum::Partial { start, .. } = &mut p.meta.offload.csum {
         *start -= FragHeader::LEN as u16;
     }
-    cx.note(p, || "defrag: the header of an atomic fragment is gone".to_owned());
+    cx.note(p, |_| reassembly("atomic", p));
     ingress::chain(cx, p)?;
     Ok(())
 }

@@ -12,7 +12,7 @@ use crate::packet::{Csum, Ct, Frag, GsoKind, L2Kind, Net, Packet, offload, segme
 use crate::reassembly::{Done, Tell};
 use crate::wire::{icmpv6, ipv4::Ipv4, ipv6::Ipv6, ipv6_ext, proto, transport};
 
-use super::{Cx, icmp, ingress, reply};
+use super::{Cx, defrag, icmp, ingress, reply};
 
 /// Packets for the local stack that may wait in one batch; more are dropped.
 const TO_HOST: usize = 256;
@@ -27,14 +27,14 @@ pub(super) fn gather(cx: &mut Cx<'_>, p: Packet) -> Option<Packet> {
         p.cut = None;
         return Some(p);
     }
-    cx.note(&p, || "reassembly: waits for its other fragments".to_owned());
+    cx.note(&p, |_| defrag::reassembly("waits", &p));
     cx.me.counters.event(p.meta.column, Event::Parked);
     let p = p.compact(&mut cx.me.pool);
     let mut done = Vec::new();
     cx.live.reassembler.push(p, cx.now, &mut done);
     let mut p = fragments(cx, done, |_, _, _| true)?;
     p.cut = None;
-    cx.note(&p, || "reassembly: whole".to_owned());
+    cx.note(&p, |_| defrag::reassembly("whole", &p));
     if p.meta.net == Net::Ipv6
         && let Err(reason) = ingress::chain(cx, &mut p)
     {
@@ -249,7 +249,7 @@ fn one_to_host(cx: &mut Cx<'_>, p: Packet) {
     if cx.me.to_host.len() >= TO_HOST {
         return cx.drop(p, DropReason::HostQueueFull);
     }
-    cx.note(&p, || "delivered: to the local stack".to_owned());
+    cx.note_delivered(&p, "the local stack");
     let p = p.compact(&mut cx.me.pool);
     cx.me.to_host.push(p);
 }

@@ -3,10 +3,11 @@
 
 use crate::base::counters::Tally;
 use crate::base::{Column, DropReason, Event, LinkId, Mac};
-use crate::packet::{Csum, Frag, Net, Packet, offload, segment};
+use crate::packet::{Csum, Frag, Net, Packet, TraceId, offload, segment};
 use crate::reassembly::{fragment4, fragment6};
 use crate::wire::{ethernet, ipv4::Ipv4};
 
+use super::trace::Step;
 use super::{Cx, Hop, Local, resolve};
 
 /// Frames that may stand in one outbox: several batches, so that a burst of fragments fits.
@@ -33,9 +34,10 @@ pub(super) fn leave(cx: &mut Cx<'_>, p: Packet, hop: Hop) {
 #[cold]
 fn cut(cx: &mut Cx<'_>, p: Packet, hop: Hop, mtu: usize) {
     let mut pieces = std::mem::take(&mut cx.me.pieces);
+    let trace = p.meta.trace;
     if p.meta.offload.gso.is_some() {
         match segment(p, &mut cx.me.pool, &mut pieces) {
-            Ok(n) => segmented(cx, n),
+            Ok(n) => segmented(cx, n, trace),
             Err(p) => cx.drop(p, DropReason::OffloadInvalid),
         }
         for piece in pieces.drain(..) {
@@ -58,6 +60,9 @@ fn cut(cx: &mut Cx<'_>, p: Packet, hop: Hop, mtu: usize) {
     match made {
         Ok(1) => {}
         Ok(n) => {
+            if let Some(id) = trace {
+                cx.noted(id, Step::Cut { pieces: n, into: "fragments".to_owned() });
+            }
             cx.tally(Tally::Fragmented);
             cx.me.counters.tally(Tally::Fragments, n as u64);
             cx.multiplied(n.saturating_sub(1));
@@ -66,7 +71,7 @@ fn cut(cx: &mut Cx<'_>, p: Packet, hop: Hop, mtu: usize) {
     }
     for piece in pieces.drain(..) {
         if piece.meta.frag != Frag::Whole {
-            cx.note(&piece, || format!("fragment: {} bytes", piece.l3_len()));
+            cx.note(&piece, |_| Step::Piece { len: piece.l3_len() });
         }
         towards(cx, piece, hop);
     }
@@ -96,8 +101,9 @@ pub(super) fn frame(cx: &mut Cx<'_>, mut p: Packet, link: LinkId, dst: Option<Ma
     }
     if p.meta.offload.gso.is_some() {
         let mut pieces = std::mem::take(&mut cx.me.pieces);
+        let trace = p.meta.trace;
         match segment(p, &mut cx.me.pool, &mut pieces) {
-            Ok(n) => segmented(cx, n),
+            Ok(n) => segmented(cx, n, trace),
             Err(p) => cx.drop(p, DropReason::OffloadInvalid),
         }
         for piece in pieces.drain(..) {
@@ -115,7 +121,10 @@ pub(super) fn frame(cx: &mut Cx<'_>, mut p: Packet, link: LinkId, dst: Option<Ma
     put(cx, p, link, dst);
 }
 
-fn segmented(cx: &mut Cx<'_>, n: usize) {
+fn segmented(cx: &mut Cx<'_>, n: usize, trace: Option<TraceId>) {
+    if let Some(id) = trace {
+        cx.noted(id, Step::Cut { pieces: n, into: "segments".to_owned() });
+    }
     cx.tally(Tally::Segmented);
     cx.me.counters.tally(Tally::Segments, n as u64);
     cx.multiplied(n.saturating_sub(1));
@@ -146,12 +155,11 @@ fn put(cx: &mut Cx<'_>, mut p: Packet, link: LinkId, dst: Option<Mac>) {
     if !framed {
         return cx.drop(p, DropReason::NotEncodable);
     }
-    cx.note(&p, || match dst {
-        Some(mac) => format!("out {}: {} bytes to {mac}", cx.link_name(link), p.len()),
-        None => format!("out {}: {} bytes", cx.link_name(link), p.len()),
-    });
-    match cx.me.outbox.get_mut(link.index()) {
-        Some(queue) if queue.len() < OUTBOX => queue.push_back(p),
+    match cx.me.outbox.get(link.index()) {
+        Some(queue) if queue.len() < OUTBOX => {
+            cx.note_sent(&p, link, dst);
+            cx.me.outbox[link.index()].push_back(p);
+        }
         Some(_) => lost(cx, p, link, DropReason::EgressQueueFull),
         None => cx.drop(p, DropReason::LinkDown),
     }

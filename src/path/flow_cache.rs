@@ -16,7 +16,7 @@
 //! - the configuration, the links' states, and the next hop's MAC, each by its generation.
 //!
 //! What rules remember from packet to packet (`limit`, `statistic`), LOG and registered functions are not repeated:
-//! flows that meet them walk. So do all packets while a trace is armed.
+//! flows that meet them walk. So do the packets that are followed ([`trace`](super::trace)).
 //!
 //! The cache belongs to one worker; nobody else sees it.
 
@@ -243,7 +243,7 @@ pub(super) fn replay(
 /// What can be seen of a packet. A mark that it comes with is a function's, whose doings nobody knows.
 #[inline]
 fn probe(cache: &FlowCache, p: &Packet, own: Option<Mac>, link: LinkId) -> Result<Probe, Tally> {
-    if p.meta.mark != 0 || p.meta.traced || p.cut.is_some() {
+    if p.meta.mark != 0 || p.cut.is_some() {
         return Err(Tally::FlowCacheOther);
     }
     let mut probe = key::look(p.data(), own, link)?;
@@ -255,9 +255,6 @@ fn probe(cache: &FlowCache, p: &Packet, own: Option<Mac>, link: LinkId) -> Resul
 #[inline]
 fn tried(cx: &mut Cx<'_>, p: &mut Packet, probe: &Probe) -> Result<(LinkId, Option<Mac>), (Tally, How)> {
     let (now, live) = (cx.now, cx.live);
-    if live.tracer.is_armed() {
-        return Err((Tally::FlowCacheTraced, How::Off));
-    }
     let states = live.states.generation();
     if cx.me.cache.states != states {
         cx.me.cache.states = states;
@@ -313,6 +310,46 @@ fn tried(cx: &mut Cx<'_>, p: &mut Packet, probe: &Probe) -> Result<(LinkId, Opti
         me.counters.tally(Tally::NextHopMemo, 1);
     }
     Ok((egress, mac))
+}
+
+/// Whether a packet would be replayed, if it were not followed: `hit`, or why not. `None`: the cache is off. Nothing
+/// happens to the packet that its walk would not do.
+#[cold]
+pub(super) fn would_replay(cx: &Cx<'_>, link: LinkId, p: &mut Packet) -> Option<String> {
+    let cache = &cx.me.cache;
+    if cache.config.entries == 0 {
+        return None;
+    }
+    let own = cx.snap.links.get(link).and_then(|l| l.mac);
+    let answer = probe(cache, p, own, link).and_then(|probe| would(cx, p, &probe));
+    Some(match answer {
+        Ok(()) => "hit".to_owned(),
+        Err(why) => why.name().trim_start_matches("flow_cache_").to_owned(),
+    })
+}
+
+/// The questions of [`tried`].
+fn would(cx: &Cx<'_>, p: &mut Packet, probe: &Probe) -> Result<(), Tally> {
+    let (live, cache) = (cx.live, &cx.me.cache);
+    let found = cache.table.find(probe.hash, &probe.key).filter(|_| cache.states == live.states.generation());
+    let (_, record) = found.ok_or(Tally::FlowCacheUnknown)?;
+    if !record.is_true_of(probe) {
+        return Err(Tally::FlowCacheDiffers);
+    }
+    let generation = live.neighbors.generation();
+    if record.next().is_some_and(|next| cx.me.memo.mac_at(next, cx.now, generation).is_none()) {
+        return Err(Tally::FlowCacheNeighbor);
+    }
+    seen(p, probe);
+    let offload = p.meta.offload;
+    let plain = offload.gso.is_none() && !matches!(offload.csum, Csum::Partial { .. });
+    if !plain && !offload::validate(p) || offload::segment_len(p) > record.mtu() {
+        return Err(Tally::FlowCacheDiffers);
+    }
+    match record.standing() {
+        Some(standing) if !live.conntrack.would_replay(p, &standing, cx.now) => Err(Tally::FlowCacheFlow),
+        _ => Ok(()),
+    }
 }
 
 /// Leaves in the metadata what ingress would.
@@ -395,7 +432,6 @@ fn can_be_repeated(cx: &Cx<'_>, p: &Packet, hop: &Hop, ingress: LinkId) -> bool 
     let usual = !note.witness.spoiled
         && meta.column == Column::Received
         && meta.ingress == ingress
-        && !meta.traced
         && p.cut.is_none()
         && meta.frag == Frag::Whole
         && meta.net == key.net()

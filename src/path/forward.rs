@@ -10,6 +10,7 @@ use crate::base::counters::Tally;
 use crate::packet::{Frag, L2Kind, Net, Packet, offload};
 use crate::wire::{ipv4::Ipv4, ipv4_options, ipv6::Ipv6};
 
+use super::trace::Step;
 use super::{Cx, Hop, egress, reply, route, source};
 
 /// Checks a packet that is to leave by `hop`, and counts its hop.
@@ -34,12 +35,14 @@ fn check4(cx: &mut Cx<'_>, p: &mut Packet, mtu: usize, hop: &Hop) -> Result<(), 
         return Err(DropReason::TtlExceeded);
     }
     if ip.dont_fragment() && too_big(p, mtu) {
+        told_too_big(cx, p, mtu, hop);
         reply::too_big(cx, p, mtu);
         return Err(DropReason::TooBig);
     }
     if let Some(mut ip) = Ipv4::new(p.l3_mut()) {
         ip.decrement_ttl();
     }
+    cx.note(p, |_| ttl(Ipv4::new(p.l3()).map_or(0, |ip| ip.ttl())));
     if hop.link == p.meta.ingress {
         redirect(cx, p, hop);
     }
@@ -64,13 +67,27 @@ fn check6(cx: &mut Cx<'_>, p: &mut Packet, mtu: usize, hop: &Hop) -> Result<(), 
         return Err(DropReason::BeyondScope);
     }
     if too_big(p, mtu) {
+        told_too_big(cx, p, mtu, hop);
         reply::too_big(cx, p, mtu);
         return Err(DropReason::TooBig);
     }
     if let Some(mut ip) = Ipv6::new(p.l3_mut()) {
         ip.decrement_hop_limit();
     }
+    cx.note(p, |_| ttl(Ipv6::new(p.l3()).map_or(0, |ip| ip.hop_limit())));
     Ok(())
+}
+
+fn ttl(after: u8) -> Step {
+    Step::Ttl { before: after.saturating_add(1), after }
+}
+
+fn told_too_big(cx: &mut Cx<'_>, p: &Packet, mtu: usize, hop: &Hop) {
+    cx.note(p, |cx| Step::TooBig {
+        len: offload::segment_len(p),
+        mtu,
+        dev: cx.link_name(hop.link).to_owned(),
+    });
 }
 
 /// Whether a packet is larger than the MTU. One that came in fragments leaves in them, so it is their size that counts

@@ -17,6 +17,7 @@ use crate::filter::{Family, Program, TableName};
 use crate::packet::{Manip, Net, Packet};
 
 use super::claims::Claims;
+use super::trace::{self, Step};
 use super::{Bound, Cx, Hop, defrag, nat, queue, rules, track};
 
 /// Where a function stands among the others at a hook: lower ones are called first.
@@ -54,6 +55,18 @@ pub enum Verdict {
     Queue(u16),
     /// The function wants to be asked once more.
     Repeat,
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Verdict::Accept => f.write_str("accept"),
+            Verdict::Drop => f.write_str("drop"),
+            Verdict::Stolen => f.write_str("stolen"),
+            Verdict::Queue(number) => write!(f, "queue {number}"),
+            Verdict::Repeat => f.write_str("repeat"),
+        }
+    }
 }
 
 /// Where a packet is on its way.
@@ -221,6 +234,18 @@ impl Hooks {
         self
     }
 
+    /// The same, for a router beside the one it hangs in: see [`Snapshot::shadow`](super::Snapshot::shadow).
+    pub(super) fn shadow(&self) -> Hooks {
+        let mut shadow = self.clone();
+        shadow.programs = self.programs.each_ref().map(|p| p.as_ref().map(|p| Arc::new(p.shadow())));
+        for function in &mut shadow.functions {
+            function.name += " (not asked)";
+            function.call = Arc::new(|_, _| Verdict::Accept);
+        }
+        shadow.hang();
+        shadow
+    }
+
     /// Makes the lists anew. What does not work for a family is not in its lists and costs it nothing.
     fn hang(&mut self) {
         let lists = [Family::V4, Family::V6].map(|family| HOOKS.map(|hook| self.list(family, hook)));
@@ -278,7 +303,7 @@ const MAX_REPEATS: usize = 64;
 /// Shows the packet to everything that hangs at this hook, in order; the first refusal is final.
 #[inline]
 pub(super) fn hook(cx: &mut Cx<'_>, at: &At, p: &mut Packet) -> Result<(), Stop> {
-    cx.note(p, || at.hook.name().to_owned());
+    trace::at_hook(cx, at, p);
     stages(cx, at, p, 0)
 }
 
@@ -329,28 +354,30 @@ fn ask(cx: &mut Cx<'_>, at: &At, p: &mut Packet, from: usize) -> Result<(), Stop
 }
 
 fn function(cx: &mut Cx<'_>, at: &At, f: &Function, p: &mut Packet, place: queue::Place) -> Result<(), Stop> {
-    let column: Column = p.meta.column;
+    let (column, trace): (Column, _) = (p.meta.column, p.meta.trace);
     for _ in 0..MAX_REPEATS {
         let verdict = (f.call)(at, p);
         // Even of a packet that it has put in place of another: the ledger knows this one.
         p.meta.column = column;
+        if let Some(id) = trace {
+            // Of one that it has put in the packet's place too.
+            p.meta.trace = trace;
+            cx.noted(
+                id,
+                Step::Function { name: f.name.clone(), priority: f.priority, verdict: verdict.to_string() },
+            );
+        }
         match verdict {
             Verdict::Accept => return Ok(()),
-            Verdict::Drop => {
-                cx.note(p, || format!("hook {}: drop", f.name));
-                return Err(Stop::Drop(DropReason::Hook));
-            }
+            Verdict::Drop => return Err(Stop::Drop(DropReason::Hook)),
             Verdict::Stolen => {
-                cx.note(p, || format!("hook {}: stolen", f.name));
+                cx.note(p, |_| Step::Stolen { by: f.name.clone() });
                 cx.me.counters.event(column, Event::Delivered);
                 let left = std::mem::take(p);
                 cx.me.pool.put(left);
                 return Err(Stop::Held);
             }
-            Verdict::Queue(number) => {
-                cx.note(p, || format!("hook {}: queue {number}", f.name));
-                return queue::put(cx, at, p, number, place);
-            }
+            Verdict::Queue(number) => return queue::put(cx, at, p, number, place),
             Verdict::Repeat => {}
         }
     }

@@ -63,10 +63,9 @@ fn answer4(
     message[2..4].fill(0);
     let sum = checksum::checksum(message);
     message[2..4].copy_from_slice(&sum.to_be_bytes());
-    let traced = p.meta.traced;
     let mut made =
         reply::packet4(cx, src, peer, proto::ICMP, tos, message).ok_or(DropReason::NotEncodable)?;
-    made.meta.traced = traced;
+    cx.caused(&mut made, p);
     cx.tally(Tally::EchoReplies);
     cx.originate(made, Bound::Free);
     Ok(())
@@ -112,10 +111,10 @@ fn echo6(cx: &mut Cx<'_>, p: &Packet) -> Result<(), DropReason> {
     }
     // A multicast request is answered from another address than it was sent to: the sum is made anew.
     icmpv6::fill_checksum(&mut message, src, peer);
-    let (traced, ingress) = (p.meta.traced, p.meta.ingress);
+    let ingress = p.meta.ingress;
     let mut made =
         reply::icmp6(cx, src, peer, reply::TTL, class, &message).ok_or(DropReason::NotEncodable)?;
-    made.meta.traced = traced;
+    cx.caused(&mut made, p);
     cx.tally(Tally::EchoReplies);
     cx.originate(made, reply::bound_to(peer, ingress));
     Ok(())

@@ -9,7 +9,7 @@ use crate::wire::icmpv6::problem;
 use crate::wire::ipv6_ext::{self, OptionError, OptionsOf};
 use crate::wire::{ethernet, ipv4::Ipv4, ipv6, ipv6::Ipv6, proto, transport, vlan};
 
-use super::{Cx, reply};
+use super::{Cx, reply, trace};
 
 /// The link-layer header. Leaves `meta.l3` and `meta.net`.
 pub(super) fn link(cx: &mut Cx<'_>, p: &mut Packet) -> Result<(), DropReason> {
@@ -82,15 +82,12 @@ pub(super) fn network(cx: &mut Cx<'_>, p: &mut Packet) -> Result<(), DropReason>
     if p.meta.ingress != LinkId::LO && size > mtu {
         return Err(DropReason::FrameTooLong);
     }
-    cx.live.tracer.look(p);
-    cx.note(p, || {
-        format!("in {}: {}", cx.link_name(p.meta.ingress), crate::wire::describe::describe(p.l3(), false))
-    });
     Ok(())
 }
 
 /// The network header of a packet made here: only read, for it was just written.
 pub(super) fn own(cx: &mut Cx<'_>, p: &mut Packet) -> Result<(), DropReason> {
+    trace::made(cx, p);
     p.meta.l2 = L2Kind::Host;
     p.meta.net = match p.l3().first().map(|b| b >> 4) {
         Some(4) => Net::Ipv4,
@@ -105,12 +102,6 @@ pub(super) fn own(cx: &mut Cx<'_>, p: &mut Packet) -> Result<(), DropReason> {
             p.truncate(usize::from(p.meta.l3) + total);
             chain(cx, p)?;
         }
-    }
-    if p.meta.traced {
-        cx.note(p, || format!("made here: {}", crate::wire::describe::describe(p.l3(), false)));
-    } else {
-        cx.live.tracer.look(p);
-        cx.note(p, || format!("made here: {}", crate::wire::describe::describe(p.l3(), false)));
     }
     Ok(())
 }

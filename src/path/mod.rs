@@ -47,9 +47,10 @@ mod reply;
 mod resolve;
 mod route;
 mod rules;
+mod sample;
 mod source;
 mod tick;
-mod trace;
+pub mod trace;
 mod track;
 
 use std::net::IpAddr;
@@ -59,14 +60,15 @@ use crate::conntrack::Current;
 use crate::packet::{Ct, Net, Packet};
 
 pub use ask::{Query, Way, ask, source_on};
-pub use cx::{Cx, Listeners, Live, LiveConfig, Local, Snapshot};
+pub use cx::{Chance, Cx, Listeners, Live, LiveConfig, Local, Snapshot};
 pub use egress::Handed;
 pub use flow_cache::FlowCacheConfig;
 pub use hook::{At, Call, Function, Hooks, Tracking, Verdict, priority};
 pub use limit::Limits;
 pub use queue::{Queue, Queued};
+pub use sample::{Sample, Sampler, Tap};
 pub use tick::{change_neighbors, check_addresses, link_changed, poll_timeout, timeout};
-pub use trace::{Filter as TraceFilter, Record as TraceRecord, Tracer};
+pub use trace::Tracer;
 
 use hook::{Stop, hook};
 
@@ -76,6 +78,7 @@ const CHAIN: usize = 256;
 
 /// Frames that came in by a link together, in their order; the vector is emptied.
 pub fn receive_batch(cx: &mut Cx<'_>, link: LinkId, frames: &mut Vec<Packet>) {
+    sample::frames(cx, link, frames);
     if frames.len() > 1 {
         coalesce::batch(cx, link, frames);
     }
@@ -88,18 +91,48 @@ pub fn receive_batch(cx: &mut Cx<'_>, link: LinkId, frames: &mut Vec<Packet>) {
 
 /// A frame from a link: goes the way of those of its flow before it, or walks it to its end, and whatever it sets off.
 pub fn receive(cx: &mut Cx<'_>, link: LinkId, packet: Packet) {
+    sample::frames(cx, link, std::slice::from_ref(&packet));
     receive_one(cx, link, packet, None);
 }
 
 #[inline]
 fn receive_one(cx: &mut Cx<'_>, link: LinkId, mut packet: Packet, ahead: Option<&flow_cache::Probe>) {
     enter(cx, link, &mut packet);
+    if cx.me.trace.is_on() {
+        return met(cx, link, packet, ahead);
+    }
+    match flow_cache::replay(cx, link, &mut packet, ahead) {
+        Some((out, mac)) => egress::frame(cx, packet, out, mac),
+        None => from_link(cx, packet),
+    }
+}
+
+/// Walks a frame from a link.
+#[inline]
+fn from_link(cx: &mut Cx<'_>, packet: Packet) {
+    walk(cx, packet, None);
+    cx.me.cache.walked();
+    settle(cx);
+}
+
+/// A frame from a link while somebody watches: what is to be followed walks, whatever the flow cache knows of it.
+#[cold]
+fn met(cx: &mut Cx<'_>, link: LinkId, mut packet: Packet, ahead: Option<&flow_cache::Probe>) {
+    let mut met = trace::meet(cx, &packet, Some(link));
+    if let Some(met) = met.take_if(|met| met.walks) {
+        let cache = flow_cache::would_replay(cx, link, &mut packet);
+        trace::begin(cx, &mut packet, met, Some(link), cache);
+        if packet.meta.trace.is_some() {
+            return from_link(cx, packet);
+        }
+    }
     match flow_cache::replay(cx, link, &mut packet, ahead) {
         Some((out, mac)) => egress::frame(cx, packet, out, mac),
         None => {
-            walk(cx, packet, None);
-            cx.me.cache.walked();
-            settle(cx);
+            if let Some(met) = met {
+                trace::begin(cx, &mut packet, met, Some(link), None);
+            }
+            from_link(cx, packet);
         }
     }
 }
@@ -117,6 +150,7 @@ fn enter(cx: &mut Cx<'_>, link: LinkId, packet: &mut Packet) {
     packet.meta.column = Column::Received;
     // One that a function stole and gives in again was of a flow.
     packet.meta.ct = Ct::default();
+    packet.meta.trace = None;
     cx.me.counters.event(Column::Received, Event::Entered);
     if let Some(c) = cx.me.counters.link(link) {
         c.rx_packets.add(1);

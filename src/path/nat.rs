@@ -2,17 +2,20 @@
 //!
 //! The order is `nf_nat_inet_fn`'s.
 
+use std::cell::Cell;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use crate::base::counters::Tally;
 use crate::base::{DropReason, Hook, Instant, LinkId};
 use crate::conntrack::{Conntrack, Current, Flow, nat};
 use crate::fib::Action;
 use crate::filter::{NatAction, TableName};
 use crate::packet::flow::Address;
-use crate::packet::{CtState, Manip, NatRange, Net, Packet, Steering, Tuple};
+use crate::packet::{CtState, Direction, Manip, NatRange, Net, Packet, Steering, Tuple};
 use crate::wire::proto;
 
 use super::hook::At;
+use super::trace::{self, Step};
 use super::{Cx, Snapshot, deliver, rules, source};
 
 /// Translates one end of a packet; see the module's text.
@@ -25,8 +28,9 @@ pub(super) fn translate(cx: &mut Cx<'_>, at: &At, manip: Manip, p: &mut Packet) 
     let dir = p.meta.ct.dir;
     let icmp = matches!(p.meta.proto, proto::ICMP | proto::ICMPV6);
     if p.meta.ct.state == CtState::Related && icmp {
+        let before = p.meta.trace.map(|_| trace::way(p));
         if nat::translate_error(p, flow, dir, manip)? {
-            cx.note(p, || format!("nat: {}", crate::wire::describe::describe(p.l3(), false)));
+            translated(cx, p, "related", before);
         }
         return Ok(());
     }
@@ -44,11 +48,27 @@ pub(super) fn translate(cx: &mut Cx<'_>, at: &At, manip: Manip, p: &mut Packet) 
         return Err(DropReason::NatFailed);
     }
     let Some(Current { flow, .. }) = &cx.me.flow else { return Err(DropReason::ConntrackGone) };
+    let before = p.meta.trace.map(|_| trace::way(p));
+    let masquerade = flow.masquerade.is_some();
     if nat::translate(p, flow, dir, manip)? {
         cx.me.cache.rewrote(manip);
-        cx.note(p, || format!("nat: {}", crate::wire::describe::describe(p.l3(), false)));
+        let kind = match (dir, manip) {
+            (Direction::Reply, _) => "reply",
+            (Direction::Original, Manip::Dst) => "dnat",
+            (Direction::Original, Manip::Src) if masquerade => "masquerade",
+            (Direction::Original, Manip::Src) => "snat",
+        };
+        translated(cx, p, kind, before);
     }
     Ok(())
+}
+
+fn translated(cx: &mut Cx<'_>, p: &Packet, kind: &str, before: Option<String>) {
+    cx.note(p, |_| Step::Translated {
+        kind: kind.to_owned(),
+        before: before.unwrap_or_default(),
+        after: trace::way(p),
+    });
 }
 
 /// Asks the rules what becomes of a flow, and chooses.
@@ -69,10 +89,17 @@ fn decide(cx: &mut Cx<'_>, at: &At, manip: Manip, p: &mut Packet) -> Result<(), 
         }
     };
     let Some(mut flow) = cx.me.flow.as_ref().map(|c| c.flow) else { return Err(DropReason::ConntrackGone) };
-    let taken =
-        Taken { snap: cx.snap, conntrack: &cx.live.conntrack, steering: &cx.live.steering, now: cx.now };
+    let taken = Taken {
+        snap: cx.snap,
+        conntrack: &cx.live.conntrack,
+        steering: &cx.live.steering,
+        now: cx.now,
+        found: Cell::new(0),
+    };
     let me = &mut *cx.me;
-    nat::setup(&mut flow, &range, manip, &taken, &mut || me.random())?;
+    let done = nat::setup(&mut flow, &range, manip, &taken, &mut || me.chance(|c| &mut c.nat));
+    me.counters.tally(Tally::NatTaken, taken.found.get());
+    done?;
     if masquerade.is_some() {
         flow.masquerade = masquerade;
     }
@@ -121,11 +148,15 @@ struct Taken<'a> {
     conntrack: &'a Conntrack,
     steering: &'a Steering,
     now: Instant,
+    /// How often something was somebody else's.
+    found: Cell<u64>,
 }
 
 impl nat::Taken for Taken<'_> {
     fn is_taken(&self, reply: &Tuple, original: &Tuple) -> bool {
-        self.conntrack.is_taken(reply, original, self.now)
+        let taken = self.conntrack.is_taken(reply, original, self.now);
+        self.found.set(self.found.get() + u64::from(taken));
+        taken
     }
 
     fn source_mapping(

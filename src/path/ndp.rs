@@ -154,7 +154,7 @@ fn advertise(cx: &mut Cx<'_>, link: LinkId, own: Mac, target: Ipv6Addr, to: Ipv6
         target,
         target_mac: by_group.then_some(own),
     };
-    emit(cx, link, src, to, None, |buf| na.emit(src, to, buf));
+    emit(cx, link, (src, to), None, None, |buf| na.emit(src, to, buf));
 }
 
 /// Asks who has `target`: its solicited-node group, or the station that had it last.
@@ -169,14 +169,14 @@ pub(super) fn solicit(
     let Some(IpAddr::V6(src)) = source::for_solicit(cx, link, target.into(), hint) else { return };
     let to = if dest.is_some() { target } else { ndp::solicited_node(target) };
     let ns = ndp::NeighborSolicit { target, source_mac: Some(own), nonce: None };
-    emit(cx, link, src, to, dest, |buf| ns.emit(src, to, buf));
+    emit(cx, link, (src, to), dest, None, |buf| ns.emit(src, to, buf));
 }
 
 /// Asks whether anybody has the address that we are about to take.
 pub(super) fn probe(cx: &mut Cx<'_>, link: LinkId, target: Ipv6Addr, nonce: [u8; 6]) {
     let ns = ndp::NeighborSolicit { target, source_mac: None, nonce: Some(nonce) };
     let (src, to) = (Ipv6Addr::UNSPECIFIED, ndp::solicited_node(target));
-    emit(cx, link, src, to, None, |buf| ns.emit(src, to, buf));
+    emit(cx, link, (src, to), None, None, |buf| ns.emit(src, to, buf));
 }
 
 /// Tells the sender of `p` that `target` is the better first hop to its destination.
@@ -187,20 +187,23 @@ pub(super) fn send_redirect(cx: &mut Cx<'_>, p: &Packet, link: LinkId, target: I
     let Some(from) = l.link_local() else { return };
     let target_mac = cx.live.neighbors.get(link, target.into(), cx.now).and_then(|n| n.mac);
     let redirect = ndp::Redirect { target, destination: dst, target_mac, redirected: p.l3() };
-    emit(cx, link, from, src, None, |buf| redirect.emit(from, src, buf));
+    emit(cx, link, (from, src), None, Some(p), |buf| redirect.emit(from, src, buf));
 }
 
 fn emit(
     cx: &mut Cx<'_>,
     link: LinkId,
-    src: Ipv6Addr,
-    dst: Ipv6Addr,
+    (src, dst): (Ipv6Addr, Ipv6Addr),
     to: Option<Mac>,
+    because: Option<&Packet>,
     write: impl FnOnce(&mut [u8]) -> Option<usize>,
 ) {
     let mut message = [0; ROOM];
     let Some(message) = write(&mut message).and_then(|n| message.get(..n)) else { return };
-    if let Some(made) = reply::icmp6(cx, src, dst, HOP_LIMIT, 0, message) {
+    if let Some(mut made) = reply::icmp6(cx, src, dst, HOP_LIMIT, 0, message) {
+        if let Some(p) = because {
+            cx.caused(&mut made, p);
+        }
         let bound = to.map_or(Bound::Link(link), |mac| Bound::Station(link, mac));
         cx.originate(made, bound);
     }

@@ -17,6 +17,7 @@ use crate::packet::Packet;
 
 use super::Cx;
 use super::hook::{At, Stop, Verdict};
+use super::trace::Step;
 
 /// The queues that somebody takes from, by number.
 #[derive(Debug, Default)]
@@ -106,7 +107,7 @@ impl Drop for Guard {
 pub(super) fn put(cx: &mut Cx<'_>, at: &At, p: &mut Packet, number: u16, place: Place) -> Result<(), Stop> {
     let Ok(mut open) = cx.live.queues.open.lock() else { return Err(DropReason::QueueUnbound.into()) };
     let Some(sender) = open.get(&number) else { return Err(DropReason::QueueUnbound.into()) };
-    let column = p.meta.column;
+    let (column, trace) = (p.meta.column, p.meta.trace);
     // Before anybody can take it out.
     cx.me.counters.event(column, Event::Parked);
     let guard = Guard { column, lost: Some(cx.live.queues.lost.clone()) };
@@ -115,6 +116,10 @@ pub(super) fn put(cx: &mut Cx<'_>, at: &At, p: &mut Packet, number: u16, place: 
     let (mut back, reason) = match sender.try_send(queued) {
         Ok(()) => {
             cx.tally(Tally::Queued);
+            drop(open);
+            if let Some(id) = trace {
+                cx.noted(id, Step::Parked { why: format!("in queue {number}, for a program's word") });
+            }
             return Err(Stop::Held);
         }
         Err(TrySendError::Full(back)) => (back, DropReason::QueueFull),

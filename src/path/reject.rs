@@ -100,7 +100,7 @@ fn reset(cx: &mut Cx<'_>, p: &Packet) {
     }
     made.fill_checksum(asked, peer);
     let Some(mut made) = around(cx, asked, peer, &segment) else { return };
-    made.meta.traced = p.meta.traced;
+    cx.caused(&mut made, p);
     if let Some(id) = p.meta.ct.flow {
         let timeouts = &cx.live.conntrack.config().timeouts;
         cx.live.conntrack.update(id, |flow| flow.close(cx.now, timeouts));

@@ -190,9 +190,8 @@ fn emit4(cx: &mut Cx<'_>, p: &Packet, (kind, code): Kind, rest: u32) {
     let Some(len) = icmpv4::emit(&mut room, kind, code, rest, quote) else { return };
     // Errors and redirects carry the precedence of routing traffic, and the packet's own TOS bits.
     let tos = tos & 0x1e | PREC_INTERNETCONTROL;
-    let traced = p.meta.traced;
     if let Some(mut made) = packet4(cx, src, peer, proto::ICMP, tos, &room[..len]) {
-        made.meta.traced = traced;
+        cx.caused(&mut made, p);
         cx.originate_about(made, Bound::Free, p);
     }
 }
@@ -226,10 +225,9 @@ fn limited6(cx: &mut Cx<'_>, p: &Packet, kind: Kind, rest: u32) {
     let quote = &quote[..quote.len().min(icmpv6::MAX_QUOTE)];
     let mut room = [0; icmpv6::HEADER_LEN + icmpv6::MAX_QUOTE];
     let Some(len) = icmpv6::emit(&mut room, (src, peer), kind, rest, quote) else { return };
-    let traced = p.meta.traced;
     let ingress = p.meta.ingress;
     if let Some(mut made) = icmp6(cx, src, peer, TTL, 0, &room[..len]) {
-        made.meta.traced = traced;
+        cx.caused(&mut made, p);
         cx.originate_about(made, bound_to(peer, ingress), p);
     }
 }

@@ -10,8 +10,9 @@ use crate::base::counters::Tally;
 use crate::base::hash::Quick;
 use crate::base::{DropReason, Event, Instant, LinkId, Mac};
 use crate::neighbor::Action;
-use crate::packet::Packet;
+use crate::packet::{Packet, TraceId};
 
+use super::trace::Step;
 use super::{Cx, Hop, arp, egress, ndp, reply};
 
 /// Places of a worker's memory of next hops: in sets of [`WAYS`]. What finds none costs one look into the table.
@@ -128,11 +129,11 @@ pub(super) fn resolve(cx: &mut Cx<'_>, p: Packet, hop: &Hop) -> Option<(Packet, 
     let generation = cx.live.neighbors.generation();
     if let Some(mac) = cx.me.memo.mac(hop.link, hop.next, cx.now, generation) {
         cx.tally(Tally::NextHopMemo);
-        cx.note(&p, || format!("neighbor: {} is at {mac}, as remembered", hop.next));
+        cx.note(&p, |cx| told(cx, hop, "remembered", Some(mac)));
         return Some((p, mac));
     }
     let column = p.meta.column;
-    cx.note(&p, || format!("neighbor: looking up {} on {}", hop.next, cx.link_name(hop.link)));
+    let trace = p.meta.trace;
     // It may have to wait there, and what waits is accounted by the memory it holds.
     let p = p.compact(&mut cx.me.pool);
     let mut actions = std::mem::take(&mut cx.me.actions);
@@ -140,11 +141,34 @@ pub(super) fn resolve(cx: &mut Cx<'_>, p: Packet, hop: &Hop) -> Option<(Packet, 
     if ready.is_none() {
         cx.me.counters.event(column, Event::Parked);
     }
+    if let Some(id) = trace {
+        looked_up(cx, hop, id, ready.as_ref().map(|(_, ready)| ready.mac));
+    }
     apply(cx, actions);
     let (p, ready) = ready?;
     let known = Known { link: hop.link, ip: hop.next, mac: ready.mac, until: ready.until, generation };
     cx.me.memo.remember(known, cx.now);
     Some((p, ready.mac))
+}
+
+/// What the table said of a packet's next hop.
+#[cold]
+fn looked_up(cx: &mut Cx<'_>, hop: &Hop, id: TraceId, mac: Option<Mac>) {
+    let state = cx.live.neighbors.get(hop.link, hop.next, cx.now).map_or("unknown", |n| n.state.name());
+    let step = told(cx, hop, state, mac);
+    cx.noted(id, step);
+    if mac.is_none() {
+        cx.noted(id, Step::Parked { why: format!("until {} says its MAC", hop.next) });
+    }
+}
+
+fn told(cx: &Cx<'_>, hop: &Hop, state: &str, mac: Option<Mac>) -> Step {
+    Step::Neighbor {
+        dev: cx.link_name(hop.link).to_owned(),
+        ip: hop.next.to_string(),
+        state: state.to_owned(),
+        mac: mac.map(|m| m.to_string()),
+    }
 }
 
 /// Does what the neighbor table wants done. Every packet among the actions had been counted as parked.
@@ -160,14 +184,15 @@ pub(super) fn apply(cx: &mut Cx<'_>, mut actions: Vec<Action>) {
             }
             Action::Send { link, ip, mac, packet } => {
                 cx.me.counters.event(packet.meta.column, Event::Unparked);
-                cx.note(&packet, || format!("neighbor: {ip} is at {mac}"));
+                cx.note(&packet, |cx| told(cx, &Hop { link, next: ip, mac: None }, "answered", Some(mac)));
                 egress::frame(cx, packet, link, Some(mac));
                 if !cx.me.draining.contains(&(link, ip)) {
                     cx.me.draining.push((link, ip));
                 }
             }
-            Action::Unreachable { packet, .. } => {
+            Action::Unreachable { link, ip, packet } => {
                 cx.me.counters.event(packet.meta.column, Event::Unparked);
+                cx.note(&packet, |cx| told(cx, &Hop { link, next: ip, mac: None }, "FAILED", None));
                 reply::host_unreachable(cx, &packet);
                 cx.drop(packet, DropReason::NeighborFailed);
             }

@@ -14,20 +14,27 @@ use crate::wire::ipv4_options::{self, SourceRoute};
 use crate::wire::transport;
 use crate::wire::{ipv4::Ipv4, ipv6::Ipv6};
 
-use super::{Bound, Cx, Hop, Snapshot, ndp, reply};
+use super::{Bound, Cx, Hop, Snapshot, ndp, reply, trace};
 
 /// Decides on a packet from a link: the hop it is forwarded to, or `None` if it is ours.
 pub(super) fn input(cx: &mut Cx<'_>, p: &mut Packet) -> Result<Option<Hop>, DropReason> {
     let way = match p.meta.net {
-        Net::Ipv4 => input4(cx, p)?,
-        Net::Ipv6 => input6(cx, p)?,
-        Net::Arp | Net::None => return Err(DropReason::EtherTypeUnknown),
+        Net::Ipv4 => input4(cx, p),
+        Net::Ipv6 => input6(cx, p),
+        Net::Arp | Net::None => Err(DropReason::EtherTypeUnknown),
     };
-    cx.note(p, || match way {
-        None => "route: to this router".to_owned(),
-        Some(hop) => format!("route: via {} on {}", hop.next, cx.link_name(hop.link)),
-    });
-    Ok(way)
+    if p.meta.trace.is_some() {
+        told(cx, p, way, Bound::Free);
+    }
+    way
+}
+
+/// Where a packet that is followed was found to go.
+#[cold]
+fn told(cx: &mut Cx<'_>, p: &Packet, way: Result<Option<Hop>, DropReason>, bound: Bound) {
+    if let Some(step) = trace::route(cx, p, way, bound) {
+        cx.note(p, |_| step);
+    }
 }
 
 fn input4(cx: &mut Cx<'_>, p: &mut Packet) -> Result<Option<Hop>, DropReason> {
@@ -278,19 +285,18 @@ pub(super) fn output(cx: &mut Cx<'_>, p: &mut Packet, bound: Bound) -> Result<Op
     }
     .ok_or(DropReason::NotEncodable)?;
     let way = match bound {
-        Bound::Station(link, mac) => Some(Hop { link, next: dst, mac: Some(mac) }),
+        Bound::Station(link, mac) => Ok(Some(Hop { link, next: dst, mac: Some(mac) })),
         Bound::Link(link) => match cx.snap.links.get(link) {
-            Some(l) if l.has(dst) => None,
-            Some(_) => Some(Hop { link, next: dst, mac: group_mac(dst) }),
-            None => return Err(DropReason::LinkDown),
+            Some(l) if l.has(dst) => Ok(None),
+            Some(_) => Ok(Some(Hop { link, next: dst, mac: group_mac(dst) })),
+            None => Err(DropReason::LinkDown),
         },
-        Bound::Free => free(cx, p, src, dst)?,
+        Bound::Free => free(cx, p, src, dst),
     };
-    cx.note(p, || match way {
-        None => "route: back to this router".to_owned(),
-        Some(hop) => format!("route: via {} on {}", hop.next, cx.link_name(hop.link)),
-    });
-    Ok(way)
+    if p.meta.trace.is_some() {
+        told(cx, p, way, bound);
+    }
+    way
 }
 
 fn free(cx: &Cx<'_>, p: &Packet, src: IpAddr, dst: IpAddr) -> Result<Option<Hop>, DropReason> {

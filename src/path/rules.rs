@@ -6,10 +6,11 @@ use crate::base::counters::Tally;
 use crate::base::{DropReason, Hook, Instant, LinkId};
 use crate::fib::Action;
 use crate::filter::matches::AddrTypes;
-use crate::filter::{Env, NatAction, Program, RuleRef, TableName, Verdict, Witness};
+use crate::filter::{Env, Family, NatAction, Program, RuleRef, TableName, Verdict, Witness, iptables};
 use crate::packet::{FlowView, Net, Packet};
 
 use super::hook::At;
+use super::trace::Step;
 use super::{Cx, deliver, reject, track};
 
 /// Lines for the log that a worker keeps until they are fetched; more are lost, and counted.
@@ -109,7 +110,7 @@ impl Env for Walking<'_, '_> {
     }
 
     fn random(&mut self) -> u32 {
-        (self.cx.me.random() >> 32) as u32
+        (self.cx.me.chance(|c| &mut c.rules) >> 32) as u32
     }
 
     fn path_mtu(&mut self, packet: &Packet) -> Option<u32> {
@@ -142,15 +143,47 @@ impl Env for Walking<'_, '_> {
         self.cx.link_name(link)
     }
 
-    fn decided(&mut self, packet: &Packet, rule: RuleRef<'_>, verdict: &str) {
-        let family = if packet.meta.net == Net::Ipv6 { "ip6tables" } else { "iptables" };
-        self.cx.note(packet, || match rule.number {
-            0 => format!("{family} {} {} policy: {verdict}", rule.table.name(), rule.chain),
-            n => format!("{family} {} {} rule {n}: {verdict}", rule.table.name(), rule.chain),
+    fn matched(&mut self, packet: &Packet, at: RuleRef<'_>) {
+        let hook = self.at.hook.name().to_owned();
+        self.cx.note(packet, |cx| {
+            let found =
+                cx.snap.hooks.program(packet.meta.net).and_then(|p| p.rule(at.table, at.chain, at.number));
+            let (family, command) = command(packet);
+            Step::Rule {
+                command,
+                hook,
+                table: at.table.name().to_owned(),
+                chain: at.chain.to_owned(),
+                number: at.number,
+                rule: found.map_or(String::new(), |r| iptables::rule(r, at.chain, family).to_string()),
+                target: found.map_or("", |r| r.target.name()).to_owned(),
+            }
+        });
+    }
+
+    fn decided(&mut self, packet: &Packet, at: RuleRef<'_>, verdict: &str) {
+        let hook = self.at.hook.name().to_owned();
+        self.cx.note(packet, |_| Step::Policy {
+            command: command(packet).1,
+            hook,
+            table: at.table.name().to_owned(),
+            chain: at.chain.to_owned(),
+            verdict: match at.number {
+                0 => verdict.to_owned(),
+                n => format!("rule {n}: {verdict}"),
+            },
         });
     }
 
     fn witness(&mut self) -> Option<&mut Witness> {
         self.cx.me.cache.witness()
+    }
+}
+
+/// Whose rules a packet meets, and the command that shows them.
+fn command(p: &Packet) -> (Family, String) {
+    match p.meta.net {
+        Net::Ipv6 => (Family::V6, "ip6tables".to_owned()),
+        _ => (Family::V4, "iptables".to_owned()),
     }
 }

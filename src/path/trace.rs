@@ -1,126 +1,288 @@
-//! The record of a packet's way: which stages it met, and how it ended.
+//! Following packets: who wants to know of which, and what is told.
 //!
-//! Off, it costs a packet one relaxed load. On, the packets that match are recorded until as many
-//! as were asked for have been seen.
+//! ```text
+//!  watch(filter) ─► Tracer ── generation ──► worker: meets packets ─► gathers steps ─► publishes records ─┐
+//!       ▲                                                                                                │
+//!       └── Watch: takes records ◄──────────────────────────── a queue of its own, bounded ◄─────────────┘
+//! ```
+//!
+//! Without a watch it costs a relaxed load a batch. With one, each packet that comes in is judged by its filter before
+//! anything is done to it; those that may be meant walk, whatever the flow cache knows, and what is done to them is gathered
+//! by the worker without a lock, until their walk has ended. So many a second are followed by each worker and no more: what
+//! comes beyond that is counted and goes the ordinary way.
 
-use std::net::IpAddr;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+pub mod expr;
+mod follow;
+mod frame;
+mod glance;
+mod record;
+mod steps;
+pub mod text;
 
-use crate::base::{Instant, LinkId};
-use crate::packet::{Net, Packet};
-use crate::wire::ipv4::Ipv4;
-use crate::wire::ipv6::Ipv6;
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Which packets to record. What is not given matches everything.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Filter {
-    /// The link it came in by.
-    pub link: Option<LinkId>,
-    /// Its source.
-    pub src: Option<IpAddr>,
-    /// Its destination.
-    pub dst: Option<IpAddr>,
-    /// Its protocol.
-    pub proto: Option<u8>,
-}
+use crossbeam_channel::{Receiver, Sender, bounded};
 
-/// One line of a record.
+use crate::base::Instant;
+use crate::packet::TraceId;
+
+pub use expr::{Expr, ExprError};
+pub use frame::{Frame, Point, Points};
+pub use glance::Glance;
+pub use record::{End, Record, Step};
+
+pub(in crate::path) use follow::Following;
+pub(in crate::path) use follow::{at_hook, begin, made, meet};
+pub(in crate::path) use steps::{conntrack, number, route, way};
+
+use follow::Draft;
+
+/// Watches at once; one more is refused.
+pub const MAX_WATCHES: usize = 16;
+/// Records that wait for a watch's owner; more are lost, and counted.
+const QUEUE: usize = 4_096;
+/// Bytes of captured frames that wait, likewise: as much as one response of the control socket may hold.
+const QUEUE_BYTES: usize = 16 << 20;
+/// Packets remembered that are held back somewhere; the oldest are forgotten, and what becomes of them is not told.
+const MAX_PARKED: usize = 4_096;
+/// Records each worker follows a second if nothing else is asked.
+pub const RATE: u32 = 1_000;
+
+/// What is to be followed, and how closely.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Record {
-    /// When.
-    pub at: Instant,
-    /// Whether it is about the packet that matched, or about one that the router made because of it.
-    pub own: bool,
-    /// What happened.
-    pub text: String,
+pub struct Wanted {
+    /// Which packets.
+    pub filter: Expr,
+    /// How many; absent: until the watch is dropped.
+    pub count: Option<u64>,
+    /// How many a second each worker follows at most.
+    pub rate: u32,
+    /// Where their bytes are kept.
+    pub points: Points,
+    /// How many of them.
+    pub snaplen: usize,
 }
 
-/// The recorder.
+impl Default for Wanted {
+    /// Every packet, steps only.
+    fn default() -> Self {
+        Wanted { filter: Expr::All, count: None, rate: RATE, points: Points::default(), snaplen: 0 }
+    }
+}
+
+/// What a watch did not get since it was asked last.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Missed {
+    /// Packets that matched and were not followed: more came than may be.
+    pub unfollowed: u64,
+    /// Packets that were not followed, and of which only their end would have told whether they match.
+    pub unjudged: u64,
+    /// Records that nobody took in time.
+    pub lost: u64,
+}
+
+impl Missed {
+    /// Whether there was none.
+    pub fn is_none(&self) -> bool {
+        *self == Missed::default()
+    }
+}
+
+/// There are as many watches as there may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{MAX_WATCHES} traces and captures are running already: end one of them first")]
+pub struct TooMany;
+
+/// Who is followed: shared by all workers and by those who watch.
 #[derive(Debug, Default)]
 pub struct Tracer {
-    armed: AtomicBool,
-    inner: Mutex<Inner>,
+    /// Changes whenever a watch comes or goes.
+    generation: AtomicU32,
+    watches: Mutex<Vec<Arc<Shared>>>,
+    /// The next packet's number.
+    next: AtomicU32,
+    /// Nanoseconds from 1970 to the start of the clock; 0: nobody has said.
+    epoch: AtomicU64,
+    parked: Mutex<Parked>,
 }
 
+/// Packets that are held back somewhere, and what has been gathered of them.
 #[derive(Debug, Default)]
-struct Inner {
-    filter: Filter,
-    left: usize,
-    records: Vec<Record>,
+struct Parked {
+    drafts: HashMap<TraceId, Draft>,
+    order: VecDeque<TraceId>,
 }
 
-/// Lines kept at most: a record that nobody fetches stays this long.
-const MAX_RECORDS: usize = 4_096;
+/// What workers know of a watch.
+#[derive(Debug)]
+struct Shared {
+    wanted: Wanted,
+    /// Whether a packet may be meant because it is dropped.
+    asks_drops: bool,
+    /// Packets taken to be followed, and those of them that are done.
+    taken: AtomicU64,
+    done: AtomicU64,
+    records: Sender<Record>,
+    /// Bytes of frames that wait.
+    bytes: AtomicUsize,
+    unfollowed: AtomicU64,
+    unjudged: AtomicU64,
+    lost: AtomicU64,
+    over: AtomicBool,
+}
+
+/// A filter in force, and what has been found. Dropping it ends what it costs.
+#[derive(Debug)]
+pub struct Watch {
+    tracer: Arc<Tracer>,
+    shared: Arc<Shared>,
+    records: Receiver<Record>,
+}
 
 impl Tracer {
-    /// Records the next `count` packets that match.
-    pub fn arm(&self, filter: Filter, count: usize) {
-        if let Ok(mut inner) = self.inner.lock() {
-            *inner = Inner { filter, left: count, records: Vec::new() };
-            self.armed.store(count > 0, Relaxed);
+    /// Has packets followed from the workers' next batch on.
+    ///
+    /// # Errors
+    /// There are [`MAX_WATCHES`] already.
+    pub fn watch(self: &Arc<Self>, wanted: Wanted) -> Result<Watch, TooMany> {
+        let (sender, records) = bounded(QUEUE);
+        let shared = Arc::new(Shared {
+            asks_drops: wanted.filter.asks_drops(),
+            wanted,
+            taken: AtomicU64::new(0),
+            done: AtomicU64::new(0),
+            records: sender,
+            bytes: AtomicUsize::new(0),
+            unfollowed: AtomicU64::new(0),
+            unjudged: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
+            over: AtomicBool::new(false),
+        });
+        let mut watches = lock(&self.watches);
+        if watches.len() >= MAX_WATCHES {
+            return Err(TooMany);
+        }
+        watches.push(shared.clone());
+        self.generation.fetch_add(1, Relaxed);
+        drop(watches);
+        Ok(Watch { tracer: self.clone(), shared, records })
+    }
+
+    /// Says what time it is at the start of the clock, in nanoseconds since 1970.
+    pub fn set_epoch(&self, nanos: u64) {
+        self.epoch.store(nanos, Relaxed);
+    }
+
+    fn time(&self, now: Instant) -> u64 {
+        self.epoch.load(Relaxed).saturating_add(now.as_nanos())
+    }
+
+    /// A number that no packet has had lately.
+    fn number(&self) -> TraceId {
+        loop {
+            let n = self.next.fetch_add(1, Relaxed).wrapping_add(1);
+            if let Some(id) = TraceId::new(n) {
+                return id;
+            }
         }
     }
 
-    /// Whether packets are looked at.
-    #[inline]
-    pub(super) fn is_armed(&self) -> bool {
-        self.armed.load(Relaxed)
-    }
-
-    /// Takes what was recorded.
-    pub fn take(&self) -> Vec<Record> {
-        self.inner.lock().map(|mut i| std::mem::take(&mut i.records)).unwrap_or_default()
-    }
-
-    /// Marks the packet if it is one to record. Called once its network header has been read.
-    #[inline]
-    pub(super) fn look(&self, packet: &mut Packet) {
-        if self.armed.load(Relaxed) {
-            self.match_slow(packet);
-        }
-    }
-
-    #[cold]
-    fn match_slow(&self, packet: &mut Packet) {
-        let Ok(mut inner) = self.inner.lock() else { return };
-        if inner.left == 0 || !inner.filter.matches(packet) {
-            return;
-        }
-        inner.left -= 1;
-        if inner.left == 0 {
-            self.armed.store(false, Relaxed);
-        }
-        packet.meta.traced = true;
-    }
-
-    #[cold]
-    pub(super) fn note(&self, at: Instant, packet: &Packet, text: String) {
-        if let Ok(mut inner) = self.inner.lock()
-            && inner.records.len() < MAX_RECORDS
+    fn park(&self, draft: Draft) {
+        let mut parked = lock(&self.parked);
+        while parked.drafts.len() >= MAX_PARKED
+            && let Some(oldest) = parked.order.pop_front()
         {
-            let own = packet.meta.column == crate::base::Column::Received;
-            inner.records.push(Record { at, own, text });
+            parked.drafts.remove(&oldest);
+        }
+        parked.order.push_back(draft.id);
+        parked.drafts.insert(draft.id, draft);
+        // Numbers of those that went on stay in the order until there are too many of them.
+        if parked.order.len() > 2 * MAX_PARKED {
+            let Parked { drafts, order } = &mut *parked;
+            order.retain(|id| drafts.contains_key(id));
+        }
+    }
+
+    fn unpark(&self, id: TraceId) -> Option<Draft> {
+        lock(&self.parked).drafts.remove(&id)
+    }
+}
+
+impl Watch {
+    /// Takes what has been found, at most so many records and about so many bytes of frames.
+    pub fn take(&self, records: usize, bytes: usize) -> Vec<Record> {
+        let (mut taken, mut size) = (Vec::new(), 0);
+        while taken.len() < records
+            && size < bytes.max(1)
+            && let Ok(record) = self.records.try_recv()
+        {
+            let len = held(&record);
+            self.shared.bytes.fetch_sub(len, Relaxed);
+            size += len;
+            taken.push(record);
+        }
+        taken
+    }
+
+    /// What was missed since this was asked last.
+    pub fn missed(&self) -> Missed {
+        let s = &self.shared;
+        Missed {
+            unfollowed: s.unfollowed.swap(0, Relaxed),
+            unjudged: s.unjudged.swap(0, Relaxed),
+            lost: s.lost.swap(0, Relaxed),
+        }
+    }
+
+    /// Whether as many packets have been followed to their end as were asked for.
+    pub fn is_over(&self) -> bool {
+        self.shared.wanted.count.is_some_and(|n| self.shared.done.load(Relaxed) >= n)
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.shared.over.store(true, Relaxed);
+        let mut watches = lock(&self.tracer.watches);
+        watches.retain(|w| !Arc::ptr_eq(w, &self.shared));
+        let last = watches.is_empty();
+        self.tracer.generation.fetch_add(1, Relaxed);
+        drop(watches);
+        if last {
+            *lock(&self.tracer.parked) = Parked::default();
         }
     }
 }
 
-impl Filter {
-    fn matches(&self, p: &Packet) -> bool {
-        let (src, dst): (IpAddr, IpAddr) = match p.meta.net {
-            Net::Ipv4 => match Ipv4::new(p.l3()) {
-                Some(ip) => (ip.src().into(), ip.dst().into()),
-                None => return false,
-            },
-            Net::Ipv6 => match Ipv6::new(p.l3()) {
-                Some(ip) => (ip.src().into(), ip.dst().into()),
-                None => return false,
-            },
-            Net::Arp | Net::None => return false,
-        };
-        self.link.is_none_or(|l| l == p.meta.ingress)
-            && self.src.is_none_or(|a| a == src)
-            && self.dst.is_none_or(|a| a == dst)
-            && self.proto.is_none_or(|n| n == p.meta.proto)
+impl Shared {
+    /// Whether it wants more.
+    fn has_room(&self) -> bool {
+        !self.over.load(Relaxed) && self.wanted.count.is_none_or(|n| self.taken.load(Relaxed) < n)
     }
+
+    /// Takes one more packet to be followed, if it wants more.
+    fn take_one(&self) -> bool {
+        let most = self.wanted.count.unwrap_or(u64::MAX);
+        self.taken.fetch_update(Relaxed, Relaxed, |n| (n < most).then_some(n + 1)).is_ok()
+    }
+
+    /// Hands a record over.
+    fn publish(&self, record: Record) {
+        let len = held(&record);
+        let waiting = self.bytes.fetch_add(len, Relaxed);
+        if waiting > QUEUE_BYTES || self.records.try_send(record).is_err() {
+            self.bytes.fetch_sub(len, Relaxed);
+            self.lost.fetch_add(1, Relaxed);
+        }
+    }
+}
+
+fn held(record: &Record) -> usize {
+    record.frames.iter().map(|f| f.data.len()).sum()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -3,10 +3,12 @@
 use crate::base::DropReason;
 use crate::base::counters::Tally;
 use crate::conntrack::{Confirmed, Tracked};
-use crate::packet::{CtState, Direction, Packet};
+use crate::packet::Packet;
+use crate::wire::proto;
 
 use super::Cx;
 use super::hook::At;
+use super::trace::{self, Step};
 
 /// Finds the packet's flow, or begins one.
 pub(super) fn track(cx: &mut Cx<'_>, at: &At, p: &mut Packet) -> Result<(), DropReason> {
@@ -14,21 +16,16 @@ pub(super) fn track(cx: &mut Cx<'_>, at: &At, p: &mut Packet) -> Result<(), Drop
     let tracked = live.conntrack.track(p, at.hook, cx.now, &mut cx.me.flow)?;
     cx.me.cache.tracked(tracked);
     match tracked {
-        Tracked::Invalid => cx.tally(Tally::CtInvalid),
+        Tracked::Invalid => {
+            cx.tally(Tally::CtInvalid);
+            if matches!(p.meta.proto, proto::ICMP | proto::ICMPV6) {
+                cx.tally(Tally::CtErrors);
+            }
+        }
         Tracked::Untracked => cx.tally(Tally::CtUntracked),
         Tracked::Passed | Tracked::Begun | Tracked::Known | Tracked::Related => {}
     }
-    cx.note(p, || match (p.meta.ct.state, &cx.me.flow) {
-        (state, Some(current)) if p.meta.ct.is_tracked() => {
-            let way = if p.meta.ct.dir == Direction::Reply { ", reply" } else { "" };
-            format!(
-                "conntrack: {}{way}: {}",
-                name(state),
-                crate::conntrack::text::line(&current.flow, cx.now, false)
-            )
-        }
-        (state, _) => format!("conntrack: {}", name(state)),
-    });
+    cx.note(p, |cx| trace::conntrack(cx, p, at.hook, tracked));
     Ok(())
 }
 
@@ -39,11 +36,16 @@ pub(super) fn confirm(cx: &mut Cx<'_>, p: &mut Packet) -> Result<(), DropReason>
     }
     let live = cx.live;
     let Some(current) = &mut cx.me.flow else { return Ok(()) };
-    match live.conntrack.confirm(p, current, cx.now)? {
+    let confirmed = live.conntrack.confirm(p, current, cx.now)?;
+    match confirmed {
         Confirmed::Inserted => cx.tally(Tally::FlowsBegun),
         Confirmed::Joined => cx.tally(Tally::FlowsClashed),
-        Confirmed::Passed => {}
+        Confirmed::Passed => return Ok(()),
     }
+    cx.note(p, |_| Step::Confirmed {
+        flow: p.meta.ct.flow.map_or(0, trace::number),
+        joined: confirmed == Confirmed::Joined,
+    });
     Ok(())
 }
 
@@ -53,16 +55,5 @@ pub(super) fn set_mark(cx: &mut Cx<'_>, mark: u32) {
     current.flow.mark = mark;
     if let Some(id) = current.id {
         cx.live.conntrack.set_mark(id, mark);
-    }
-}
-
-fn name(state: CtState) -> &'static str {
-    match state {
-        CtState::Unseen => "not looked at",
-        CtState::Untracked => "UNTRACKED",
-        CtState::Invalid => "INVALID",
-        CtState::New => "NEW",
-        CtState::Established => "ESTABLISHED",
-        CtState::Related => "RELATED",
     }
 }

@@ -21,6 +21,13 @@ impl Clock {
     pub fn now(&self) -> Instant {
         Instant::ZERO + self.start.elapsed()
     }
+
+    /// The date at its start, as the host's clock has it now: nanoseconds since 1970.
+    pub(super) fn epoch(&self) -> u64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let nanos = since.saturating_sub(self.start.elapsed()).as_nanos();
+        u64::try_from(nanos).unwrap_or(u64::MAX)
+    }
 }
 
 /// The time of day, UTC, in milliseconds since midnight.

@@ -450,17 +450,22 @@ pub(super) fn services(config: &Config) -> Services {
 
 /// What stays as it is as long as the router runs.
 fn fixed(now: &Config, next: &Config) -> Result<(), Refusal> {
-    let mut differ: Vec<String> =
-        config::fixed(now, next).into_iter().map(|key| format!("[router] {key}")).collect();
-    if now.conntrack.table != next.conntrack.table {
-        differ.push("[conntrack], but for `enable`,".into());
+    let differ = [
+        ("[router] name", now.name != next.name),
+        ("[router] workers", now.workers != next.workers),
+        ("[router] flow_cache", now.flow_cache != next.flow_cache),
+        ("[router] control", now.control != next.control),
+        ("[router] metrics", now.metrics != next.metrics),
+        ("[router] user", now.user != next.user),
+        ("[router] group", now.group != next.group),
+        ("[conntrack], but for `enable`,", now.conntrack.table != next.conntrack.table),
+    ];
+    let differ: Vec<&str> = differ.iter().filter(|(_, differs)| *differs).map(|(what, _)| *what).collect();
+    if differ.is_empty() {
+        return Ok(());
     }
-    match differ.as_slice() {
-        [] => Ok(()),
-        what => {
-            Err(format!("{} can't change while the router runs: restart it for that", what.join(", ")).into())
-        }
-    }
+    let what = differ.join(", ");
+    Err(format!("{what} can't change while the router runs: restart it for that").into())
 }
 
 #[cfg(test)]

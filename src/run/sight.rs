@@ -51,7 +51,7 @@ impl Sight {
             dad: &live.dad,
             conntrack: &live.conntrack,
             hooks: &snapshot.hooks,
-            router: Some((&snapshot, live)),
+            tracer: &live.tracer,
             rest: self.rest(),
         })
     }
@@ -70,6 +70,7 @@ impl Sight {
                 transactions: self.transactions.load(Relaxed),
             },
             metrics: self.metrics,
+            router: Some(self.router.clone()),
         }
     }
 }

@@ -256,7 +256,7 @@ impl Loop {
             held += tray.frames.len();
             took(&self.worker, tray.frames.len());
             let pieces = handover::pieces(&tray.frames);
-            self.worker.handle_batch(tray.link, &mut tray.frames, now);
+            self.worker.handle_handed_over(tray.link, &mut tray.frames, now);
             peers.owe(tray, pieces);
         }
         if held > 0 {

@@ -77,7 +77,7 @@ impl Gate {
         mut says: impl FnMut() -> String,
         expected: impl Fn(&str) -> bool,
     ) -> String {
-        let deadline = Instant::now() + Duration::from_millis(300);
+        let deadline = Instant::now() + Duration::from_secs(2);
         loop {
             let said = says();
             if expected(&said) || Instant::now() > deadline {
@@ -146,5 +146,7 @@ impl Env for World {
     fn link_name(&self, _: LinkId) -> &str {
         "eth0"
     }
+    fn matched(&mut self, _: &Packet, _: RuleRef<'_>) {}
+
     fn decided(&mut self, _: &Packet, _: RuleRef<'_>, _: &str) {}
 }

@@ -2,7 +2,8 @@
 
 use sekisho::base::DropReason;
 use sekisho::base::counters::Tally;
-use sekisho::path::{TraceFilter, Tracking};
+use sekisho::path::Tracking;
+use sekisho::path::trace::Wanted;
 use sekisho::wire::tcp::{self, Tcp};
 use sekisho::wire::{ipv4::Ipv4, proto};
 
@@ -162,11 +163,11 @@ fn a_log_line_reads_as_the_kernel_writes_it() {
 #[test]
 fn the_record_names_the_flow_and_the_rule() {
     let mut b = Plan::default().rules(STATEFUL, STATEFUL).build().acquaint();
-    b.router.live().tracer.arm(TraceFilter::default(), 1);
+    let watch = b.router.live().tracer.watch(Wanted::default()).unwrap();
     b.server_sends(&udp(SERVER, CLIENT, (53, 1001), b"no"));
-    let records: Vec<String> = b.router.live().tracer.take().into_iter().map(|r| r.text).collect();
-    let said = records.join("\n");
-    assert!(said.contains("conntrack: NEW"), "{said}");
-    assert!(said.contains("filter FORWARD policy: DROP"), "{said}");
-    assert!(said.contains("dropped: filtered"), "{said}");
+    let records = watch.take(9, usize::MAX);
+    let said = records[0].to_string();
+    assert!(said.contains("conntrack    NEW, original: udp      17 "), "{said}");
+    assert!(said.contains("filter       iptables FORWARD policy: DROP"), "{said}");
+    assert!(said.contains("dropped      filtered: "), "{said}");
 }

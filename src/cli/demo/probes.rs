@@ -9,12 +9,13 @@ use crate::cli::{Failure, Paint};
 use crate::lab::Topology;
 use crate::lab::probes::{Amount, Datagrams, HopKind, PathMtu, Ping, ProbeError, Stream, Trace};
 use crate::neighbor::DadState;
-use crate::path::{TraceFilter, TraceRecord};
+use crate::path::trace::{Record, Wanted, Watch};
 use crate::run::Running;
-use crate::wire::proto;
 
 /// How long each transfer runs.
 const TRANSFER: Duration = Duration::from_millis(600);
+/// How long a packet that is followed may take to come to its end: its next hop may have to be asked for.
+const FOLLOWED: Duration = Duration::from_secs(2);
 /// How long the router's links and addresses may take to be ready: duplicate address detection takes a second.
 const READY: Duration = Duration::from_secs(5);
 
@@ -77,16 +78,29 @@ pub(super) fn wait_until_ready(running: &Running) -> Result<(), Failure> {
 }
 
 /// Sends one ping whose way is recorded, and gives the record.
-pub(super) fn follow(lab: &Topology, running: &Running) -> Result<Vec<TraceRecord>, Failure> {
-    let filter = TraceFilter { link: Some(LINKS[0]), proto: Some(proto::ICMP), ..TraceFilter::default() };
-    let tracer = &running.router().live().tracer;
-    tracer.arm(filter, 1);
+pub(super) fn follow(lab: &Topology, running: &Running) -> Result<Vec<Record>, Failure> {
+    let watch = watch(running, "in lan and icmp")?;
     let report = lab["client"].run(|| Ping::new(addr(SERVER)).run())?;
-    let records = tracer.take();
+    let records = followed(&watch);
     if !report.complete() || records.is_empty() {
         return Err(Failure("the packet to be followed did not come back".into()));
     }
     Ok(records)
+}
+
+/// Has the next packet that a filter means followed.
+pub(super) fn watch(running: &Running, filter: &str) -> Result<Watch, Failure> {
+    let wanted = Wanted { filter: filter.parse()?, count: Some(1), ..Wanted::default() };
+    Ok(running.router().live().tracer.watch(wanted)?)
+}
+
+/// What a watch has found, once the packet's way has come to its end.
+pub(super) fn followed(watch: &Watch) -> Vec<Record> {
+    let deadline = Instant::now() + FOLLOWED;
+    while !watch.is_over() && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(5));
+    }
+    watch.take(16, usize::MAX)
 }
 
 fn ping(lab: &Topology, to: &str, size: usize) -> Result<Finding, ProbeError> {

@@ -3,10 +3,12 @@
 use super::LINKS;
 use crate::base::counters::Totals;
 use crate::base::{Column, DropReason, Event};
+use crate::cli::trace::block;
 use crate::cli::{Failure, Paint, say};
 use crate::conntrack::text;
+use crate::control::protocol::Explanation;
 use crate::filter::{Family, Rule, Target, iptables};
-use crate::path::TraceRecord;
+use crate::path::trace::Record;
 use crate::run::Running;
 
 /// The drawing: who is where.
@@ -142,12 +144,19 @@ pub(super) fn dropping(running: &Running, paint: Paint) -> Result<usize, Failure
     Ok(rules)
 }
 
-/// The stages of one packet, a line each.
-pub(super) fn followed(records: &[TraceRecord]) -> Result<(), Failure> {
-    for r in records {
-        say(format_args!("    {}", r.text))?;
+/// The ways of packets, a block each.
+pub(super) fn followed(paint: Paint, records: &[Record]) -> Result<(), Failure> {
+    for record in records {
+        for line in block(paint, record) {
+            say(format_args!("    {line}"))?;
+        }
     }
     Ok(())
+}
+
+/// What would become of a packet.
+pub(super) fn explained(paint: Paint, told: &Explanation) -> Result<(), Failure> {
+    crate::cli::explain::text(told, None, paint).lines().try_for_each(|line| say(format_args!("    {line}")))
 }
 
 /// `12,345`.

@@ -5,14 +5,14 @@ use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::thread;
 use std::time::Duration;
 
-use super::probes::{Finding, addr};
-use super::{CLIENT, CLIENT6, FAR, LINKS, STRANGER, STRANGER6, show};
+use super::probes::{self, Finding, addr};
+use super::{CLIENT, CLIENT6, FAR, STRANGER, STRANGER6, show};
 use crate::cli::{Failure, Paint};
+use crate::control::protocol::{Explain, Explanation};
+use crate::control::{Answer, Verb};
 use crate::lab::probes::{Ping, ProbeError};
 use crate::lab::{Netns, Topology};
-use crate::path::TraceFilter;
 use crate::run::Running;
-use crate::wire::proto;
 
 /// How long the stranger waits for an answer that should not come. The way there and back takes a thousandth of it.
 const WAIT: Duration = Duration::from_millis(300);
@@ -33,14 +33,8 @@ const ATTEMPTS: [(&str, Attempt); 7] = [
 /// Lets the stranger try everything at once, then shows what became of it and which rules it was; gives how often he was
 /// turned away, and how often not.
 pub(super) fn all(lab: &Topology, running: &Running, paint: Paint) -> Result<(usize, usize), Failure> {
-    let tracer = &running.router().live().tracer;
-    let filter = TraceFilter {
-        link: Some(LINKS[1]),
-        src: Some(addr(STRANGER)),
-        dst: Some(addr(CLIENT)),
-        proto: Some(proto::TCP),
-    };
-    tracer.arm(filter, 1);
+    let filter = format!("in wan and tcp and src {STRANGER} and dst {CLIENT} and drop");
+    let watch = probes::watch(running, &filter)?;
     let found = thread::scope(|s| {
         let tries = ATTEMPTS.map(|(_, attempt)| s.spawn(move || attempt(lab)));
         tries.map(|t| t.join().unwrap_or_else(|p| std::panic::resume_unwind(p)))
@@ -53,10 +47,19 @@ pub(super) fn all(lab: &Topology, running: &Running, paint: Paint) -> Result<(us
     }
     show::heading(paint, "The rules that turned him away", "sekisho iptables-save -c")?;
     let rules = show::dropping(running, paint)?;
-    show::heading(paint, "His TCP segment, followed", "to the rule that it met")?;
-    let records = tracer.take();
-    show::followed(&records)?;
-    let told = rules > 0 && !records.is_empty();
+    show::heading(paint, "His TCP segment, followed", &format!("sekisho trace '{filter}'"))?;
+    let records = probes::followed(&watch);
+    show::followed(paint, &records)?;
+    let words = format!("-i wan tcp {STRANGER}:40000 to {CLIENT}:22 syn");
+    show::heading(paint, "The same, without sending it", &format!("sekisho explain {words}"))?;
+    let asked = Verb::Explain(Explain::Words { words: vec![words] });
+    let Answer::Done(explained) = running.answer(asked) else {
+        return Err(Failure("the router does not explain itself".into()));
+    };
+    let explained: Explanation = serde_json::from_value(explained)?;
+    show::explained(paint, &explained)?;
+    let stopped = explained.outcome.rule.as_ref().is_some_and(|rule| rule.contains("strangers"));
+    let told = rules > 0 && !records.is_empty() && stopped;
     Ok((turned_away + usize::from(told), ATTEMPTS.len() - turned_away + usize::from(!told)))
 }
 

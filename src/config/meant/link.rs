@@ -148,9 +148,8 @@ fn link(t: &LinkTable, router: &str, sink: &mut Sink<'_>, placed: &mut Vec<Place
         owner,
         group,
     };
-    let listed = link.addresses.iter().any(|a| is_link_local(a.addr));
-    if !listed && t.link_local.get().is_none_or(|l| l.value) {
-        link.addresses.extend(link.made_link_local());
+    if t.link_local.get().is_none_or(|l| l.value) {
+        link.addresses.extend(link_local(&link));
     }
     link
 }
@@ -385,6 +384,12 @@ impl LinkConfig {
         let addr = self.mac?.link_local().into();
         (self.mtu >= MTU_IPV6).then_some(Address { addr, prefix_len: 64 })
     }
+}
+
+/// The IPv6 link-local address that Linux would make, unless one is there.
+fn link_local(link: &LinkConfig) -> Option<Address> {
+    let listed = link.addresses.iter().any(|a| is_link_local(a.addr));
+    link.made_link_local().filter(|_| !listed)
 }
 
 fn is_link_local(addr: IpAddr) -> bool {

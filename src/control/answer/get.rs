@@ -18,7 +18,8 @@ use crate::wire::proto;
 const WITH_PORTS: [u8; 2] = [proto::TCP, proto::UDP];
 
 pub(super) fn route(asked: &RouteGet, s: &Sources<'_>) -> Result<view::Route, Refusal> {
-    let Some((snap, live)) = s.router else { return Err("nobody here routes anything".into()) };
+    let Some(router) = &s.rest.router else { return Err("nobody here routes anything".into()) };
+    let (snap, live) = (&*router.snapshot(), router.live());
     let iif = asked.iif.as_deref().map(|name| named(s, name)).transpose()?;
     let oif = asked.oif.as_deref().map(|name| named(s, name)).transpose()?;
     if asked.from.is_some_and(|from| from.is_ipv4() != asked.to.is_ipv4()) {

@@ -1,15 +1,13 @@
 //! A router's tables, and what iproute2 would say of them.
 
-use serde_json::json;
-
 use ipnet::IpNet;
+use serde_json::json;
 
 use super::*;
 use crate::base::{Column, Counters, DropReason, Event, counters};
 use crate::conntrack;
 use crate::control::protocol::Relation;
-use crate::link::LinkKind;
-use crate::link::{Address, Driver, InUse, Link, RpFilter};
+use crate::link::{Address, Driver, InUse, Link, LinkKind, RpFilter};
 use crate::neighbor;
 
 const LAN: LinkId = LinkId(1);
@@ -24,6 +22,7 @@ struct World {
     dad: Dad,
     conntrack: Arc<Conntrack>,
     hooks: Hooks,
+    tracer: Arc<Tracer>,
 }
 
 impl World {
@@ -79,6 +78,7 @@ impl World {
             dad,
             conntrack: Arc::new(Conntrack::new(conntrack::Config::default(), 1)),
             hooks: Hooks::new(),
+            tracer: Arc::default(),
         }
     }
 
@@ -95,7 +95,7 @@ impl World {
             dad: &self.dad,
             conntrack: &self.conntrack,
             hooks: &self.hooks,
-            router: None,
+            tracer: &self.tracer,
             rest: Rest::default(),
         };
         match answer(&verb, &sources) {

@@ -27,6 +27,7 @@ mod log;
 mod mss;
 mod note;
 mod run;
+mod shadow;
 mod state;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -38,12 +39,13 @@ use crate::packet::{Net, Packet};
 use super::counters::Counters;
 use super::matches::Match;
 use super::problem::Problem;
-use super::rule::{Count, Family, Ruleset, TableName};
+use super::rule::{Count, Family, Rule, Ruleset, TableName};
 use super::targets::Target;
-use super::verdict::{Env, NatAction, Verdict};
+use super::verdict::{Env, Verdict};
 
 pub use carry::Legacy;
 pub use claims::Claim;
+pub use shadow::Remembered;
 
 use compile::Code;
 
@@ -60,7 +62,7 @@ pub struct Program {
     estate: Mutex<Option<carry::Estate>>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum ByFamily {
     V4(Code<u32>),
     V6(Code<u128>),
@@ -146,6 +148,13 @@ impl Program {
         rules
     }
 
+    /// The rule at a place, from 1 on, as it was given.
+    pub fn rule(&self, table: TableName, chain: &str, number: usize) -> Option<&Rule> {
+        let table = self.rules.tables.iter().find(|t| t.name == table)?;
+        let chain = table.chains.iter().find(|c| c.name == chain)?;
+        chain.rules.get(number.checked_sub(1)?)
+    }
+
     /// Sets all counters to zero.
     pub fn zero(&self) {
         self.counters.zero();
@@ -225,16 +234,6 @@ fn is_of_conntrack(target: &Target) -> bool {
             | Target::Redirect(_)
             | Target::Netmap { .. }
     )
-}
-
-/// The target's name, for traces.
-fn nat_name(action: &NatAction) -> &'static str {
-    match action {
-        NatAction::Snat(_) => "SNAT",
-        NatAction::Dnat(_) => "DNAT",
-        NatAction::Masquerade(_) => "MASQUERADE",
-        NatAction::Redirect(_) => "REDIRECT",
-    }
 }
 
 #[cfg(test)]

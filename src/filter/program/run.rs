@@ -35,7 +35,7 @@ impl<A: Addr> Code<A> {
         let Some(table) = &self.tables[name as usize] else { return Verdict::Accept };
         let Some(entry) = table.entry[env.hook() as usize] else { return Verdict::Accept };
         let Some(facts) = Facts::read(p, env) else { return Verdict::Accept };
-        let noting = env.witness().is_some();
+        let noting = p.meta.trace.is_some() || env.witness().is_some();
         let mut run = Run {
             code: self,
             name,
@@ -92,7 +92,7 @@ struct Run<'a, A, E> {
     p: &'a mut Packet,
     env: &'a mut E,
     verdict: Verdict,
-    /// Whether somebody wants to know what the verdict rests on.
+    /// Whether somebody wants to know what the verdict rests on, or which rules match.
     noting: bool,
 }
 
@@ -173,34 +173,47 @@ impl<A: Addr, E: Env> Run<'_, A, E> {
             }
         }
         self.lane.count(rule.counter, self.p.l3_len() as u64);
-        if self.noting
-            && let Some(witness) = self.env.witness()
-        {
-            note::counted(rule, witness);
+        if self.noting {
+            self.told(chain, n, rule);
         }
-        let end = |run: &mut Self, verdict, says: &str| run.end(chain, n + 1, verdict, says);
+        let end = |run: &mut Self, verdict| {
+            run.verdict = verdict;
+            Step::End
+        };
         Ok(match &rule.op {
             Op::None => Step::Next,
-            Op::Accept => end(self, Verdict::Accept, "ACCEPT"),
-            Op::Drop => end(self, Verdict::Drop, "DROP"),
+            Op::Accept => end(self, Verdict::Accept),
+            Op::Drop => end(self, Verdict::Drop),
             Op::Return => Step::Back,
             Op::Jump(to) => Step::Call(*to),
             Op::Goto(to) => Step::Into(*to),
-            Op::Reject(with) => end(self, Verdict::Reject(*with), "REJECT"),
-            Op::Nat(action) => end(self, Verdict::Nat(**action), super::nat_name(action)),
+            Op::Reject(with) => end(self, Verdict::Reject(*with)),
+            Op::Nat(action) => end(self, Verdict::Nat(**action)),
             Op::Netmap(range) => {
                 let action = netmap_action(**range, self.env.hook());
-                end(self, Verdict::Nat(action), "NETMAP")
+                end(self, Verdict::Nat(action))
             }
             Op::Mss(how) => match mss::set(*how, self.p, &self.facts, self.env) {
                 Ok(()) => Step::Next,
-                Err(Hotdrop) => end(self, Verdict::Drop, "DROP by TCPMSS"),
+                Err(Hotdrop) => self.end(chain, n + 1, Verdict::Drop, "DROP by TCPMSS"),
             },
             other => {
                 self.change(other);
                 Step::Next
             }
         })
+    }
+
+    /// A rule has agreed: it is noted for those who want to know.
+    #[cold]
+    fn told(&mut self, chain: &Chain<A>, n: u32, rule: &Rule<A>) {
+        if let Some(witness) = self.env.witness() {
+            note::counted(rule, witness);
+        }
+        if self.p.meta.trace.is_some() {
+            let number = n as usize + 1;
+            self.env.matched(self.p, RuleRef { table: self.name, chain: &chain.name, number });
+        }
     }
 
     /// The targets after which the packet goes on.
@@ -235,7 +248,7 @@ impl<A: Addr, E: Env> Run<'_, A, E> {
 
     #[inline]
     fn end(&mut self, chain: &Chain<A>, number: u32, verdict: Verdict, says: &str) -> Step {
-        if self.p.meta.traced {
+        if self.p.meta.trace.is_some() {
             self.env.decided(
                 self.p,
                 RuleRef { table: self.name, chain: &chain.name, number: number as usize },

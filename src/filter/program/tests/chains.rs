@@ -8,7 +8,7 @@ use crate::filter::program::{Claim, Program};
 use crate::filter::rule::{Count, Family, Ruleset, TableName};
 use crate::filter::targets::{RejectWith, Target};
 use crate::filter::verdict::{NatAction, Verdict};
-use crate::packet::Packet;
+use crate::packet::{Packet, TraceId};
 use crate::wire::proto;
 
 fn read(text: &str) -> Ruleset {
@@ -183,6 +183,47 @@ fn equal_rules_go_on_where_the_old_ones_were() {
 }
 
 #[test]
+fn an_edit_says_where_each_counter_goes_on_and_nothing_counted_meanwhile_is_lost() {
+    use crate::filter::iptables;
+
+    let text = "*filter\n:FORWARD DROP [0:0]\n-A FORWARD -p tcp -m limit --limit 1/min --limit-burst 9 -j MARK --set-mark 1\n\
+                -A FORWARD -p tcp -j MARK --set-mark 2\n-A FORWARD -p tcp -j MARK --set-mark 2\nCOMMIT\n";
+    let old = program(text);
+    let mut w = World::at(Hook::Forward);
+    let mut see = |p: &crate::filter::Program, times: u32| {
+        (0..times).for_each(|_| _ = p.run(TableName::Filter, &mut syn(1), &mut w));
+    };
+    see(&old, 2);
+    let edited = |line: &str, old: &crate::filter::Program| {
+        let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+        let edited = iptables::edit(&words, &read(text)).unwrap();
+        let new = crate::filter::Program::compile(&edited.rules, &crate::link::Links::new([])).unwrap();
+        new.inherit(old, &edited.from);
+        new
+    };
+    // The first of two equal rules goes, and takes its count with it; a packet comes before the old program is left.
+    let new = edited("-D FORWARD 2", &old);
+    assert_eq!(counts(&new), [2, 2, 2]);
+    see(&old, 1);
+    see(&new, 4);
+    assert_eq!(counts(&new), [6, 6, 6]);
+    new.settle(&old);
+    assert_eq!(counts(&new), [7, 7, 7]);
+    new.settle(&old);
+    assert_eq!(counts(&new), [7, 7, 7], "it is settled once");
+    // One rule set to zero: what comes meanwhile is counted, and the limit remembers what it has given.
+    let zeroed = edited("-Z FORWARD 1", &old);
+    assert_eq!(counts(&zeroed), [3, 0, 3, 3]);
+    see(&old, 1);
+    zeroed.settle(&old);
+    assert_eq!(counts(&zeroed), [4, 1, 4, 4]);
+    see(&zeroed, 9);
+    assert_eq!(counts(&zeroed), [13, 7, 13, 13], "9 at once, of which 3 were gone when it took over");
+    // In its place another one begins at zero.
+    assert_eq!(counts(&edited("-R FORWARD 2 -p tcp -j MARK --set-mark 2", &old)), [4, 4, 0, 4]);
+}
+
+#[test]
 fn conntrack_is_needed_by_what_asks_for_it() {
     let needs = |table: &str, rule: &str| program(&format!("*{table}\n{rule}\nCOMMIT\n")).needs_conntrack();
     for (table, rule) in [
@@ -208,7 +249,7 @@ fn conntrack_is_needed_by_what_asks_for_it() {
 }
 
 #[test]
-fn what_decided_is_told_of_traced_packets() {
+fn what_matched_and_what_decided_is_told_of_packets_that_are_followed() {
     let p = program(
         "*filter\n:FORWARD DROP [0:0]\n:A - [0:0]\n-A FORWARD -p tcp --dport 1:4 -j A\n\
          -A A -p tcp --dport 1 -j ACCEPT\n-A A -p tcp --dport 2 -j REJECT\n-A A -p tcp --dport 3 --tcp-option 9 -j ACCEPT\nCOMMIT\n",
@@ -216,18 +257,23 @@ fn what_decided_is_told_of_traced_packets() {
     let mut w = World::at(Hook::Forward);
     let mut run = |port, traced| {
         let mut packet = syn(port);
-        packet.meta.traced = traced;
+        packet.meta.trace = TraceId::new(traced);
         if port == 3 {
             packet.l3_mut()[32] = 0x40;
         }
         p.run(TableName::Filter, &mut packet, &mut w);
     };
-    run(1, false);
-    (1..=5).for_each(|port| run(port, true));
+    run(1, 0);
+    (1..=5).for_each(|port| run(port, 1));
     let want = [
-        "filter A 1 ACCEPT",
-        "filter A 2 REJECT",
+        // What leads to a verdict, and the rule that has it.
+        "filter FORWARD 1",
+        "filter A 1",
+        "filter FORWARD 1",
+        "filter A 2",
+        "filter FORWARD 1",
         "filter A 3 hotdrop",
+        "filter FORWARD 1",
         "filter FORWARD 0 DROP",
         "filter FORWARD 0 DROP",
     ];

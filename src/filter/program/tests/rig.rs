@@ -115,6 +115,9 @@ impl Env for World {
     fn link_name(&self, link: LinkId) -> &str {
         ["lo", "eth0", "eth1", "wan"][link.index()]
     }
+    fn matched(&mut self, _: &Packet, rule: RuleRef<'_>) {
+        self.said.push(format!("{} {} {}", rule.table.name(), rule.chain, rule.number));
+    }
     fn decided(&mut self, _: &Packet, rule: RuleRef<'_>, verdict: &str) {
         self.said.push(format!("{} {} {} {verdict}", rule.table.name(), rule.chain, rule.number));
     }

@@ -1,0 +1,331 @@
+//! A packet's way as data: one [`Record`] a packet, one [`Step`] for each thing that was done to it or decided on it.
+//!
+//! What stands here is what `sekisho trace -j` prints: the names of fields and of steps are a promise to scripts, and stand in
+//! docs/trace.md. Knows nothing of how steps are gathered, or of who reads them.
+
+use serde::{Deserialize, Serialize};
+
+use super::frame::Frame;
+
+/// The way of one packet, or the part of it since it was held back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// Its number: what is said of the packet later bears it too, and so does what says that this packet caused it.
+    pub id: u32,
+    /// The packet because of which the router made this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<u32>,
+    /// When it began: nanoseconds since 1970 in a router that has been told the date, else since its start.
+    pub time: u64,
+    /// The worker that walked it.
+    pub worker: usize,
+    /// The link it came in by; absent: the router made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<String>,
+    /// The packet as it came, in tcpdump's words.
+    pub packet: String,
+    /// Whether another packet like it would have been replayed by the flow cache (`hit`), or why not; absent: the cache is
+    /// off, or was not asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<String>,
+    /// Whether it begins in the midst: the packet was held back, and its number has been told of before.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub continued: bool,
+    /// Whether only its end was seen: more packets came than could be followed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub partial: bool,
+    /// What happened, in its order.
+    pub steps: Vec<Step>,
+    /// Steps that were too many to be kept.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub more: u32,
+    /// How it ended.
+    pub end: End,
+    /// What it looked like on its way, for captures.
+    #[serde(skip)]
+    pub frames: Vec<Frame>,
+}
+
+fn is_zero(n: &u32) -> bool {
+    *n == 0
+}
+
+/// How a packet's way ended, as far as this record goes. The last steps say more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum End {
+    /// It stands in a link's outbox.
+    Sent,
+    /// Somebody here has it.
+    Delivered,
+    /// It went no further.
+    Dropped,
+    /// It waits, and may go on.
+    Parked,
+    /// A registered function took it.
+    Stolen,
+    /// It is part of another packet now.
+    Absorbed,
+}
+
+impl End {
+    /// The word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            End::Sent => "sent",
+            End::Delivered => "delivered",
+            End::Dropped => "dropped",
+            End::Parked => "parked",
+            End::Stolen => "stolen",
+            End::Absorbed => "absorbed",
+        }
+    }
+}
+
+/// One thing that was done to a packet or decided on it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "step", rename_all = "snake_case")]
+pub enum Step {
+    /// It came in.
+    Received {
+        /// The link.
+        link: String,
+        /// Bytes of the frame.
+        len: usize,
+        /// Whether another worker took it from the device and handed it over.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        handed_over: bool,
+    },
+    /// The router made it.
+    Made {
+        /// Bytes from its IP header on.
+        len: usize,
+    },
+    /// It came to a hook.
+    Hook {
+        /// The hook.
+        hook: String,
+        /// The link it came in by.
+        #[serde(rename = "in", default, skip_serializing_if = "Option::is_none")]
+        input: Option<String>,
+        /// The link it is to leave by.
+        #[serde(rename = "out", default, skip_serializing_if = "Option::is_none")]
+        output: Option<String>,
+    },
+    /// A rule's matches all agreed, and its target was done.
+    Rule {
+        /// `iptables` or `ip6tables`.
+        command: String,
+        /// The hook.
+        hook: String,
+        /// The table.
+        table: String,
+        /// The chain.
+        chain: String,
+        /// Which of the chain's rules, from 1.
+        number: usize,
+        /// The rule as `iptables -S` prints it.
+        rule: String,
+        /// Its target: a verdict, an action, or the chain it leads to; empty: it only counts.
+        target: String,
+    },
+    /// No rule of a built-in chain decided, or none could.
+    Policy {
+        /// `iptables` or `ip6tables`.
+        command: String,
+        /// The hook.
+        hook: String,
+        /// The table.
+        table: String,
+        /// The chain.
+        chain: String,
+        /// What became of the packet.
+        verdict: String,
+    },
+    /// A function that a program has registered saw it.
+    Function {
+        /// What it is called.
+        name: String,
+        /// Where it stands among the others at the hook.
+        priority: i32,
+        /// What it said.
+        verdict: String,
+    },
+    /// Conntrack has looked at it.
+    Conntrack {
+        /// NEW, ESTABLISHED, RELATED, INVALID, UNTRACKED.
+        state: String,
+        /// `original` or `reply`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        direction: Option<String>,
+        /// The flow's number, once it stands in the table: what `flow N` takes.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        flow: Option<u64>,
+        /// The flow, as `conntrack -L` prints it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        line: Option<String>,
+        /// Why it is INVALID or UNTRACKED.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        why: Option<String>,
+    },
+    /// Its flow has been entered into the table.
+    Confirmed {
+        /// The flow's number.
+        flow: u64,
+        /// Whether the same flow stood there already, begun by another packet at the same moment.
+        joined: bool,
+    },
+    /// Its addresses or ports were rewritten.
+    Translated {
+        /// `dnat`, `snat`, `masquerade`; `reply`: what was done to the flow is undone for its answer; `related`: an ICMP
+        /// error and what it quotes.
+        kind: String,
+        /// Source and destination before.
+        before: String,
+        /// And after.
+        after: String,
+    },
+    /// It was looked up where it goes.
+    Route {
+        /// `main` or `local`; absent: no table was asked, or none had an answer.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        table: Option<String>,
+        /// `unicast`, `local`, `broadcast`, `anycast`, `multicast`, `unreachable`, `prohibit`, `blackhole`, `none`, or
+        /// `bound`: it is tied to a link.
+        kind: String,
+        /// The prefix that agreed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        prefix: Option<String>,
+        /// The gateway; absent: on link.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        via: Option<String>,
+        /// The link to leave by.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        dev: Option<String>,
+        /// How many next hops there are to choose from, if more than one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        nexthops: Option<usize>,
+    },
+    /// Its TTL or hop limit went down.
+    Ttl {
+        /// Before.
+        before: u8,
+        /// After.
+        after: u8,
+    },
+    /// It is larger than the next link takes.
+    TooBig {
+        /// Its length in bytes, or that of its segments or fragments.
+        len: usize,
+        /// What the link takes.
+        mtu: usize,
+        /// The link.
+        dev: String,
+    },
+    /// It is cut for the next link: what follows is said of each piece.
+    Cut {
+        /// How many pieces.
+        pieces: usize,
+        /// `fragments` or `segments`.
+        into: String,
+    },
+    /// One of its pieces.
+    Piece {
+        /// Its bytes from the IP header on.
+        len: usize,
+    },
+    /// Fragments: it waits for others, or the datagram is whole.
+    Reassembly {
+        /// `waits`, `whole` or `atomic`.
+        state: String,
+        /// Bytes from the IP header on of what there is now.
+        len: usize,
+    },
+    /// Its next hop's MAC was looked up.
+    Neighbor {
+        /// The link.
+        dev: String,
+        /// The next hop.
+        ip: String,
+        /// The neighbor's state; `remembered`: the worker knew it without asking the table.
+        state: String,
+        /// Its MAC, if it is known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        mac: Option<String>,
+    },
+    /// The router made another packet because of it.
+    Caused {
+        /// That packet's number.
+        id: u32,
+        /// That packet.
+        packet: String,
+    },
+    /// It turned round at the loopback.
+    Looped,
+    /// It waits.
+    Parked {
+        /// For what.
+        why: String,
+    },
+    /// It goes on where it waited.
+    Continued,
+    /// It stands in a link's outbox.
+    Sent {
+        /// The link.
+        link: String,
+        /// Bytes of the frame.
+        len: usize,
+        /// Whom the frame is addressed to.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        mac: Option<String>,
+        /// The packet as it leaves, in tcpdump's words.
+        packet: String,
+    },
+    /// Somebody here has it.
+    Delivered {
+        /// Who.
+        to: String,
+    },
+    /// A registered function took it.
+    Stolen {
+        /// Which.
+        by: String,
+    },
+    /// It went no further.
+    Dropped {
+        /// The reason's name, as in `sekisho stats`.
+        reason: String,
+        /// The reason in words.
+        text: String,
+    },
+}
+
+impl Step {
+    /// How a packet stands of which this is the last step; `None` if there must be another.
+    pub(super) fn end(&self) -> Option<End> {
+        match self {
+            Step::Sent { .. } => Some(End::Sent),
+            Step::Delivered { .. } => Some(End::Delivered),
+            Step::Dropped { .. } => Some(End::Dropped),
+            Step::Parked { .. } => Some(End::Parked),
+            Step::Stolen { .. } => Some(End::Stolen),
+            Step::Reassembly { state, .. } if state == "waits" => Some(End::Absorbed),
+            _ => None,
+        }
+    }
+}
+
+impl Record {
+    /// Why it was dropped, by the reason's name, if it was.
+    pub fn dropped(&self) -> Option<&str> {
+        self.steps.iter().rev().find_map(|s| match s {
+            Step::Dropped { reason, .. } => Some(reason.as_str()),
+            _ => None,
+        })
+    }
+
+    /// The rules that matched, in their order.
+    pub fn rules(&self) -> impl Iterator<Item = &Step> {
+        self.steps.iter().filter(|s| matches!(s, Step::Rule { .. } | Step::Policy { .. }))
+    }
+}

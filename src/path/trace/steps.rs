@@ -1,0 +1,148 @@
+//! Steps made of what the tables say.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use crate::base::{DropReason, Hook};
+use crate::conntrack::{Tracked, text};
+use crate::fib::Action;
+use crate::packet::{CtState, Direction, FlowId, Packet};
+use crate::path::{Bound, Cx, Hop, deliver};
+
+use super::{Glance, Step};
+
+/// Source and destination as they are now.
+pub(in crate::path) fn way(p: &Packet) -> String {
+    Glance::of(p.l3(), false).way()
+}
+
+/// A flow's number, as one.
+pub(in crate::path) fn number(id: FlowId) -> u64 {
+    u64::from(id.tenant.get()) << 32 | u64::from(id.slot)
+}
+
+/// What conntrack has made of a packet.
+#[cold]
+pub(in crate::path) fn conntrack(cx: &Cx<'_>, p: &Packet, hook: Hook, tracked: Tracked) -> Step {
+    let ct = p.meta.ct;
+    let flow = cx.me.flow.as_ref().filter(|_| ct.is_tracked());
+    let why = match (ct.state, tracked) {
+        (CtState::Invalid, Tracked::Invalid) => Some(cx.live.conntrack.why_invalid(p, hook, cx.now)),
+        (CtState::Untracked, Tracked::Untracked) => Some("neighbor discovery is never tracked".to_owned()),
+        (CtState::Untracked, _) => Some("a rule said so".to_owned()),
+        _ => None,
+    };
+    Step::Conntrack {
+        state: match ct.state {
+            CtState::Unseen => "UNSEEN",
+            CtState::Untracked => "UNTRACKED",
+            CtState::Invalid => "INVALID",
+            CtState::New => "NEW",
+            CtState::Established => "ESTABLISHED",
+            CtState::Related => "RELATED",
+        }
+        .to_owned(),
+        direction: flow.map(|_| match ct.dir {
+            Direction::Original => "original".to_owned(),
+            Direction::Reply => "reply".to_owned(),
+        }),
+        flow: ct.flow.map(number),
+        line: flow.map(|c| text::line(&c.flow, cx.now, false).to_string()),
+        why,
+    }
+}
+
+/// Where a packet has been found to go; `None` if it was refused before the routes were asked.
+#[cold]
+pub(in crate::path) fn route(
+    cx: &Cx<'_>,
+    p: &Packet,
+    found: Result<Option<Hop>, DropReason>,
+    bound: Bound,
+) -> Option<Step> {
+    let (_, dst) = deliver::ends(p)?;
+    let dev = |link| Some(cx.link_name(link).to_owned());
+    let none = Step::Route {
+        table: None,
+        kind: "none".to_owned(),
+        prefix: None,
+        via: None,
+        dev: None,
+        nexthops: None,
+    };
+    let hop = match found {
+        Ok(hop) => hop,
+        Err(DropReason::NoRoute) => return Some(none),
+        Err(
+            DropReason::Unreachable
+            | DropReason::Prohibit
+            | DropReason::Blackhole
+            | DropReason::LinkDown
+            | DropReason::RpFilter,
+        ) => None,
+        Err(_) => return None,
+    };
+    if let (Bound::Link(link) | Bound::Station(link, _), Some(_)) = (bound, hop) {
+        return Some(Step::Route {
+            table: None,
+            kind: "bound".to_owned(),
+            prefix: None,
+            via: None,
+            dev: dev(link),
+            nexthops: None,
+        });
+    }
+    let Some(entry) = cx.snap.fib.lookup(dst) else {
+        // To a group or to all: no table holds those.
+        let kind = if dst.is_multicast() { "multicast" } else { "broadcast" };
+        return Some(match (hop, found) {
+            (_, Err(_)) => none,
+            (None, _) => Step::Route {
+                table: None,
+                kind: kind.to_owned(),
+                prefix: None,
+                via: None,
+                dev: dev(p.meta.ingress),
+                nexthops: None,
+            },
+            (Some(hop), _) => Step::Route {
+                table: None,
+                kind: "bound".to_owned(),
+                prefix: None,
+                via: via(dst, hop.next),
+                dev: dev(hop.link),
+                nexthops: None,
+            },
+        });
+    };
+    let (table, kind, link) = match &entry.action {
+        Action::Forward(_) => ("main", "unicast", hop.map(|h| h.link)),
+        Action::Local(link) => ("local", "local", Some(*link)),
+        Action::Anycast(link) => ("local", "anycast", Some(*link)),
+        Action::Broadcast(link) => ("local", "broadcast", Some(*link)),
+        Action::Unreachable => ("main", "unreachable", None),
+        Action::Prohibit => ("main", "prohibit", None),
+        Action::Blackhole => ("main", "blackhole", None),
+    };
+    let prefix = IpNet::new(dst, entry.prefix_len).ok().map(|net| match net.prefix_len() {
+        0 => "default".to_owned(),
+        _ => net.trunc().to_string(),
+    });
+    let nexthops = match &entry.action {
+        Action::Forward(hops) if hops.len() > 1 => Some(hops.len()),
+        _ => None,
+    };
+    Some(Step::Route {
+        table: Some(table.to_owned()),
+        kind: kind.to_owned(),
+        prefix,
+        via: hop.and_then(|h| via(dst, h.next)),
+        dev: link.and_then(dev),
+        nexthops,
+    })
+}
+
+fn via(dst: IpAddr, next: IpAddr) -> Option<String> {
+    (next != dst).then(|| next.to_string())
+}

@@ -17,6 +17,7 @@ mod flows;
 mod history;
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -203,7 +204,7 @@ impl Engine {
         // A neighbor that lives and dies by itself is no reason to make tables anew.
         let differs = matches!(change, config::Change::Rules(_)) || changed.setup.config != now.config;
         if differs {
-            notes.extend(self.commit(changed.setup)?);
+            notes.extend(self.commit_beside(changed.setup, &changed.live)?);
         }
         let refused = changed.refused.into_iter().map(|(index, no)| {
             let errno = no.errno.map(str::to_owned);
@@ -293,6 +294,11 @@ impl Engine {
 
     /// Puts a setup in force, or changes nothing.
     fn commit(&mut self, next: Setup) -> Result<Vec<String>, Refusal> {
+        self.commit_beside(next, &[])
+    }
+
+    /// The same; neighbors that `live` will change are left to it.
+    fn commit_beside(&mut self, next: Setup, live: &[LiveAction]) -> Result<Vec<String>, Refusal> {
         let before = self.setup.load_full();
         if next.links.bound() > self.router.room() {
             return Err(
@@ -313,7 +319,7 @@ impl Engine {
         // From here on nobody runs the old rules.
         self.desk.settle();
         next.settle(&before);
-        self.neighbors(&before, &next);
+        self.neighbors(&before, &next, live);
         self.addresses(&before, &next);
         self.history.add(before);
         self.transactions.store(self.history.number(), Relaxed);
@@ -346,14 +352,20 @@ impl Engine {
     }
 
     /// Permanent neighbors follow the configuration.
-    fn neighbors(&self, before: &Setup, next: &Setup) {
+    fn neighbors(&self, before: &Setup, next: &Setup, live: &[LiveAction]) {
         let all = |s: &Setup| -> Vec<_> {
             let link = |n: &config::NeighborConfig| s.links.named(&n.dev).map(|l| (l.id, n.ip, n.mac));
             s.config.neighbors.iter().filter_map(link).collect()
         };
         let (old, new) = (all(before), all(next));
-        let gone: Vec<_> =
-            old.iter().filter(|(l, ip, _)| !new.iter().any(|n| (n.0, n.1) == (*l, *ip))).copied().collect();
+        let stays = |link: LinkId, ip: IpAddr| {
+            let set = |a: &LiveAction| match a {
+                LiveAction::SetNeighbor { link: on, ip: of, .. } => (*on, *of) == (link, ip),
+                LiveAction::RemoveNeighbor { .. } => false,
+            };
+            new.iter().any(|n| (n.0, n.1) == (link, ip)) || live.iter().any(set)
+        };
+        let gone: Vec<_> = old.iter().filter(|(l, ip, _)| !stays(*l, *ip)).copied().collect();
         let come: Vec<_> = new.iter().filter(|n| !old.contains(n)).copied().collect();
         if gone.is_empty() && come.is_empty() {
             return;

@@ -8,6 +8,7 @@ mod flows;
 mod forge;
 mod gateway;
 mod home;
+mod iproute;
 mod life;
 mod links;
 mod load;

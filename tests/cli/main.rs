@@ -5,6 +5,7 @@ mod bench;
 mod check;
 mod live;
 mod rules;
+mod traces;
 mod usage;
 
 use std::path::Path;

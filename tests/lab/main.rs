@@ -16,5 +16,6 @@ mod quiet;
 mod service;
 mod services;
 mod super_frames;
+mod traces;
 mod transfers;
 mod tun_tap;

@@ -21,6 +21,7 @@ mod quiet;
 mod service;
 mod services;
 mod super_frames;
+mod traces;
 mod transactions;
 mod transfers;
 mod tun_tap;

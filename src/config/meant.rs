@@ -13,9 +13,7 @@ mod user;
 
 // What changes are judged by as well.
 pub(super) use address::{group as not_a_host, unfit};
-pub(super) use link::{
-    MOST as LINKS, MTU, MTU_IPV6, mtus, no_device_name, no_interface_name, not_a_station,
-};
+pub(super) use link::{MOST as LINKS, MTU, MTU_IPV6, mtus, no_device_name, no_interface_name, not_a_station};
 pub(super) use neighbor::MOST as NEIGHBORS;
 
 use std::net::SocketAddr;

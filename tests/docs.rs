@@ -32,9 +32,9 @@ fn generated(file: &str, name: &str, text: &str) {
 
 #[test]
 fn packet_path() {
-    let mut table = String::from("\n| reason | what happened |\n| --- | --- |\n");
+    let mut table = String::from("\n| reason | stage | what happened |\n| --- | --- | --- |\n");
     for r in DropReason::ALL {
-        writeln!(table, "| `{}` | {} |", r.name(), r.text()).unwrap();
+        writeln!(table, "| `{}` | {} | {} |", r.name(), r.stage(), r.text()).unwrap();
     }
     table.push('\n');
     generated("packet-path.md", "drop-reasons", &table);

@@ -199,37 +199,78 @@ fn top_without_a_terminal_prints_text_or_says_so() {
     assert!(ran.code == 1 && ran.err.contains("no router is running"), "{}", ran.err);
 }
 
+/// What ends a top that has been seen.
+enum End {
+    Keys(&'static str),
+    Signal(&'static str),
+    Nothing,
+}
+
+/// Runs top on a terminal of 80 by 24, ends it once its screen is there, and gives its exit code and all it has written.
+/// `None`: there is no script(1) here.
+fn on_a_terminal(dir: &Path, options: &str, end: &End) -> Option<(Option<i32>, String)> {
+    let top = env!("CARGO_BIN_EXE_sekisho");
+    let line =
+        format!("stty rows 24 cols 80; echo pid=$$.; exec {top} top -d 0.1 --control gw.sock {options}");
+    let mut command = Command::new("script");
+    command.current_dir(dir).args(["-qec", &line, "/dev/null"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).env("TERM", "xterm");
+    let Ok(mut child) = command.spawn() else {
+        println!("skipped: there is no script here");
+        return None;
+    };
+    let mut stdin = child.stdin.take().expect("it has one");
+    let mut stdout = child.stdout.take().expect("it has one");
+    let (to, pieces) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let mut piece = [0; 4096];
+        while let Ok(n @ 1..) = stdout.read(&mut piece) {
+            if to.send(String::from_utf8_lossy(&piece[..n]).into_owned()).is_err() {
+                return;
+            }
+        }
+    });
+    let (mut said, mut seen) = (String::new(), false);
+    while let Ok(piece) = pieces.recv_timeout(Duration::from_secs(30)) {
+        said += &piece;
+        if said.contains("busiest") && !seen {
+            seen = true;
+            match end {
+                End::Keys(keys) => stdin.write_all(keys.as_bytes()).expect("it reads keys"),
+                End::Signal(name) => {
+                    let pid =
+                        said.split("pid=").nth(1).and_then(|s| s.split('.').next()).expect("its number");
+                    let kill = format!("kill -{name} {pid}");
+                    assert!(Command::new("sh").args(["-c", &kill]).status().expect("a shell").success());
+                }
+                End::Nothing => {}
+            }
+        }
+    }
+    drop(stdin);
+    if !said.contains("\x1b[?1049l") {
+        // It would be waited for in vain.
+        let _ = child.kill();
+    }
+    Some((child.wait().expect("it ends").code(), said))
+}
+
 #[test]
 fn top_gives_the_terminal_back() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let dir = dir.path();
     let router = router(dir, "");
-    let top = format!("{} top -d 0.1 --control gw.sock", env!("CARGO_BIN_EXE_sekisho"));
-    // Ended by a key; by its number of screens; by a signal, which `timeout` sends.
-    for (line, keys) in [
-        (format!("stty rows 24 cols 80; {top}; echo code=$?"), "sq"),
-        (format!("stty rows 24 cols 80; {top} -n 2; echo code=$?"), ""),
-        (format!("stty rows 24 cols 80; timeout --foreground -s TERM 2 {top}; echo code=$?"), ""),
+    for (options, end) in [
+        ("", End::Keys("sp?xq")),
+        ("", End::Keys("\x03")),
+        ("-n 2", End::Nothing),
+        ("", End::Signal("TERM")),
+        ("", End::Signal("HUP")),
     ] {
-        let mut command = Command::new("script");
-        command.current_dir(dir).args(["-qec", &line, "/dev/null"]);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).env("TERM", "xterm");
-        let Ok(mut child) = command.spawn() else {
-            println!("skipped: there is no script here");
-            return;
-        };
-        let mut stdin = child.stdin.take().expect("it has one");
-        stdin.write_all(keys.as_bytes()).expect("it reads keys");
-        let mut said = String::new();
-        child.stdout.take().expect("it has one").read_to_string(&mut said).expect("it ends");
-        drop(stdin);
-        assert!(child.wait().expect("it ends").success(), "{line}: {said:?}");
+        let Some((code, said)) = on_a_terminal(dir, options, &end) else { return };
         let (entered, left) = (said.find("\x1b[?1049h"), said.rfind("\x1b[?1049l"));
-        assert!(entered.is_some() && left > entered, "{line}: {said:?}");
-        assert!(said.contains("busiest"), "{line}: {said:?}");
-        // timeout(1) says 124 of what it ended, however that went.
-        let code = if line.contains("timeout") { "code=124" } else { "code=0" };
-        assert!(said.contains(code), "{line}: {said:?}");
+        assert!(entered.is_some() && left > entered, "{said:?}");
+        assert_eq!(code, Some(0), "{said:?}");
     }
     assert_eq!(router.terminate(), Some(0));
 }

@@ -139,7 +139,10 @@ fn what_is_shown_is_what_has_passed() {
         assert_eq!(sample(&text, "sekisho_forwarded_total"), 45.0);
         assert_eq!(sample(&text, r#"sekisho_hook_packets_total{hook="forward",result="dropped"}"#), 5.0);
         assert_eq!(
-            sample(&text, r#"sekisho_packets_dropped_total{column="received",reason="filtered"}"#),
+            sample(
+                &text,
+                r#"sekisho_packets_dropped_total{column="received",stage="hooks",reason="filtered"}"#
+            ),
             5.0
         );
         assert_eq!(

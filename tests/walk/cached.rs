@@ -266,7 +266,7 @@ impl Pair {
                     b.router.replace(Plan::default().rules(&v4, &v6).snapshot());
                 }
             }
-            Act::Late(ms) => self.each(|b| b.now = b.now + Duration::from_millis(*ms)),
+            Act::Late(ms) => self.each(|b| b.now += Duration::from_millis(*ms)),
             Act::Down(link) => self.each(|b| {
                 b.worker.handle_link(*link, false, b.now);
                 b.collect();

@@ -125,10 +125,11 @@ fn help(frame: &mut Frame<'_>) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use ratatui::Terminal;
     use ratatui::backend::TestBackend;
 
-    use super::super::screen::tests::screen;
+    use super::super::screen::tests::{flows, screen, stats};
     use super::*;
 
     /// What a terminal of this size shows.
@@ -193,5 +194,41 @@ mod tests {
         assert!(lines.contains(" sekisho top ") && lines.contains("Any key closes this."), "{lines}");
         assert!(lines.contains("PAUSED") && lines.contains("p goes on"), "{lines}");
         assert!(HELP.lines().all(|l| l.chars().count() <= 74));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
+        /// Whatever a router says, and however large: there is a screen.
+        #[test]
+        fn no_numbers_are_too_large(
+            n in prop::collection::vec(any::<u64>(), 12), time in any::<f64>(), busy in any::<f64>(),
+            name in "\\PC{0,40}", width in 1u16..130, height in 1u16..50,
+        ) {
+            let mut s = Screen::new(Sort::Packets);
+            let mut before = stats(1);
+            let mut now = stats(2);
+            for (stats, n) in [(&mut before, &n[..6]), (&mut now, &n[6..])] {
+                let l = &mut stats.links[1];
+                l.ifname = name.clone();
+                (l.rx_packets, l.rx_bytes, l.rx_dropped, l.rx_missed) = (n[0], n[1], n[2], n[3]);
+                (stats.drops[0].received, stats.drops[0].originated) = (n[4], n[5]);
+                (stats.conntrack.flows, stats.conntrack.max, stats.nat.ports[0].used) = (n[0], n[1], n[2]);
+                stats.workers[0].rx_packets = n[3];
+            }
+            now.uptime = time;
+            now.workers[0].busy = busy;
+            s.counted(before);
+            s.counted(now);
+            let mut f = flows();
+            f.seconds = time;
+            (f.flows[0].original.bytes, f.flows[0].reply.bytes) = (n[0], n[1]);
+            (f.flows[0].original.packets, f.flows[0].reply.packets) = (n[2], n[3]);
+            f.flows[1].src = name;
+            s.flowed(f);
+            prop_assert_eq!(shown(&s, width, height).len(), usize::from(height));
+            let text = sheet::text(&s, 10, crate::cli::Paint::plain());
+            prop_assert!(text.contains("busiest flows"));
+        }
     }
 }

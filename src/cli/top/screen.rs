@@ -158,7 +158,7 @@ impl Screen {
             rx_bits: rate(|l| l.rx_bytes) * 8.0,
             tx_packets: rate(|l| l.tx_packets),
             tx_bits: rate(|l| l.tx_bytes) * 8.0,
-            drops: rate(|l| l.rx_dropped + l.rx_missed + l.tx_dropped),
+            drops: rate(|l| l.rx_dropped.saturating_add(l.rx_missed).saturating_add(l.tx_dropped)),
         }
     }
 
@@ -195,8 +195,8 @@ impl Screen {
     pub(super) fn busiest(&self) -> Vec<&BusyFlow> {
         let mut all: Vec<_> = self.flows.iter().flat_map(|f| &f.flows).collect();
         let size = |f: &BusyFlow| match self.sort {
-            Sort::Bits => f.original.bytes + f.reply.bytes,
-            Sort::Packets => f.original.packets + f.reply.packets,
+            Sort::Bits => f.original.bytes.saturating_add(f.reply.bytes),
+            Sort::Packets => f.original.packets.saturating_add(f.reply.packets),
         };
         all.sort_by_key(|f| std::cmp::Reverse(size(f)));
         all
@@ -216,7 +216,7 @@ impl Screen {
 }
 
 fn sum(d: &crate::control::view::Drop) -> u64 {
-    d.received + d.originated
+    d.received.saturating_add(d.originated)
 }
 
 #[cfg(test)]
@@ -242,6 +242,7 @@ pub(super) mod tests {
         let drop = |name: &str, each: u64| Drop {
             name: name.into(),
             text: String::new(),
+            stage: "route".into(),
             received: each * seconds,
             originated: 7,
         };

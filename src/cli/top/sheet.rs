@@ -143,7 +143,14 @@ fn bar(share: f64) -> String {
 pub(super) fn tables(s: &Screen) -> Vec<String> {
     let Some(now) = &s.now else { return Vec::new() };
     let hits = s.tally("flow_cache_hits");
-    let came = s.rate(|s| Some(s.links.iter().filter(|l| l.kind != "loopback").map(|l| l.rx_packets).sum()));
+    let came = s.rate(|s| {
+        Some(
+            s.links
+                .iter()
+                .filter(|l| l.kind != "loopback")
+                .fold(0u64, |sum, l| sum.saturating_add(l.rx_packets)),
+        )
+    });
     let cached = if came > 0.0 { hits / came * 100.0 } else { 0.0 };
     let mut lines = Vec::new();
     let t = &now.conntrack;
@@ -206,14 +213,14 @@ pub(super) fn flows(s: &Screen, most: usize) -> Sheet {
             (true, port) => format!("[{addr}]:{port}"),
             (false, port) => format!("{addr}:{port}"),
         };
-        let rate = |n: u64| si(n as f64 / seconds);
+        let rate = |n: u64, each: f64| si(n as f64 * each / seconds);
         vec![
             f.protocol.clone(),
             end(&f.src, f.sport),
             end(&f.dst, f.dport),
-            rate(f.original.bytes * 8),
-            rate(f.reply.bytes * 8),
-            rate(f.original.packets + f.reply.packets),
+            rate(f.original.bytes, 8.0),
+            rate(f.reply.bytes, 8.0),
+            rate(f.original.packets.saturating_add(f.reply.packets), 1.0),
             f.link.clone(),
             f.state.clone().unwrap_or_default(),
         ]

@@ -37,6 +37,7 @@ pub fn stats(s: &Sources<'_>) -> view::Stats {
     let drops = DropReason::ALL.iter().map(|&r| view::Drop {
         name: r.name().to_owned(),
         text: r.text().to_owned(),
+        stage: r.stage().to_owned(),
         received: t.dropped(Column::Received, r),
         originated: t.dropped(Column::Originated, r),
     });

@@ -93,6 +93,9 @@ pub struct Drop {
     pub name: String,
     /// What it means.
     pub text: String,
+    /// The stage that drops for it: `ingress`, `route`, `hooks`, …
+    #[serde(default)]
+    pub stage: String,
     /// Of those that came in.
     pub received: u64,
     /// Of those made here.

@@ -26,12 +26,15 @@ use super::{Shadow, Walked};
 /// is room for in a table, and is none's fault.
 const REFRESH: u64 = 4_096;
 
+/// Which flows end when the other configuration comes into force.
+type Forgets = Box<dyn Fn(&Flow) -> bool + Send>;
+
 /// A comparison that goes on page by page, so that whoever wants it may stop in between.
 pub struct Comparison {
     router: Router,
     old: Shadow,
     new: Shadow,
-    forgets: Option<Box<dyn Fn(&Flow) -> bool + Send>>,
+    forgets: Option<Forgets>,
     now: Instant,
     /// Where the next page begins; none after the last.
     from: Option<u32>,

@@ -13,7 +13,7 @@ mod load;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::{DropReason, HOOKS, Hook, LinkId};
-pub use load::{LaneTotals, Load, Recent};
+pub use load::{FlowTotals, LaneTotals, Load, Recent};
 
 /// Which side of the ledger a packet stands on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -250,7 +250,24 @@ impl Counters {
     /// This block alone, for readers.
     pub fn lane(&self) -> LaneTotals {
         // The loopback moves nothing.
-        self.load.lane(self.links.get(1..).unwrap_or_default())
+        let moved = self.load.lane(self.links.get(1..).unwrap_or_default());
+        LaneTotals { flows: self.flows(), ..moved }
+    }
+
+    fn flows(&self) -> FlowTotals {
+        let tally = |what: Tally| self.tallies[what as usize].get();
+        let dropped =
+            |why: DropReason| Column::ALL.iter().map(|c| self.drops[*c as usize][why as usize].get()).sum();
+        FlowTotals {
+            taken: tally(Tally::NatTaken),
+            invalid: tally(Tally::CtInvalid),
+            errors: tally(Tally::CtErrors),
+            begun: tally(Tally::FlowsBegun),
+            joined: tally(Tally::FlowsClashed),
+            clashed: dropped(DropReason::ConntrackClash),
+            full: dropped(DropReason::ConntrackFull),
+            evicted: tally(Tally::FlowsEvicted),
+        }
     }
 
     /// A link's counters; `None` for a link made after this block.

@@ -35,7 +35,7 @@ pub struct Recent {
 }
 
 impl Load {
-    /// What it holds, and what its worker has moved over these links.
+    /// What it holds, and what its worker has moved over these links; not what conntrack did.
     pub(super) fn lane(&self, links: &[LinkCounters]) -> LaneTotals {
         let [window, busy, batches, packets] = self.recent.each_ref().map(Cell::get);
         LaneTotals {
@@ -49,6 +49,7 @@ impl Load {
             batches: self.batches.get(),
             packets: self.packets.get(),
             recent: Recent { window, busy, batches, packets },
+            flows: FlowTotals::default(),
         }
     }
 

@@ -9,7 +9,7 @@
 //! A budget is some percent above what was counted when it was set. Whoever makes a place cheaper lowers its budget in
 //! the same commit; whoever needs more says why.
 
-#![allow(missing_docs, unreachable_pub)] // what the macros make of the benches
+#![expect(missing_docs, reason = "what the macros make of the benches is public")]
 
 use std::hint::black_box;
 use std::net::Ipv4Addr;
@@ -30,14 +30,13 @@ use sekisho::wire::{proto, tcp as wire_tcp};
 use make::{bytes, tcp, udp};
 use net::*;
 
-// The bench of the walks serves here too; most of it isn't needed.
-#[allow(dead_code)]
+// The bench of the walks serves here too.
 #[path = "../tests/walk/check.rs"]
 mod check;
-#[allow(dead_code)] // as above
+#[expect(dead_code, reason = "the walks need more of it")]
 #[path = "../tests/walk/make.rs"]
 mod make;
-#[allow(dead_code)] // as above
+#[expect(dead_code, reason = "the walks need more of it")]
 #[path = "../tests/walk/net.rs"]
 mod net;
 

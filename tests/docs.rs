@@ -32,9 +32,9 @@ fn generated(file: &str, name: &str, text: &str) {
 
 #[test]
 fn packet_path() {
-    let mut table = String::from("\n| reason | what happened |\n| --- | --- |\n");
+    let mut table = String::from("\n| reason | stage | what happened |\n| --- | --- | --- |\n");
     for r in DropReason::ALL {
-        writeln!(table, "| `{}` | {} |", r.name(), r.text()).unwrap();
+        writeln!(table, "| `{}` | {} | {} |", r.name(), r.stage(), r.text()).unwrap();
     }
     table.push('\n');
     generated("packet-path.md", "drop-reasons", &table);
@@ -73,6 +73,11 @@ fn the_metrics() {
     }
     table.push('\n');
     generated("metrics.md", "metrics", &table);
+}
+
+#[test]
+fn the_commands() {
+    generated("cli.md", "commands", &sekisho::cli::reference());
 }
 
 /// The words in a text that are names of metrics.

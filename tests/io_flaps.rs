@@ -18,6 +18,10 @@ fn rounds() -> usize {
     std::env::var("SEKISHO_FLAPS").ok().and_then(|n| n.parse().ok()).unwrap_or(50)
 }
 
+/// How long two interfaces may take to be taken up. AF_XDP waits for the most grace periods of the kernel: a tenth of a second
+/// where nobody else wants a CPU, six tenths where six programs want each.
+const BACK: Duration = Duration::from_secs(2);
+
 fn descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").unwrap().count()
 }
@@ -114,6 +118,7 @@ fn leave_nothing_behind(driver: Driver) {
         until("up at first", || all_up(&mut near) && all_up(&mut far));
         crosses(&mut near, &mut far, &mut pool, 0);
         let (fds, memory) = (descriptors(), resident_kilobytes());
+        let mut longest = Duration::ZERO;
 
         for round in 0..rounds() {
             let index = n.link_index("near").unwrap();
@@ -132,13 +137,15 @@ fn leave_nothing_behind(driver: Driver) {
             make(&mut n);
             let since = Instant::now();
             until("back", || all_up(&mut near) && all_up(&mut far));
-            assert!(since.elapsed() < Duration::from_secs(5), "{driver:?}: {:?}", since.elapsed());
+            longest = longest.max(since.elapsed());
+            assert!(longest < BACK, "{driver:?}: {longest:?}");
             crosses(&mut near, &mut far, &mut pool, round);
             crosses(&mut far, &mut near, &mut pool, round);
             assert_eq!(descriptors(), fds, "round {round}");
         }
         let grown = resident_kilobytes().saturating_sub(memory);
         assert!(grown < 4_096, "{grown} KiB more than before");
+        println!("{driver:?}: back after {} ms at most", longest.as_millis());
         let index = n.link_index("near").unwrap();
         drop((near, far));
         for hook in Hook::BOTH {

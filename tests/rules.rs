@@ -6,6 +6,8 @@
 
 #[path = "rules/book.rs"]
 mod book;
+#[path = "rules/commands.rs"]
+mod commands;
 #[path = "rules/generate.rs"]
 mod generate;
 #[path = "rules/kernel.rs"]
@@ -34,6 +36,31 @@ fn lines(text: &'static str) -> Vec<Line> {
     text.lines().filter(|l| !l.starts_with('#')).filter_map(line).collect()
 }
 
+/// What `-L` makes of rules, with numbers and with names, as far as the names are not those of services.
+fn columns(kernel: &Kernel, rules: &sekisho::filter::Ruleset, table: &str) -> Result<(), String> {
+    let service = |l: &str| l.contains("pt:") || l.contains("pts:") || l.contains("ports ");
+    for how in ["-L -n -v -x", "-L -n --line-numbers", "-S -v", "-L -v"] {
+        let words: Vec<String> = format!("-t {table} {how}").split(' ').map(str::to_owned).collect();
+        let (_, theirs, _) = kernel.command(&words);
+        let asked = iptables::asked(&words, rules.family).map_err(|e| e.to_string())?;
+        let iptables::What::List(which) = asked.what else { return Err(format!("{how} is no list")) };
+        let ours = match which.as_commands {
+            true => iptables::commands(rules, asked.table, &which, &asked.manner),
+            false => iptables::list(rules, asked.table, &which, &asked.manner),
+        };
+        let ours = ours.map_err(|e| e.to_string())?;
+        let mut lines = ours.lines().zip(theirs.lines());
+        let other = lines.find(|(a, b)| a != b && !(how == "-L -v" && service(a)));
+        if let Some((a, b)) = other {
+            return Err(format!("{how}\n    ours   {a}\n    theirs {b}\n"));
+        }
+        if ours.lines().count() != theirs.lines().count() {
+            return Err(format!("{how}: {ours}\n{theirs}"));
+        }
+    }
+    Ok(())
+}
+
 fn beside_the_kernel(family: Family, lines: &[Line]) {
     let kernel = Kernel::new(family);
     let mut wrong = Vec::new();
@@ -49,6 +76,14 @@ fn beside_the_kernel(family: Family, lines: &[Line]) {
             (Err(_), Err(_)) => true,
             _ => false,
         };
+        if let (Ok(_), Ok(_), Ok(rules)) = (&theirs, &ours, iptables::read(&text, family))
+            && why.is_none()
+            // What says nothing we don't keep.
+            && !["-i +", "255/3"].iter().any(|none| body.ends_with(none))
+            && let Err(e) = columns(&kernel, &rules, table)
+        {
+            wrong.push(format!("*{table} {body}\n  {e}"));
+        }
         let theirs = theirs.unwrap_or_else(|e| format!("refused: {e}"));
         let ours = ours.unwrap_or_else(|e| format!("refused: {}\n", e[0]));
         match why {

@@ -98,7 +98,9 @@ tallies! {
     FlowsEvicted "flows_evicted" "unassured flows dropped early to make room";
     FlowsClashed "flows_clashed" "first packets that found their flow begun by another, and joined it";
     CtInvalid "conntrack_invalid" "packets that belong to no flow and can begin none";
+    CtErrors "conntrack_errors" "ICMP messages among them";
     CtUntracked "conntrack_untracked" "packets that a rule kept from conntrack";
+    NatTaken "nat_taken" "translations that NAT looked at and another flow had";
     Queued "hook_queued" "packets that a hook queued for a program";
     Logged "log_lines" "lines that LOG rules wrote";
     HandedOver "packets_handed_over" "packets that came to another worker's port, and were handed to it";
@@ -297,6 +299,23 @@ impl Counters {
             batches: self.load.batches.get(),
             packets: self.load.packets.get(),
             recent: Recent { window, busy, batches, packets },
+            flows: self.flows(),
+        }
+    }
+
+    fn flows(&self) -> FlowTotals {
+        let tally = |what: Tally| self.tallies[what as usize].get();
+        let dropped =
+            |why: DropReason| Column::ALL.iter().map(|c| self.drops[*c as usize][why as usize].get()).sum();
+        FlowTotals {
+            taken: tally(Tally::NatTaken),
+            invalid: tally(Tally::CtInvalid),
+            errors: tally(Tally::CtErrors),
+            begun: tally(Tally::FlowsBegun),
+            joined: tally(Tally::FlowsClashed),
+            clashed: dropped(DropReason::ConntrackClash),
+            full: dropped(DropReason::ConntrackFull),
+            evicted: tally(Tally::FlowsEvicted),
         }
     }
 
@@ -304,6 +323,34 @@ impl Counters {
     #[inline]
     pub fn link(&self, link: LinkId) -> Option<&LinkCounters> {
         self.links.get(link.index())
+    }
+}
+
+/// What a worker's packets have come to: events and drops by column.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fates {
+    events: [[u64; EVENTS]; 2],
+    drops: [[u64; DropReason::COUNT]; 2],
+}
+
+impl Counters {
+    /// What the packets of this worker have come to so far.
+    pub fn fates(&self) -> Fates {
+        Fates {
+            events: self.events.each_ref().map(|column| column.each_ref().map(Cell::get)),
+            drops: self.drops.each_ref().map(|column| column.each_ref().map(Cell::get)),
+        }
+    }
+}
+
+impl Fates {
+    /// What has come since these were read.
+    pub fn since(&self, begun: &Fates) -> Fates {
+        let mut since = self.clone();
+        let all = since.events.as_flattened_mut().iter_mut().zip(begun.events.as_flattened());
+        let drops = since.drops.as_flattened_mut().iter_mut().zip(begun.drops.as_flattened());
+        all.chain(drops).for_each(|(n, begun)| *n = n.wrapping_sub(*begun));
+        since
     }
 }
 
@@ -373,6 +420,28 @@ pub struct LaneTotals {
     pub batches: u64,
     pub packets: u64,
     pub recent: Recent,
+    pub flows: FlowTotals,
+}
+
+/// What conntrack did on one worker.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FlowTotals {
+    /// Translations that were looked at and another flow had.
+    pub taken: u64,
+    /// Packets that belong to no flow and can begin none.
+    pub invalid: u64,
+    /// ICMP messages among them.
+    pub errors: u64,
+    /// Flows put into the table.
+    pub begun: u64,
+    /// First packets that joined their flow, which another had begun.
+    pub joined: u64,
+    /// First packets dropped, their flow's place being taken.
+    pub clashed: u64,
+    /// First packets dropped, the table being full.
+    pub full: u64,
+    /// Flows that made way for others.
+    pub evicted: u64,
 }
 
 impl Totals {

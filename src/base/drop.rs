@@ -123,7 +123,33 @@ drop_reasons! {
     Shutdown "shutdown" "the router was stopping";
 }
 
+/// The first reason of each stage; those that follow it are of the same.
+const STAGES: [(DropReason, &str); 11] = [
+    (DropReason::FrameTooShort, "ingress"),
+    (DropReason::L4TooShort, "deliver"),
+    (DropReason::MartianSource, "route"),
+    (DropReason::TtlExceeded, "forward"),
+    (DropReason::Hook, "hooks"),
+    (DropReason::ConntrackFull, "conntrack"),
+    (DropReason::NeighborFailed, "egress"),
+    (DropReason::FragmentInvalid, "fragments"),
+    (DropReason::ArpInvalid, "neighbors"),
+    (DropReason::NoPort, "host"),
+    (DropReason::WorkerQueueFull, "router"),
+];
+
 impl DropReason {
+    /// The names of the stages that drop, in the order of the reasons.
+    pub fn stages() -> impl Iterator<Item = &'static str> {
+        STAGES.iter().map(|(_, name)| *name)
+    }
+
+    /// The stage of a packet's way that drops for this.
+    pub fn stage(self) -> &'static str {
+        let before = STAGES.iter().rev().find(|(first, _)| *first as usize <= self as usize);
+        before.map_or(STAGES[0].1, |(_, name)| name)
+    }
+
     /// How many reasons there are: the length of a counter block.
     pub const COUNT: usize = DropReason::ALL.len();
 }
@@ -131,6 +157,28 @@ impl DropReason {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_reason_has_its_stage() {
+        assert!(STAGES.windows(2).all(|w| (w[0].0 as usize) < w[1].0 as usize));
+        assert_eq!(STAGES[0].0, DropReason::ALL[0]);
+        for (reason, stage) in [
+            (DropReason::Ip6IncompleteFirstFragment, "ingress"),
+            (DropReason::L4BadChecksum, "deliver"),
+            (DropReason::NoRoute, "route"),
+            (DropReason::TooBig, "forward"),
+            (DropReason::Filtered, "hooks"),
+            (DropReason::NatFailed, "conntrack"),
+            (DropReason::LinkDown, "egress"),
+            (DropReason::FragmentTimeout, "fragments"),
+            (DropReason::NdpIgnored, "neighbors"),
+            (DropReason::NoSourceAddress, "host"),
+            (DropReason::Shutdown, "router"),
+        ] {
+            assert_eq!(reason.stage(), stage, "{}", reason.name());
+        }
+        assert_eq!(DropReason::stages().count(), STAGES.len());
+    }
 
     #[test]
     fn names_are_unique_and_in_index_order() {

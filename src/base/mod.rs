@@ -7,6 +7,7 @@ pub mod drop;
 pub mod hash;
 pub mod hook;
 pub mod ids;
+pub mod journal;
 pub mod mac;
 pub mod time;
 
@@ -14,5 +15,6 @@ pub use counters::{Column, Counters, Event};
 pub use drop::DropReason;
 pub use hook::{HOOKS, Hook};
 pub use ids::LinkId;
+pub use journal::{Follower, Journal};
 pub use mac::Mac;
 pub use time::Instant;

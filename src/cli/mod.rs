@@ -9,13 +9,17 @@
 mod bench;
 mod capture;
 mod check;
+mod completions;
 mod config;
 mod conntrack;
 mod demo;
 mod diff;
+mod explain;
 mod ip;
 mod iptables;
 mod log;
+mod man;
+mod manual;
 mod out;
 mod paint;
 mod reload;
@@ -24,6 +28,7 @@ mod run;
 mod save;
 mod stats;
 mod table;
+mod top;
 mod trace;
 
 use std::ffi::OsString;
@@ -34,6 +39,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
+pub use manual::reference;
 pub use paint::Paint;
 
 /// Runs the command line and gives its exit code.
@@ -102,16 +108,20 @@ verbs! {
     Config(config::Config),
     Diff(diff::Diff),
     Stats(stats::Stats),
+    Top(top::Top),
     Trace(trace::Trace),
     Capture(capture::Capture),
     Ip(ip::Ip),
     Conntrack(conntrack::Conntrack),
     Iptables(iptables::Iptables),
     Ip6tables(iptables::Ip6tables),
+    Explain(explain::Explain),
     IptablesSave(save::IptablesSave),
     Ip6tablesSave(save::Ip6tablesSave),
     IptablesRestore(restore::IptablesRestore),
     Ip6tablesRestore(restore::Ip6tablesRestore),
+    Completions(completions::Completions),
+    Man(man::Man),
 }
 
 /// What every verb does.

@@ -1,16 +1,13 @@
 //! `sekisho run`: the router, in the foreground.
 
-use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use tracing::level_filters::LevelFilter;
-use tracing_subscriber::EnvFilter;
-
 use super::{Failure, Outcome, Run as Verb, complain, log, say};
-use crate::config;
+use crate::config::{self, Config};
 use crate::control::Server;
-use crate::run::{self, Signals};
+use crate::control::server::Access;
+use crate::run::{self, Signals, SystemCalls, systemd};
 
 /// Be the router that a configuration file describes.
 ///
@@ -20,10 +17,14 @@ use crate::run::{self, Signals};
 /// answers, and systemd, if it started the router, is told that it is ready.
 ///
 /// What happens to links is logged to stderr, and so are the lines of LOG rules; `SEKISHO_LOG=debug` says more,
-/// `SEKISHO_LOG=info,rules=off` leaves the rules' lines out. A log that is read too slowly loses lines, and says so.
+/// `SEKISHO_LOG=info,rules=off` leaves the rules' lines out. On a terminal the log is text, in the journal of systemd
+/// entries with their fields, anywhere else a JSON object on each line; `SEKISHO_LOG_FORMAT` may be `human`, `json` or
+/// `journald`. A log that is read too slowly loses lines, and says so.
 ///
 /// Links need CAP_NET_ADMIN and CAP_NET_RAW in their network namespace: run it as root, or in a
-/// namespace of your own (`unshare -Urn`).
+/// namespace of your own (`unshare -Urn`). Once everything is open the process keeps these two at most, becomes
+/// the `user` of its file, and makes no system calls that a router does not need: docs/security.md says more.
+/// `SEKISHO_SECCOMP=log` has the kernel log such calls instead, `SEKISHO_SECCOMP=off` allows them.
 ///
 /// Exit code 0: it was asked to end. Exit code 1: something in the file, or a device, is not as it
 /// should be; that is said on stderr at once, and nothing is left behind.
@@ -49,16 +50,23 @@ impl Verb for Run {
             complain(&format!("warning: {warning}"));
         }
         let path = config.control_path().map_err(Failure)?;
-        let _last_words = log_to_stderr()?;
+        let calls = SystemCalls::from_environment()?;
+        let mut log = log::to_stderr()?;
         Server::look(&path, &config.name)?;
         // Before the threads start, so that none of them is killed by a signal that comes now.
         let mut signals = Signals::catch()?;
-        let running = run::start(&config)?;
-        let mut server = Server::bind(&path, &config.name)?.counted_in(running.census());
+        let mut reserved = None;
+        let running = run::start_after(&config, || {
+            reserved = Some(Server::reserve(&path, &config.name, access(&config))?);
+            run::seal(config.user.as_ref(), calls)?;
+            Ok(log.begin()?)
+        })?;
+        let Some(reserved) = reserved else { return Err(Failure("the control socket was not bound".into())) };
+        let mut server = reserved.listen()?.counted_in(running.census());
         say(format_args!("sekisho: {} forwards; control socket {}", config.name, path.display()))?;
-        run::tell_systemd("READY=1");
+        systemd::ready(&running.status());
         let ended = run::serve(&running, &mut server, &mut signals, &mut |verb, _| running.answer(verb));
-        run::tell_systemd("STOPPING=1");
+        systemd::stopping();
         drop(server);
         let stopped = running.stop();
         ended?;
@@ -67,22 +75,10 @@ impl Verb for Run {
     }
 }
 
-/// What the router has to say while it runs: warnings, what links do, and the lines of LOG rules. `SEKISHO_LOG` chooses,
-/// in the words of tracing's filters (`SEKISHO_LOG=debug`, `SEKISHO_LOG=info,rules=off`).
-fn log_to_stderr() -> std::io::Result<log::LastWords> {
-    let filter = EnvFilter::builder()
-        .with_env_var("SEKISHO_LOG")
-        .with_default_directive(LevelFilter::INFO.into())
-        .from_env_lossy();
-    let (log, last_words) = log::start(std::io::stderr())?;
-    // A program that links the library may have set another already; that one stays.
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_target(false)
-        .without_time()
-        .with_ansi(std::io::stderr().is_terminal())
-        .log_internal_errors(false)
-        .with_writer(log)
-        .try_init();
-    Ok(last_words)
+/// Who may use the control socket.
+fn access(config: &Config) -> Access {
+    Access {
+        user: config.user.as_ref().map(|user| user.account.id),
+        group: config.group.as_ref().map(|group| group.id),
+    }
 }

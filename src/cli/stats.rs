@@ -19,7 +19,7 @@ use crate::control::view::{self, Column};
 ///
 /// Then follow the links; the hooks, each with the packets that came to it and what became of them; the workers, with the
 /// share of their time that they were busy over the last five seconds and how many packets came at once; the flow
-/// table; the ports that NAT has given away, of each outer address; the drops by reason; and what else is counted.
+/// table; the ports that NAT has given away, of each outer address; the drops by stage and by reason; and what else is counted.
 ///
 /// Zero counters are left out unless --all is given. -j prints everything, zeros included, as one JSON object.
 /// `sekisho top` shows the same live, and `[router] metrics` in the configuration gives it to Prometheus.
@@ -61,6 +61,7 @@ fn text(s: &view::Stats, all: bool, paint: Paint) -> String {
     tables(&mut out, s, paint);
     flow_table(&mut out, s, paint);
     nat(&mut out, s, paint);
+    stages(&mut out, s, paint);
     drops(&mut out, s, all, paint);
     tallies(&mut out, s, all, paint);
     out
@@ -190,6 +191,26 @@ fn flow_table(out: &mut String, s: &view::Stats, paint: Paint) {
         }
         table.write(out, paint);
     }
+}
+
+/// The drops of each stage, where there are any.
+fn stages(out: &mut String, s: &view::Stats, paint: Paint) {
+    let mut sums: Vec<(&str, [i128; 2])> = Vec::new();
+    for d in s.drops.iter().filter(|d| d.received != 0 || d.originated != 0) {
+        // Reasons of one stage stand together.
+        if sums.last().is_none_or(|(stage, _)| *stage != d.stage) {
+            sums.push((&d.stage, [0; 2]));
+        }
+        if let Some((_, [received, originated])) = sums.last_mut() {
+            *received += i128::from(d.received);
+            *originated += i128::from(d.originated);
+        }
+    }
+    let mut table = Table::new(&["stage", "received", "originated"]);
+    for (stage, sums) in &sums {
+        table.row(stage, sums, "");
+    }
+    table.write(out, paint);
 }
 
 fn drops(out: &mut String, s: &view::Stats, all: bool, paint: Paint) {

@@ -14,8 +14,7 @@ use ipnet::IpNet;
 use super::problem::{Problem, Problems};
 use super::{Config, Doubt, HopConfig, RouteConfig, RouteFile, RouteType};
 use crate::fib::{
-    self, BuildCause, BuildError, Family, Fib, LoadError, NextHop, Protocol, Rib, Route, RouteError,
-    RouteKind,
+    self, BuildCause, BuildError, Family, Fib, LoadError, NextHop, Rib, Route, RouteError, RouteKind,
 };
 use crate::link::{LinkKind, Links};
 
@@ -49,7 +48,7 @@ const MAX_ROUTE_FILE: u64 = 1 << 30;
 /// Adds the routes of the file itself.
 fn own(config: &Config, links: &Links, rib: &mut Rib, problems: &mut Problems) {
     let mut lines: HashMap<(IpNet, u32), usize> = HashMap::new();
-    for r in &config.routes {
+    for r in config.routes.iter() {
         let route = route(r, links);
         let (to, metric) = (route.prefix, route.metric);
         let text = match rib.insert(route) {
@@ -72,7 +71,7 @@ fn own(config: &Config, links: &Links, rib: &mut Rib, problems: &mut Problems) {
 }
 
 /// The route as the table takes it.
-fn route(r: &RouteConfig, links: &Links) -> Route {
+pub(super) fn route(r: &RouteConfig, links: &Links) -> Route {
     let hop = |h: &HopConfig| NextHop {
         weight: h.weight,
         onlink: h.onlink,
@@ -85,7 +84,7 @@ fn route(r: &RouteConfig, links: &Links) -> Route {
         RouteType::Blackhole => RouteKind::Blackhole,
     };
     let metric = r.metric.unwrap_or_else(|| Family::of(r.to).default_metric());
-    Route { prefix: r.to, kind, metric, protocol: Protocol::Static, src: r.src }
+    Route { prefix: r.to, kind, metric, protocol: r.proto, src: r.src }
 }
 
 /// What went wrong with a route file.
@@ -309,7 +308,7 @@ fn at(file: &Path, line: usize, text: String) -> Problem {
 }
 
 /// As `ip route` shows a destination.
-fn shown(net: IpNet) -> String {
+pub(super) fn shown(net: IpNet) -> String {
     match net.prefix_len() {
         0 => "default".into(),
         _ => net.to_string(),

@@ -31,6 +31,14 @@ pub enum Change {
     Neigh(NeighChange),
     /// Of one family's rules.
     Rules(RulesChange),
+    /// Several changes of links, addresses, routes and neighbors, one after the other, in one transaction.
+    Several {
+        /// The changes.
+        changes: Vec<Change>,
+        /// Go on after one that can't be made. Else those before it are made, and nothing after it.
+        #[serde(default)]
+        force: bool,
+    },
 }
 
 /// Why nothing has changed, or there is no answer.

@@ -32,13 +32,11 @@ pub fn diff(old: &Setup, new: &Setup) -> Vec<Difference> {
     let route_files = [was, will].map(|c| c.route_files.iter().map(|f| settings::path(&f.path)));
     let [files_before, files_after] = route_files;
     let mut all = Vec::new();
-    all.extend(bounded(
-        settings_differ("router", "", &router[0], &router[1])
-            .map(|d| Difference { note: d.is_fixed().then(|| RESTART.to_owned()), ..d.difference })
-            .chain(lists_differ("router", files_before.map(|f| format!("route_files {f}")).collect(), {
-                files_after.map(|f| format!("route_files {f}")).collect()
-            })),
-    ));
+    all.extend(bounded(settings_differ("router", "", &router[0], &router[1]).map(Differs::told).chain(
+        lists_differ("router", files_before.map(|f| format!("route_files {f}")).collect(), {
+            files_after.map(|f| format!("route_files {f}")).collect()
+        }),
+    )));
     all.extend(bounded(links(was, will)));
     all.extend(bounded(lists_differ("address", all_addresses(was), all_addresses(will))));
     all.extend(bounded(Routes::of(old, new)));
@@ -51,7 +49,7 @@ pub fn diff(old: &Setup, new: &Setup) -> Vec<Difference> {
         ("services", settings::services),
     ];
     for (name, of) in sections {
-        all.extend(settings_differ(name, "", &of(was), &of(will)).map(|d| d.difference));
+        all.extend(settings_differ(name, "", &of(was), &of(will)).map(Differs::told));
     }
     all
 }
@@ -61,11 +59,10 @@ type Section = fn(&Config) -> Vec<Setting>;
 /// The keys of `[router]` that differ and can't change while the router runs.
 pub fn fixed(old: &Config, new: &Config) -> Vec<&'static str> {
     let (old, new) = (settings::router(old), settings::router(new));
-    let differ = settings_differ("router", "", &old, &new).filter(|d| d.is_fixed());
-    differ.map(|d| d.key).collect()
+    settings_differ("router", "", &old, &new).filter(Differs::is_fixed).map(|d| d.key).collect()
 }
 
-/// What is said of a key in [`FIXED`].
+/// What is said of a key that a running router has taken for good.
 const RESTART: &str = "takes a restart";
 
 /// The first of them, and how many more there are.
@@ -91,7 +88,17 @@ struct Differs {
 
 impl Differs {
     fn is_fixed(&self) -> bool {
-        self.difference.object == "router" && FIXED.contains(&self.key)
+        match self.difference.object.as_str() {
+            "router" => FIXED.contains(&self.key),
+            // The table of flows and what it goes by.
+            "conntrack" => self.key != "enable",
+            _ => false,
+        }
+    }
+
+    fn told(self) -> Difference {
+        let note = self.is_fixed().then(|| RESTART.to_owned());
+        Difference { note, ..self.difference }
     }
 }
 

@@ -78,6 +78,7 @@ pub(super) struct RouteTable {
     pub(super) metric: Given<i64>,
     pub(super) src: Given<String>,
     pub(super) kind: Given<String>,
+    pub(super) proto: Given<Scalar>,
 }
 
 /// A next hop: one of `nexthops`, or the route's own `via` and `dev`.
@@ -241,6 +242,7 @@ fn route(t: &Table<'_>, sink: &mut Sink<'_>) -> RouteTable {
     RouteTable {
         at: t.at(),
         to,
+        proto: t.scalar("proto", sink),
         hop: HopTable {
             at: t.at(),
             via: t.string("via", sink),

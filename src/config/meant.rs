@@ -11,9 +11,15 @@ mod neighbor;
 mod route;
 mod user;
 
+// What changes are judged by as well.
+pub(super) use address::{group as not_a_host, unfit};
+pub(super) use link::{MOST as LINKS, MTU, MTU_IPV6, mtus, no_device_name, no_interface_name, not_a_station};
+pub(super) use neighbor::MOST as NEIGHBORS;
+
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::path::FlowCacheConfig;
 
@@ -21,8 +27,6 @@ use super::file::{At, File, Given, RouterTable, Scalar};
 use super::near::did_you_mean;
 use super::problem::{Sink, quoted};
 use super::{Config, Doubt, IcmpConfig, LinkConfig, MAX_WORKERS, RouteFile, Services, host};
-
-pub(super) use link::MTU;
 
 /// The configuration, as far as it can be understood; the sink gets the rest, and links stay in with
 /// what is right about them, so that it isn't said of routes that their links are missing.
@@ -33,7 +37,8 @@ pub(super) fn config(file: File, path: &Path, sink: &mut Sink<'_>) -> (Config, D
     let typed: Vec<String> = file.links.iter().map(|l| l.name.value.clone()).collect();
     let link::Meant { links, loopback } = link::links(file.links, &name, &mut doubt, sink);
     let names = Names { typed: &typed, links: &links, loopback: &loopback };
-    let routes = file.routes.into_iter().filter_map(|r| route::route(r, &names, &mut doubt, sink)).collect();
+    let routes = file.routes.into_iter().filter_map(|r| route::route(r, &names, &mut doubt, sink));
+    let routes = Arc::new(routes.collect());
     let neighbors = neighbor::neighbors(file.neighbors, &names, sink);
     let rules = firewall::firewall(&file.firewall, path, &names, sink);
     let conntrack = conntrack::conntrack(&file.conntrack, sink);
@@ -105,6 +110,13 @@ impl<'a> Names<'a> {
         }
         self.links.iter().find(|l| l.addresses.iter().any(|a| a.addr == addr)).map(|l| l.name.as_str())
     }
+}
+
+/// Why packets of a running router's can't be handed to that address, if they can't.
+pub(super) fn unfit_hop(via: std::net::IpAddr, dev: Option<&LinkConfig>, config: &Config) -> Option<String> {
+    let names = Names { typed: &[], links: &config.links, loopback: &config.loopback };
+    let group = not_a_host(via).map(str::to_owned);
+    group.or_else(|| route::no_next_hop(via, dev, dev.is_none(), &names))
 }
 
 /// The loopback's name.

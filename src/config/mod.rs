@@ -9,6 +9,7 @@
 //! Nothing stops at the first mistake. A [`Config`] holds only what was checked, so that nobody has
 //! to ask again; it says what a router is to be and knows nothing of devices, threads or packets.
 
+mod apply;
 mod build;
 mod change;
 mod diff;
@@ -26,12 +27,13 @@ use std::fs::File;
 use std::io::Read;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use ipnet::IpNet;
 
 use crate::base::Mac;
 use crate::conntrack;
-use crate::fib::{Fib, Rib};
+use crate::fib::{Fib, Protocol, Rib};
 use crate::filter::Ruleset;
 use crate::link::{Address, Driver, Link, LinkKind, Links, Places, RpFilter};
 
@@ -68,8 +70,8 @@ pub struct Config {
     pub loopback: Vec<Address>,
     /// The links in the order of the file, without the loopback.
     pub links: Vec<LinkConfig>,
-    /// The routes in the order of the file.
-    pub routes: Vec<RouteConfig>,
+    /// The routes in the order of the file, and those that came later behind them.
+    pub routes: Arc<Vec<RouteConfig>>,
     /// Files with more routes.
     pub route_files: Vec<RouteFile>,
     /// The static neighbors.
@@ -153,12 +155,14 @@ pub struct RouteConfig {
     pub to: IpNet,
     /// What it does.
     pub kind: RouteType,
-    /// The ways out: at least one for a unicast route, none for the others. Families match `to`, links exist.
-    pub hops: Vec<HopConfig>,
+    /// The ways out: at least one for a unicast route, none for the others. IPv6 goes by way of IPv6 only; links exist.
+    pub hops: Arc<[HopConfig]>,
     /// Its metric, if it has one of its own.
     pub metric: Option<u32>,
     /// The source that packets made here prefer on it: one of the router's addresses.
     pub src: Option<IpAddr>,
+    /// Who made it.
+    pub proto: Protocol,
 }
 
 /// One way out of a route.

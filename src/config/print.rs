@@ -4,16 +4,15 @@
 //! as long as their routes are all there: whoever takes one of them away takes the file from
 //! [`Config::route_files`](super::Config::route_files), and then each route is written out. Knows nothing of who asks.
 
-use std::collections::HashSet;
 use std::fmt::{Display, Write};
 
 use ipnet::IpNet;
 
 use super::settings::{self, Setting, lines, string};
 use super::{HopConfig, LinkConfig, RouteConfig, RouteType, Setup};
-use crate::fib::{Family, NextHop, Protocol, Rib, Route, RouteKind};
+use crate::fib::{Protocol, Rib, Route};
 use crate::filter::{Program, iptables};
-use crate::link::{Address, Links};
+use crate::link::Address;
 
 /// The file. Parsed again, wherever it then stands, and built, it gives an equal setup.
 pub fn print(setup: &Setup) -> String {
@@ -77,46 +76,14 @@ pub(super) fn address(a: &Address) -> String {
     format!("{}/{}", a.addr, a.prefix_len)
 }
 
-/// Those of the configuration that are there, in its order; and all others, if no file gives them.
+/// The configuration's own: changes are kept there.
 fn routes(out: &mut String, setup: &Setup) {
-    let c = &setup.config;
-    if !c.route_files.is_empty() {
-        c.routes.iter().for_each(|r| route(out, r));
-        return;
-    }
-    let routes: Vec<RouteConfig> = made_by_somebody(&setup.rib).map(|r| typed(&r, &setup.links)).collect();
-    let there: HashSet<_> = routes.iter().map(place).collect();
-    let own: HashSet<_> = c.routes.iter().map(place).collect();
-    c.routes.iter().filter(|r| there.contains(&place(r))).for_each(|r| route(out, r));
-    routes.iter().filter(|r| !own.contains(&place(r))).for_each(|r| route(out, r));
-}
-
-/// What tells a route from another.
-fn place(r: &RouteConfig) -> (IpNet, u32) {
-    (r.to, r.metric.unwrap_or_else(|| Family::of(r.to).default_metric()))
+    setup.config.routes.iter().for_each(|r| route(out, r));
 }
 
 /// All routes but those that follow from addresses, in the table's order.
 pub(super) fn made_by_somebody(rib: &Rib) -> impl Iterator<Item = Route> + '_ {
     rib.iter().filter(|r| r.protocol != Protocol::Kernel)
-}
-
-/// A route of the table in the words of a file.
-fn typed(r: &Route, links: &Links) -> RouteConfig {
-    let hop = |h: &NextHop| HopConfig {
-        via: h.via,
-        dev: h.link.and_then(|id| links.get(id)).map(|l| l.name.clone()),
-        weight: h.weight,
-        onlink: h.onlink,
-    };
-    let kind = match &r.kind {
-        RouteKind::Unreachable => RouteType::Unreachable,
-        RouteKind::Prohibit => RouteType::Prohibit,
-        RouteKind::Blackhole => RouteType::Blackhole,
-        _ => RouteType::Unicast,
-    };
-    let metric = (r.metric != r.family().default_metric()).then_some(r.metric);
-    RouteConfig { line: 0, to: r.prefix, kind, hops: r.hops().iter().map(hop).collect(), metric, src: r.src }
 }
 
 fn route(out: &mut String, r: &RouteConfig) {
@@ -141,6 +108,9 @@ fn route(out: &mut String, r: &RouteConfig) {
     }
     if let Some(src) = r.src {
         let _ = writeln!(out, "src = \"{src}\"");
+    }
+    if r.proto != Protocol::Static {
+        let _ = writeln!(out, "proto = {}", string(&r.proto.to_string()));
     }
     if r.kind != RouteType::Unicast {
         let _ = writeln!(out, "type = \"{}\"", r.kind.name());

@@ -46,6 +46,7 @@ pub(super) fn router(c: &Config) -> Vec<Setting> {
         Setting::maybe("workers", c.workers.map(|n| n.to_string())),
         Setting::of("flow_cache", flow_cache, c.flow_cache == FlowCacheConfig::default().entries),
         Setting::maybe("control", c.control.as_deref().map(path)),
+        Setting::maybe("metrics", c.metrics.map(|at| string(&at.to_string()))),
         Setting::maybe("user", c.user.as_ref().map(|u| account(&u.account))),
         Setting::maybe("group", c.group.as_ref().map(account)),
     ]
@@ -69,6 +70,7 @@ pub(super) fn link(l: &LinkConfig, router: &str) -> Vec<Setting> {
         Setting::of("mtu", l.mtu, l.mtu == MTU),
         Setting::of("rp_filter", string(filter), l.rp_filter == RpFilter::default()),
         Setting::of("redirects", l.redirects, l.redirects),
+        Setting::of("up", l.up, l.up),
         Setting::maybe("queues", l.queues.map(|n| n.to_string())),
         Setting::of("offload", string(if l.offload { "auto" } else { "off" }), l.offload),
     ]);

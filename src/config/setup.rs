@@ -5,7 +5,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::{Change, Config, Problems, Refusal};
+use super::{Change, Config, Problems, Refusal, apply};
 use crate::base::{Instant, LinkId, Mac};
 use crate::fib::{Fib, Rib};
 use crate::filter::Program;
@@ -35,6 +35,8 @@ pub struct Changed {
     pub live: Vec<LiveAction>,
     /// What else is to be said of it, in one sentence each.
     pub notes: Vec<String>,
+    /// Of several changes those that could not be made, by their number, and why.
+    pub refused: Vec<(usize, Refusal)>,
 }
 
 /// A change of what lives while packets pass, and stands in no configuration.
@@ -74,10 +76,11 @@ impl Setup {
     ///
     /// # Errors
     /// As [`Setup::build`].
-    pub fn with_table(config: Config, before: Option<&Setup>) -> Result<(Self, Fib), Problems> {
+    pub fn with_table(mut config: Config, before: Option<&Setup>) -> Result<(Self, Fib), Problems> {
         let places = before.map(|b| b.places.clone()).unwrap_or_default();
         let links = config.links_at(&places);
         let (rib, fib) = config.routing(&links)?;
+        config.pin(&rib, &links);
         let mut programs = config.programs(&links)?;
         if let Some(before) = before.filter(|b| b.links == links) {
             // What is the same goes on as it is.
@@ -146,15 +149,18 @@ impl Setup {
     pub fn changed(
         &self,
         change: &Change,
-        _neighbors: &NeighborTable,
-        _now: Instant,
+        neighbors: &NeighborTable,
+        now: Instant,
     ) -> Result<Changed, Refusal> {
         match change {
-            Change::Link(_) | Change::Addr(_) | Change::Route(_) | Change::Neigh(_) => {
-                Err("this can't be changed while the router runs".into())
-            }
+            Change::Link(_)
+            | Change::Addr(_)
+            | Change::Route(_)
+            | Change::Neigh(_)
+            | Change::Several { .. } => apply::changed(self, change, neighbors, now),
             Change::Rules(change) => {
-                Ok(Changed { setup: self.with_rules(change)?, live: Vec::new(), notes: Vec::new() })
+                let (live, notes, refused) = Default::default();
+                Ok(Changed { setup: self.with_rules(change)?, live, notes, refused })
             }
         }
     }

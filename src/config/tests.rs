@@ -128,8 +128,8 @@ fn a_good_file_says_what_it_means() {
         weight,
         onlink: false,
     };
-    assert_eq!(c.routes[0].hops, [hop("10.2.0.2", None, 1)]);
-    assert_eq!(c.routes[2].hops, [hop("10.2.0.2", None, 2), hop("10.1.0.2", Some("lan"), 1)]);
+    assert_eq!(*c.routes[0].hops, [hop("10.2.0.2", None, 1)]);
+    assert_eq!(*c.routes[2].hops, [hop("10.2.0.2", None, 2), hop("10.1.0.2", Some("lan"), 1)]);
 
     assert_eq!((c.neighbors[0].line, c.neighbors[0].dev.as_str()), (52, "wan"));
     let mut timeouts = Timeouts::rfc();

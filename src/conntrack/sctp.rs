@@ -70,6 +70,11 @@ impl State {
         }
     }
 
+    /// The verification tags, of the original direction's packets and of the reply's.
+    pub fn tags(&self) -> [u32; 2] {
+        self.tags
+    }
+
     /// Goes on with a packet of the flow.
     ///
     /// `status` is the flow's before this packet.
@@ -105,6 +110,19 @@ impl State {
             set = Status::default();
         }
         Step::Accept { timeout: renews.then(|| cfg.timeouts.get(self.phase.timeout())), set }
+    }
+
+    /// A packet that this side may send next, as far as can be told: its tag, and the type of its chunk (RFC 9260 §3.2).
+    /// For asking what would become of it.
+    pub fn next_of(&self, dir: Direction) -> (u32, u8) {
+        let tag = self.tags[dir as usize];
+        match (self.phase, dir) {
+            (Phase::None | Phase::Closed, Direction::Original) => (0, 1),
+            (Phase::None | Phase::Closed, Direction::Reply) => (tag, 2),
+            (Phase::CookieWait, Direction::Original) => (tag, 10),
+            (Phase::CookieEchoed, Direction::Reply) => (tag, 11),
+            _ => (tag, 3),
+        }
     }
 
     /// Where it stands.

@@ -29,7 +29,7 @@ pub use super::step::Step;
 pub use phase::Phase;
 pub use segment::{Malformed, Options, Segment};
 
-use crate::wire::tcp::SYN;
+use crate::wire::tcp::{ACK, SYN};
 use phase::Next;
 use segment::{Kind, after};
 use window::Judgement;
@@ -214,6 +214,21 @@ impl State {
             self.sides[dir as usize].flags |= flag::CLOSE_INIT;
         }
         self.lives_on(kind, old, status, cfg)
+    }
+
+    /// A segment without data that this side may send next, as far as can be told: its flags, its sequence number and
+    /// its acknowledgment number. For asking what would become of it.
+    pub fn next_of(&self, dir: Direction) -> (u8, u32, u32) {
+        let (mine, other) = (self.sides[dir as usize], self.sides[dir.turned() as usize]);
+        let (end, heard) = (mine.end, other.end);
+        match (self.phase, dir) {
+            // Nobody has heard it: it says it again.
+            (Phase::None | Phase::SynSent, Direction::Original) => (SYN, end.wrapping_sub(1), 0),
+            (Phase::None | Phase::SynSent, Direction::Reply) => (SYN | ACK, end.wrapping_sub(1), heard),
+            (Phase::SynRecv, Direction::Reply) => (SYN | ACK, end.wrapping_sub(1), heard),
+            (Phase::SynSent2, _) => (SYN | ACK, end.wrapping_sub(1), heard),
+            _ => (ACK, end, heard),
+        }
     }
 
     /// Whether no such segment can come from this side now, whatever its numbers are.

@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::protocol::{Decoder, MAX_REQUEST, MAX_RESPONSE, Request, Response, Verb, encode};
+use super::view::Hello;
 
 /// The environment variable that names the control socket.
 pub const ENVIRONMENT: &str = "SEKISHO_CONTROL";
@@ -30,7 +31,9 @@ pub enum ClientError {
     #[error("the router that made {0} is gone: start it again with `sekisho run FILE`")]
     Gone(PathBuf),
     /// Not allowed to talk to it.
-    #[error("you may not talk to the router at {0}: be the user that runs it, or root")]
+    #[error(
+        "you may not talk to the router at {0}: be the user that runs it, a member of its `group`, or root"
+    )]
     Forbidden(PathBuf),
     /// Nothing answers anywhere.
     #[error(
@@ -38,8 +41,8 @@ pub enum ClientError {
     )]
     NoneRuns,
     /// Several answer.
-    #[error("several routers are running: choose one with --control: {}", list(.0))]
-    Several(Vec<PathBuf>),
+    #[error("several routers are running: choose one with --control\n{}", list(.0))]
+    Several(Vec<Found>),
     /// It takes too long.
     #[error(
         "the router at {0} does not answer: it may be overloaded or stopped; try again, or look at its log"
@@ -67,8 +70,32 @@ pub enum ClientError {
     Io(PathBuf, io::Error),
 }
 
-fn list(paths: &[PathBuf]) -> String {
-    paths.iter().map(|p| p.display().to_string()).collect::<Vec<_>>().join(", ")
+/// One of several routers.
+#[derive(Debug)]
+pub struct Found {
+    path: PathBuf,
+    /// What it says of itself, if it answers.
+    hello: Option<Hello>,
+}
+
+/// How long one of several routers may take to say who it is.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// A line for each: its name, its process, how long it has been up, and its socket.
+fn list(all: &[Found]) -> String {
+    let name = |f: &Found| f.hello.as_ref().map_or("?".to_owned(), |h| h.name.clone());
+    let width = all.iter().map(|f| name(f).chars().count()).max().unwrap_or(0);
+    let line = |f: &Found| {
+        let rest = f.hello.as_ref().map_or_else(
+            || "does not answer".to_owned(),
+            |h| {
+                let s = h.uptime as u64;
+                format!("pid {:<7} up {}:{:02}:{:02}", h.pid, s / 3_600, s / 60 % 60, s % 60)
+            },
+        );
+        format!("  {:width$}  {rest}  {}", name(f), f.path.display())
+    };
+    all.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// A connection to a router.
@@ -107,9 +134,16 @@ impl Client {
             None => Err(refused.unwrap_or(ClientError::NoneRuns)),
             Some(client) if found.is_empty() => Ok(client),
             Some(last) => {
-                Err(ClientError::Several(found.into_iter().chain([last]).map(|c| c.path).collect()))
+                Err(ClientError::Several(found.into_iter().chain([last]).map(Client::introduced).collect()))
             }
         }
+    }
+
+    /// Asks who it is, and does not wait long.
+    fn introduced(mut self) -> Found {
+        let patient = self.stream.set_read_timeout(Some(PATIENCE));
+        let hello = patient.ok().and_then(|()| self.ask(Verb::Hello).ok());
+        Found { path: self.path, hello }
     }
 
     /// Connects to the router at `path`.

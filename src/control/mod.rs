@@ -12,9 +12,12 @@
 pub mod answer;
 pub mod base64;
 pub mod client;
+mod filter;
 pub mod metrics;
+pub mod monitor;
 pub mod protocol;
 pub mod server;
+mod shown;
 pub mod view;
 
 pub use client::Client;

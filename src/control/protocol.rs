@@ -14,7 +14,10 @@
 //!
 //! Knows nothing of sockets.
 
+mod busiest;
+mod explain;
 mod flows;
+mod ip;
 mod rules;
 mod trace;
 
@@ -26,7 +29,10 @@ use serde_json::Value;
 
 use crate::config::Change;
 
-pub use flows::{FlowFilter, FlowForm, Flows, Translated};
+pub use busiest::Busiest;
+pub use explain::{Answering, Explain, Explanation};
+pub use flows::{EventName, FlowFilter, FlowForm, FlowKind, Flows, Translated};
+pub use ip::{Monitor, RouteGet, Watched};
 pub use rules::Rules;
 pub use trace::{Capture, Captured, CapturedFrame, Missed, Told, Trace};
 
@@ -38,6 +44,9 @@ pub const MAX_REQUEST: usize = 16 << 20;
 
 /// The longest single response in bytes. Answers that may be longer come in parts.
 pub const MAX_RESPONSE: usize = 16 << 20;
+
+/// Room for a message that is kept for the next one.
+const KEPT: usize = 256 << 10;
 
 /// The bytes of a length.
 const LENGTH: usize = 4;
@@ -87,10 +96,18 @@ pub enum Verb {
     Hello,
     /// All counters: answered with [`Stats`](super::view::Stats).
     Stats,
+    /// Whose packets come in, sampled: followed live, with lists of [`BusiestFlows`](super::view::BusiestFlows).
+    Busiest(Busiest),
     /// `ip … show`: answered with a list of the views of its object, in parts.
     Ip(Show),
+    /// `ip route get`: answered with a [`Route`](super::view::Route).
+    RouteGet(RouteGet),
+    /// `ip monitor`: followed live, in lists of [`Event`](super::view::Event)s.
+    Monitor(Monitor),
     /// `conntrack …`: what each form of it is answered with, it says.
     Conntrack(Flows),
+    /// What would become of a packet: answered with an [`Explanation`].
+    Explain(Explain),
     /// The rules in force: answered in parts, with lists of lines.
     Rules(Rules),
     /// One change of what the router is set up to be: answered when it is in force, with [`Applied`](super::view::Applied).
@@ -195,6 +212,8 @@ pub struct RouteFilter {
     pub scope: Option<String>,
     /// Those of this type.
     pub kind: Option<String>,
+    /// Those with this metric.
+    pub metric: Option<u32>,
     /// Those whose destination stands so to this prefix.
     pub prefix: Option<(Relation, IpNet)>,
 }
@@ -305,9 +324,18 @@ impl Decoder {
 
     /// Takes bytes in. They need not end where a message does.
     pub fn push(&mut self, bytes: &[u8]) {
-        self.buffer.drain(..self.start);
+        if self.is_empty() && self.buffer.capacity() > KEPT {
+            // A long message has come and gone.
+            self.buffer = Vec::new();
+        }
+        self.buffer.drain(..self.start.min(self.buffer.len()));
         self.start = 0;
         self.buffer.extend_from_slice(bytes);
+    }
+
+    /// How many bytes wait.
+    pub fn len(&self) -> usize {
+        self.buffer.len() - self.start
     }
 
     /// Whether nothing waits.

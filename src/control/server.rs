@@ -6,10 +6,14 @@
 //!
 //! # The socket file
 //!
-//! Its mode is 0600 from the moment anyone can see it: it is bound in a directory of ours with mode 0700 and moved
-//! into place. Two routers that start at once take turns by a lock on the directory. A socket that nobody answers at was left
-//! by a process that was killed, and is replaced; one that answers is another router's. Only the same user and
-//! root are listened to. Dropping the server removes the file, if it is still ours.
+//! Its mode is 0600, or 0660 where a group may talk to the router too, from the moment anyone can see it: it is bound in a
+//! directory of ours with mode 0700 and moved into place. Two routers that start at once take turns by a lock on the directory.
+//! A socket that nobody answers at was left by a process that was killed, and is replaced; one that answers is another
+//! router's. Only the same user, root and members of the group are listened to. Dropping the server removes the file, if it is
+//! still ours and that is allowed: who gave up root may have to leave it behind, for the next one to replace.
+//!
+//! It is put in its place ([`Server::reserve`]) as long as that is allowed, and listened at ([`Reserved::listen`]) when there
+//! is somebody to answer.
 
 mod client;
 mod place;
@@ -28,14 +32,23 @@ use serde_json::Value;
 
 use crate::base::Instant;
 use crate::config::Refusal;
-use crate::io::sys::{Peer, effective_user, peer_of};
+use crate::io::sys::{Peer, effective_user, in_group, peer_of};
 
-use super::protocol::{Response, Verb, encode};
+use super::protocol::{MAX_REQUEST, Response, Verb, encode};
 use client::{Client, Standing};
 pub use place::BindError;
 
 /// Clients at once; one more is told so and sent away.
 pub const MAX_CLIENTS: usize = 32;
+
+/// How many of them may be members of the group: they can't keep the router's own user and root out.
+pub const MAX_GUESTS: usize = 24;
+
+/// What may wait of requests that have not come whole, of all clients together, in bytes.
+pub const MAX_HELD: usize = 2 * MAX_REQUEST;
+
+/// Connections taken in one after the other before those that are there have their turn.
+const AT_ONCE: usize = 64;
 
 /// A client that neither asks anything nor takes its answers for this long is sent away.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -124,6 +137,42 @@ impl Answer {
 /// What answers requests.
 pub type Handler<'a> = dyn FnMut(Verb, Peer) -> Answer + 'a;
 
+/// Who may talk to the router besides root and its own user.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Access {
+    /// The user that the router will be, if it is another than now.
+    pub user: Option<u32>,
+    /// Members of this group.
+    pub group: Option<u32>,
+}
+
+/// A control socket that is in its place and not yet listened at: whoever connects is refused.
+pub struct Reserved {
+    placed: place::Placed,
+    path: PathBuf,
+    group: Option<u32>,
+}
+
+impl Reserved {
+    /// Listens. The router should forward already: whoever can connect takes it for running.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn listen(self) -> Result<Server, BindError> {
+        let (listener, identity) = self.placed.listen()?;
+        Ok(Server {
+            listener,
+            path: self.path,
+            identity,
+            group: self.group,
+            clients: (0..MAX_CLIENTS).map(|_| None).collect(),
+            registered: None,
+            accept_again: None,
+            census: Arc::default(),
+        })
+    }
+}
+
 /// Who has talked to a router, for its counters.
 #[derive(Debug, Default)]
 pub struct Census {
@@ -141,6 +190,8 @@ pub struct Server {
     path: PathBuf,
     /// Device and inode of the socket file: what tells ours from another's of the same name.
     identity: (u64, u64),
+    /// Whose members are listened to, too.
+    group: Option<u32>,
     clients: Vec<Option<Client>>,
     registered: Option<(Registry, usize)>,
     accept_again: Option<Instant>,
@@ -148,22 +199,22 @@ pub struct Server {
 }
 
 impl Server {
-    /// Binds the socket of the router called `name`, making its directory if there is none. The router
-    /// should forward already: whoever can connect takes it for running.
+    /// Binds the socket of the router called `name`, making its directory if there is none, and listens at once.
     ///
     /// # Errors
     /// Another router answers there, or the path can't be used.
     pub fn bind(path: &Path, name: &str) -> Result<Self, BindError> {
-        let (listener, identity) = place::bind(path, name)?;
-        Ok(Server {
-            listener,
-            path: path.to_owned(),
-            identity,
-            clients: (0..MAX_CLIENTS).map(|_| None).collect(),
-            registered: None,
-            accept_again: None,
-            census: Arc::default(),
-        })
+        Self::reserve(path, name, Access::default())?.listen()
+    }
+
+    /// Binds the socket, making its directory if there is none, and does not listen yet. Until it does, other routers that
+    /// want to put a socket into the same directory wait.
+    ///
+    /// # Errors
+    /// Another router answers there, or the path can't be used.
+    pub fn reserve(path: &Path, name: &str, access: Access) -> Result<Reserved, BindError> {
+        let placed = place::bind(path, name, access)?;
+        Ok(Reserved { placed, path: path.to_owned(), group: access.group })
     }
 
     /// Looks whether the socket could be bound, and binds nothing: for a word about a router that runs
@@ -248,13 +299,16 @@ impl Server {
         token.0.checked_sub(*first).filter(|n| *n <= MAX_CLIENTS)
     }
 
-    /// Takes in whoever waits: events are edges, so until nobody does.
+    /// Takes in whoever waits: events are edges, so until nobody does, or again in the next turn.
     fn accept(&mut self, now: Instant) {
-        self.accept_again = None;
-        loop {
+        self.accept_again = Some(now);
+        for _ in 0..AT_ONCE {
             match self.listener.accept() {
                 Ok((stream, _)) => self.admit(stream, now),
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    self.accept_again = None;
+                    return;
+                }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) if e.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(_) => {
@@ -267,16 +321,23 @@ impl Server {
 
     fn admit(&mut self, stream: mio::net::UnixStream, now: Instant) {
         let Ok(peer) = peer_of(&stream) else { return };
-        if peer.uid != effective_user() && peer.uid != 0 {
+        let member = || self.group.is_some_and(|group| in_group(&stream, group).unwrap_or(false));
+        let guest = peer.uid != effective_user() && peer.uid != 0;
+        if guest && !member() {
             self.census.refused.fetch_add(1, Relaxed);
-            return turn_away(stream, "only the user that runs the router and root may talk to it");
+            return turn_away(
+                stream,
+                "only the user that runs the router, its group and root may talk to it",
+            );
         }
-        let Some(slot) = self.clients.iter().position(Option::is_none) else {
+        let guests = self.clients.iter().flatten().filter(|c| c.guest).count();
+        let free = self.clients.iter().position(Option::is_none);
+        let Some(slot) = free.filter(|_| !guest || guests < MAX_GUESTS) else {
             self.census.refused.fetch_add(1, Relaxed);
             return turn_away(stream, "the router has as many control connections as it takes: close some");
         };
         let Some((registry, first)) = &self.registered else { return };
-        let mut client = Client::new(stream, peer, now);
+        let mut client = Client::new(stream, peer, guest, now);
         let token = Token(first + 1 + slot);
         if registry.register(&mut client.stream, token, Interest::READABLE | Interest::WRITABLE).is_ok() {
             self.clients[slot] = Some(client);
@@ -285,13 +346,15 @@ impl Server {
     }
 
     fn serve(&mut self, slot: usize, now: Instant, handler: &mut Handler<'_>) {
+        let others = self.clients.iter().enumerate().filter(|(n, _)| *n != slot);
+        let held: usize = others.filter_map(|(_, c)| Some(c.as_ref()?.held())).sum();
         let Some(Some(client)) = self.clients.get_mut(slot) else { return };
         let census = &self.census;
         let mut counting = |verb, peer| {
             census.requests.fetch_add(1, Relaxed);
             handler(verb, peer)
         };
-        match client.serve(now, &mut counting) {
+        match client.serve(now, MAX_HELD.saturating_sub(held), &mut counting) {
             Standing::Waits => client.has_more = false,
             Standing::HasMore => client.has_more = true,
             Standing::Over => self.dismiss(slot),

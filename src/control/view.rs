@@ -10,8 +10,8 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use stats::{
-    Column, Columns, ControlStats, Drop, FlowKind, FlowTable, HookStats, LinkStats, Nat, NatPorts,
-    NeighborCount, Reassembly, RouteCount, RouteCounts, Stats, Tally, WorkerStats,
+    BusiestFlows, BusyFlow, Column, Columns, ControlStats, Drop, FlowKind, FlowTable, HookStats, LinkStats,
+    Nat, NatPorts, NeighborCount, Reassembly, RouteCount, RouteCounts, Stats, Tally, Traffic, WorkerStats,
 };
 
 /// Who answers.
@@ -146,6 +146,9 @@ pub struct Route {
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
     pub dst: String,
+    /// The source that was asked with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gateway: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -164,6 +167,16 @@ pub struct Route {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metric: Option<u32>,
     pub flags: Vec<String>,
+    /// The mark that was asked with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mark: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uid: Option<u32>,
+    /// Of a way that `ip route get` shows: what it is, in iproute2's words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub iif: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pref: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -212,9 +225,53 @@ pub struct Neighbor {
     pub state: Vec<String>,
 }
 
+/// Something that changed, as `ip monitor` tells it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// When, in microseconds since 1970 (UTC).
+    pub time: u64,
+    /// It is no more; what is shown is how it was.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub deleted: bool,
+    /// What.
+    #[serde(flatten)]
+    pub what: Happening,
+}
+
+/// What changed, as it is now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "object", rename_all = "lowercase")]
+pub enum Happening {
+    /// A link.
+    Link(Link),
+    /// An address: a link that has only that.
+    Address(Link),
+    /// A route.
+    Route(Route),
+    /// A neighbor.
+    Neigh(Neighbor),
+    /// More happened than could be kept until it was read.
+    Lost {
+        /// How many events are missing here.
+        events: u64,
+    },
+}
+
 /// A flow, as `sekisho conntrack -L -j` shows it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Flow {
+    /// What happened to it, of an event: `NEW`, `UPDATE`, `DESTROY`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<String>,
+    /// When, in seconds since 1970 UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timestamp: Option<f64>,
+    /// Whether an operator did it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub userspace: bool,
+    /// Its number, as long as it lives.
+    #[serde(default)]
+    pub id: u32,
     /// `ipv4` or `ipv6`.
     pub family: String,
     /// The protocol as conntrack-tools name it: `tcp`, `icmpv6`, `unknown`.
@@ -236,6 +293,45 @@ pub struct Flow {
     pub mark: u32,
 }
 
+/// What `sekisho conntrack -E` has to tell.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FlowNews {
+    /// Something that happened, as a line.
+    Line(String),
+    /// Likewise, as an object.
+    Flow(Box<Flow>),
+    /// So many events came faster than they were read, and are lost.
+    Lost(u64),
+}
+
+/// What conntrack did on one worker, as `sekisho conntrack -S` shows it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlowCounters {
+    /// The worker's number.
+    pub cpu: u32,
+    /// Translations that NAT looked at and another flow had.
+    pub found: u64,
+    /// Packets that belong to no flow and can begin none.
+    pub invalid: u64,
+    /// Flows put into the table.
+    pub insert: u64,
+    /// First packets whose flow found its place taken, and which were dropped.
+    pub insert_failed: u64,
+    /// First packets dropped because the table was full, or their place taken.
+    pub drop: u64,
+    /// Flows that made way for others in a full table.
+    pub early_drop: u64,
+    /// ICMP messages among the invalid.
+    pub error: u64,
+    /// Searches begun again: never, here.
+    pub search_restart: u64,
+    /// First packets that found their flow begun by another, and joined it.
+    pub clash_resolve: u64,
+    /// Flows refused because of a chain's length: never, here.
+    pub chaintoolong: u64,
+}
+
 /// What has become of a change.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Applied {
@@ -249,6 +345,21 @@ pub struct Applied {
     /// Seconds after which it is rolled back unless it is confirmed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirm_within: Option<u64>,
+    /// Of several changes, those that were refused.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<Refused>,
+}
+
+/// One of several changes that was refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refused {
+    /// Which, counted from 0.
+    pub index: usize,
+    /// Why.
+    pub error: String,
+    /// Which of the kernel's errors it would have been.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub errno: Option<String>,
 }
 
 /// One thing that another configuration would change.

@@ -194,7 +194,11 @@ impl Rib {
     }
 
     /// Errors as they are told: each with the first route it is about.
-    fn report(&self, errors: Vec<(u32, BuildCause)>, stray: impl Iterator<Item = IpNet>) -> Vec<BuildError> {
+    pub(super) fn report(
+        &self,
+        errors: Vec<(u32, BuildCause)>,
+        stray: impl Iterator<Item = IpNet>,
+    ) -> Vec<BuildError> {
         let mut routes: HashMap<u32, (IpNet, usize)> = HashMap::new();
         if !errors.is_empty() {
             let v4 = self.v4.main.iter().map(|(k, id)| (k.net(), *id));

@@ -12,6 +12,7 @@
 //! or of whether a link is up.
 
 mod build;
+mod change;
 mod connected;
 mod lpm;
 mod resolve;
@@ -27,4 +28,4 @@ pub use build::{BuildCause, BuildError};
 pub use rib::{Place, Rib};
 pub use route::{Family, NextHop, Protocol, Route, RouteError, RouteKind, Table};
 pub use table::{Action, Entry, Fib, Hop, Hops};
-pub use text::{LineError, LoadError, TextError, load, parse_line};
+pub use text::{LineError, LoadError, Pattern, TextError, load, parse_line, parse_pattern};

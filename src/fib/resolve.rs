@@ -13,7 +13,7 @@ use std::rc::Rc;
 
 use super::build::BuildCause;
 use super::rib::{Address, Rib, Shared, Tables};
-use super::route::{MAX_HOPS, NextHop, RouteKind, is_link_local};
+use super::route::{MAX_HOPS, NextHop, RouteKind, Table, is_link_local};
 use super::table::{Action, Hop, Hops};
 use crate::base::LinkId;
 use crate::link::Links;
@@ -62,8 +62,8 @@ impl<'a> Resolver<'a> {
             rib,
             links,
             lookup,
-            lengths4: lengths(&rib.v4),
-            lengths6: lengths(&rib.v6),
+            lengths4: rib.v4.lengths(Table::Main).collect(),
+            lengths6: rib.v6.lengths(Table::Main).collect(),
             on_links: HashMap::new(),
             gateways: HashMap::new(),
         }
@@ -269,17 +269,6 @@ impl<'a> Resolver<'a> {
         }
         false
     }
-}
-
-/// The prefix lengths in table main, longest first.
-fn lengths<B: Address>(tables: &Tables<B>) -> Vec<u8> {
-    let mut present = [false; 129];
-    for key in tables.main.keys() {
-        if let Some(p) = present.get_mut(usize::from(key.len())) {
-            *p = true;
-        }
-    }
-    (0..=128).rev().filter(|len| present[usize::from(*len)]).collect()
 }
 
 /// Weights such that each way has its share of the whole and each hop its share of its way. Where the

@@ -250,11 +250,16 @@ pub(super) type Routes<B> = BTreeMap<Key<B>, u32>;
 pub(super) struct Tables<B> {
     pub(super) local: Routes<B>,
     pub(super) main: Routes<B>,
+    /// How many routes of each prefix length there are, in table local and in table main.
+    lengths: [[u32; LENGTHS]; 2],
 }
+
+/// Prefix lengths of the longer addresses: 0 to 128.
+const LENGTHS: usize = 129;
 
 impl<B> Default for Tables<B> {
     fn default() -> Self {
-        Tables { local: BTreeMap::new(), main: BTreeMap::new() }
+        Tables { local: BTreeMap::new(), main: BTreeMap::new(), lengths: [[0; LENGTHS]; 2] }
     }
 }
 
@@ -263,7 +268,7 @@ impl<B: Address> Tables<B> {
         self.local.len() + self.main.len()
     }
 
-    fn table(&self, table: Table) -> &Routes<B> {
+    pub(super) fn table(&self, table: Table) -> &Routes<B> {
         match table {
             Table::Local => &self.local,
             Table::Main => &self.main,
@@ -285,7 +290,9 @@ impl<B: Address> Tables<B> {
         if rivals.into_iter().any(|(k, _)| k.tag == tag || k.tag == 0 || tag == 0) {
             return Err(RouteError::Exists(route.prefix, route.metric));
         }
+        let (table, len) = (route.table(), route.prefix.prefix_len());
         routes.insert(key(tag), shared.add(Shared::of(route)));
+        self.lengths[table as usize][usize::from(len)] += 1;
         Ok(())
     }
 
@@ -306,6 +313,7 @@ impl<B: Address> Tables<B> {
             if let Some((key, id, route)) = found {
                 routes.remove(&key);
                 shared.release(id);
+                self.lengths[table as usize][usize::from(len)] -= 1;
                 return Some(route);
             }
         }
@@ -314,8 +322,24 @@ impl<B: Address> Tables<B> {
 
     /// What the main table's routes for exactly this prefix share, the lowest metric first.
     pub(super) fn exactly(&self, addr: B, len: u8) -> impl Iterator<Item = u32> + '_ {
+        self.in_table(Table::Main, addr, len).map(|(_, id)| *id)
+    }
+
+    /// The routes for exactly this prefix, the lowest metric first.
+    pub(super) fn in_table(
+        &self,
+        table: Table,
+        addr: B,
+        len: u8,
+    ) -> impl Iterator<Item = (&Key<B>, &u32)> + '_ {
         let range = Key::new(addr, len, 0, 0)..=Key::new(addr, len, u32::MAX, u32::MAX);
-        self.main.range(range).map(|(_, id)| *id)
+        self.table(table).range(range)
+    }
+
+    /// The prefix lengths that a table has, longest first.
+    pub(super) fn lengths(&self, table: Table) -> impl Iterator<Item = u8> + '_ {
+        let counts = self.lengths[table as usize].iter().enumerate();
+        counts.rev().filter(|(_, n)| **n > 0).map(|(len, _)| len as u8)
     }
 }
 
@@ -342,7 +366,7 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    fn of(route: Route) -> Self {
+    pub(super) fn of(route: Route) -> Self {
         Shared { kind: route.kind, protocol: route.protocol, src: route.src }
     }
 
@@ -416,7 +440,7 @@ impl Interner {
         self.slots.get(id as usize).filter(|(_, routes)| *routes > 0).map(|(shared, _)| &**shared)
     }
 
-    fn route<B: Address>(&self, key: &Key<B>, id: u32) -> Route {
+    pub(super) fn route<B: Address>(&self, key: &Key<B>, id: u32) -> Route {
         let shared = &self.slots[id as usize].0; // a number in a table is one that `add` gave
         Route {
             prefix: key.net(),

@@ -20,8 +20,10 @@ use crate::base::LinkId;
 use crate::link::Links;
 
 mod load;
+mod pattern;
 
 pub use load::{LineError, LoadError, load};
+pub use pattern::{Pattern, parse_pattern};
 
 /// What is wrong with a line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -137,6 +139,12 @@ impl<'a> Parser<'a> {
     }
 
     fn line(&mut self, line: &str) -> Result<Option<Route>, TextError> {
+        let Some((prefix, said)) = self.words(line)? else { return Ok(None) };
+        self.route(prefix, said).map(Some)
+    }
+
+    /// The destination, `None` for the default of a family that is not known yet, and all that is said besides.
+    fn words(&mut self, line: &str) -> Result<Option<(Option<IpNet>, Said)>, TextError> {
         let text = line.split_once('#').map_or(line, |(before, _)| before);
         // `ip -oneline` writes a backslash for each line end.
         let mut words = text.split_ascii_whitespace().filter(|w| *w != "\\");
@@ -152,7 +160,7 @@ impl<'a> Parser<'a> {
         while let Some(word) = words.next() {
             self.option(word, &mut words, &mut said)?;
         }
-        self.route(prefix, said).map(Some)
+        Ok(Some((prefix, said)))
     }
 
     /// Reads a word and what belongs to it.

@@ -57,6 +57,11 @@ impl Counters {
         }
     }
 
+    /// Others for as many rules, at zero.
+    pub(super) fn anew(&self) -> Self {
+        Counters::new(vec![Count::default(); self.len])
+    }
+
     /// A worker's column. Two threads that count at the same time must not give the same number.
     #[inline]
     pub(super) fn lane(&self, lane: usize) -> &Lane {

@@ -215,6 +215,11 @@ impl Shared {
         sys::interface_index(self.questions.as_fd(), &self.name).ok()
     }
 
+    /// The longest L3 packet that the interface surely takes: whoever set up the link may have changed it since.
+    fn mtu(&self) -> usize {
+        sys::interface_mtu(self.questions.as_fd(), &self.name).map_or(0, |mtu| mtu as usize).min(self.mtu)
+    }
+
     fn status(&self) -> Status {
         match sys::interface_flags(self.questions.as_fd(), &self.name) {
             Ok(flags) if flags.running => Status::Up,

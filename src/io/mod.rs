@@ -12,12 +12,14 @@ pub mod memory;
 pub mod netlink;
 mod open;
 pub mod pcap;
+pub mod pcap_read;
 pub mod pcapng;
 pub mod port;
+mod relief;
 mod slot;
 pub mod steer;
 pub mod sys;
 mod tun_tap;
 
-pub use open::{DeviceSpec, OpenError, is_interface_name, open};
+pub use open::{DeviceSpec, OpenError, is_interface_name, open, prepare};
 pub use port::{Port, Sent, Status};

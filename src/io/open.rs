@@ -8,6 +8,7 @@ use super::af_xdp::{self, XdpError};
 use super::guard::GuardError;
 use super::netlink::NetlinkError;
 use super::port::Port;
+use super::relief;
 use super::tun_tap;
 use crate::base::Mac;
 use crate::link::{Driver, LinkKind};
@@ -125,6 +126,21 @@ pub enum OpenError {
     },
 }
 
+impl OpenError {
+    /// Whether the process may not do it, and never will: it has given up what it takes.
+    pub(super) fn is_forbidden(&self) -> bool {
+        let OpenError::Xdp(XdpError::Program { source, .. }) = self else { return false };
+        matches!(source.errno(), Some(libc::EPERM | libc::EACCES))
+    }
+}
+
+/// Does now what takes privileges, for devices that are opened when they are gone.
+pub fn prepare(steering: &Steering) {
+    if steering.workers > 1 {
+        tun_tap::prepare(steering);
+    }
+}
+
 /// Opens all queues of a link: one port for each worker; `ports[i]` belongs to worker `i`. Where the device
 /// has fewer receive queues than there are workers, the ports beyond only transmit. On an error nothing is left
 /// behind. A device that somebody else has is waited for up to a second: a router that was killed just now may not
@@ -153,7 +169,7 @@ fn open_now(spec: &DeviceSpec, workers: usize) -> Result<Vec<Box<dyn Port>>, Ope
             let missing = match spec.driver {
                 Driver::Auto | Driver::Socket | Driver::Ring => None,
                 Driver::Xdp => match af_xdp::open(spec, workers) {
-                    Ok(ports) => return Ok(boxed(ports)),
+                    Ok(ports) => return Ok(boxed(relief::with_relief(ports, spec, workers))),
                     Err(e) => Some(e.to_string().into()),
                 },
             };

@@ -8,9 +8,11 @@
 
 pub mod bpf;
 mod iface;
+mod local;
 mod mmsg;
 mod packet;
 mod peer;
+mod privileges;
 mod ring;
 mod tun;
 mod xdp;
@@ -19,13 +21,15 @@ pub use iface::{
     Flags, enter_network, interface_flags, interface_index, interface_mtu, interface_name, put_together,
     puts_together, receive_queues, unshare_network,
 };
+pub use local::{bind_local, listen};
 pub use mmsg::{Batch, Message, VlanTag};
 pub use packet::{
     Membership, PacketOption, accept_all, add_membership, bind_packet, bound_interface, fanout_create,
     fanout_join, overruns, packet_socket, refuse_all, set_buffers, set_packet_option, set_udp_segment,
     take_error,
 };
-pub use peer::{Peer, effective_user, peer_of};
+pub use peer::{Peer, effective_user, in_group, peer_of};
+pub use privileges::{become_user, filter_system_calls, no_new_privileges, not_dumpable};
 pub use ring::{Held, RxRing, TxRing, Whereabouts};
 pub use tun::{
     TunFlags, offload, own_tun, tun_attach, tun_group, tun_name, tun_offload, tun_owner, tun_persist,

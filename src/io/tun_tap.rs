@@ -21,7 +21,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::bpf::{Asm, BpfError, Insn, Kind, Program};
 use super::netlink::Netlink;
@@ -32,7 +32,7 @@ use super::steer;
 use super::sys::{self, TunFlags, offload};
 use crate::link::LinkKind;
 use crate::packet::offload::{INVALID, VnetHdr};
-use crate::packet::{Caps, Packet, Pool};
+use crate::packet::{Caps, Packet, Pool, Steering};
 use crate::wire::ethernet;
 
 /// One worker's handle on a tun or tap device.
@@ -200,11 +200,7 @@ impl Device {
 /// Has the kernel choose among the queues as the workers are chosen; `false` where it won't have our program.
 fn steers(tun: BorrowedFd<'_>, spec: &DeviceSpec) -> bool {
     let l3 = if spec.kind == LinkKind::Tap { ethernet::HEADER_LEN as u32 } else { 0 };
-    let mut asm = Asm::new();
-    for insn in steer::extended(&steer::classic(&spec.steering, l3)) {
-        asm.raw(Insn::from(insn));
-    }
-    let attached = Program::load(Kind::SocketFilter, "sekisho_steer", &asm).and_then(|p| {
+    let attached = steering_program(&spec.steering, l3).and_then(|p| {
         sys::tun_steer(tun, Some(p.as_fd())).map_err(|e| BpfError::new("steer a tun device", e))
     });
     if let Err(e) = &attached
@@ -217,6 +213,35 @@ fn steers(tun: BorrowedFd<'_>, spec: &DeviceSpec) -> bool {
     }
     attached.is_ok()
 }
+
+/// The programs for tun and tap devices that come later, when the process may load none any more. Where it may not now, there
+/// are none.
+pub(super) fn prepare(steering: &Steering) {
+    for l3 in [0, ethernet::HEADER_LEN as u32] {
+        let _ = steering_program(steering, l3);
+    }
+}
+
+/// The steering function for packets whose L3 header is at `l3`: loaded once, for all devices.
+fn steering_program(steering: &Steering, l3: u32) -> Result<Arc<Program>, BpfError> {
+    let mut loaded = PROGRAMS.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((.., program)) = loaded.iter().find(|(s, at, _)| (s, *at) == (steering, l3)) {
+        return Ok(program.clone());
+    }
+    let mut asm = Asm::new();
+    for insn in steer::extended(&steer::classic(steering, l3)) {
+        asm.raw(Insn::from(insn));
+    }
+    let program = Arc::new(Program::load(Kind::SocketFilter, "sekisho_steer", &asm)?);
+    // A process is one router, unless it is a test.
+    loaded.truncate(KEPT - 1);
+    loaded.insert(0, (*steering, l3, program.clone()));
+    Ok(program)
+}
+
+/// What has been loaded, the latest first.
+static PROGRAMS: Mutex<Vec<(Steering, u32, Arc<Program>)>> = Mutex::new(Vec::new());
+const KEPT: usize = 4;
 
 /// Whether it has been said that there is no steering program: what one device is refused, all are.
 static UNSTEERED: AtomicBool = AtomicBool::new(false);

@@ -252,7 +252,8 @@ pub(super) fn device_index(name: &str) -> io::Result<u32> {
     }
 }
 
-/// Waits until the socket can be read or has an error, at most `timeout`; `false` if neither.
+/// Waits until the socket can be read or has an error, at most `timeout`; `false` if neither. What it was may be gone
+/// when it is looked for: read with [`receive`], which does not wait for more.
 pub(super) fn readable(socket: impl AsFd, timeout: Duration) -> io::Result<bool> {
     let mut wait = libc::pollfd { fd: socket.as_fd().as_raw_fd(), events: libc::POLLIN, revents: 0 };
     // Rounded up: a wait that ends a little early would turn into a busy one.
@@ -262,6 +263,11 @@ pub(super) fn readable(socket: impl AsFd, timeout: Duration) -> io::Result<bool>
         Err(e) if e.kind() == io::ErrorKind::Interrupted => Ok(false),
         result => result.map(|n| n > 0),
     }
+}
+
+/// One message, if there is one; its length. Never blocks.
+pub(super) fn receive(socket: impl AsFd, data: &mut [u8]) -> io::Result<usize> {
+    receive_message(socket, 0, data, &mut []).map(|(length, _)| length)
 }
 
 /// One message with its control data: the lengths of both. Never blocks.

@@ -115,7 +115,8 @@ impl Spawned {
 
     /// The same of a command that has more to it, such as an environment and a stdin.
     pub fn command(netns: &Netns, mut command: Command) -> Result<Self, SpawnError> {
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        // What it says is read by people.
+        command.env("SEKISHO_LOG_FORMAT", "human").stdout(Stdio::piped()).stderr(Stdio::piped());
         let words = std::iter::once(command.get_program()).chain(command.get_args());
         let text = words.map(|w| w.to_string_lossy()).collect::<Vec<_>>().join(" ");
         let spawned = netns.command(&mut command).spawn();

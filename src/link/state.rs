@@ -21,6 +21,16 @@ impl LinkStates {
         LinkStates { up, generation: AtomicU64::new(0), drivers: Mutex::new(vec![None; links]) }
     }
 
+    /// Flags of their own for `links` links, which stand as these do. Those beyond these are taken to be up.
+    pub fn shadow(&self, links: usize) -> Self {
+        let is_up = |i: usize| self.up.get(i).is_none_or(|up| up.load(Relaxed));
+        LinkStates {
+            up: (0..links).map(|i| AtomicBool::new(is_up(i))).collect(),
+            generation: AtomicU64::new(self.generation()),
+            drivers: Mutex::new(vec![None; links]),
+        }
+    }
+
     /// Grows with every link that goes up or down.
     #[inline]
     pub fn generation(&self) -> u64 {

@@ -85,13 +85,13 @@ pub struct Dad {
     wake: AtomicU64,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Inner {
     addresses: BTreeMap<(LinkId, Ipv6Addr), Address>,
     random: u64,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Address {
     state: DadState,
     left: u8,
@@ -105,6 +105,16 @@ impl Dad {
         let inner = Inner { addresses: BTreeMap::new(), random: seed };
         let wake = AtomicU64::new(u64::MAX);
         Dad { config, inner: Mutex::new(inner), doubtful: AtomicUsize::new(0), wake }
+    }
+
+    /// Another, that has found out as much about the same addresses.
+    pub fn shadow(&self) -> Self {
+        Dad {
+            config: self.config.clone(),
+            inner: Mutex::new(lock(&self.inner).clone()),
+            doubtful: AtomicUsize::new(self.doubtful.load(Relaxed)),
+            wake: AtomicU64::new(self.wake.load(Relaxed)),
+        }
     }
 
     /// Begins to check an address, from the start if it was under examination already.

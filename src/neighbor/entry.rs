@@ -4,13 +4,14 @@
 //! of locks; what concerns the whole table goes through [`Shared`].
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
 
 use super::queue::{Queue, Turn, Worker};
-use super::{Action, Config, Info, Nud, Ready};
-use crate::base::{DropReason, Instant, LinkId, Mac};
+use super::{Action, Change, Config, Info, Nud, Ready};
+use crate::base::{DropReason, Instant, Journal, LinkId, Mac};
 use crate::packet::{Net, Packet};
 
 /// A neighbor's name in the table. The same link-local address may be on several links.
@@ -30,6 +31,8 @@ pub(super) struct Shared {
     pub(super) generation: AtomicU64,
     /// Bytes of memory in all packets that wait.
     pub(super) parked: AtomicUsize,
+    /// For those who follow what becomes of neighbors.
+    pub(super) journal: Arc<Journal<Change>>,
 }
 
 impl Shared {
@@ -258,6 +261,33 @@ impl Entry {
         }
     }
 
+    /// Puts the entry into a state other than incomplete, whatever it was. `mac` is there if the state has one.
+    pub(super) fn put(&mut self, mac: Option<Mac>, state: Nud, cx: &mut Cx<'_>) {
+        let known = self.state.is_valid();
+        if mac.is_some_and(|mac| mac != self.mac) || !state.is_valid() {
+            self.revoke(cx.now, cx.shared);
+        }
+        self.mac = mac.unwrap_or(self.mac);
+        let now = cx.now;
+        match state {
+            Nud::Reachable => {
+                self.confirmed = Some(now);
+                self.enter(state, Some(now + cx.shared.reachable()), now);
+            }
+            Nud::Delay => self.enter(state, Some(now + cx.shared.config.delay_first_probe), now),
+            Nud::Probe => {
+                self.enter(state, None, now);
+                self.probes = 0;
+                self.probe_or_fail(cx.shared.config.ucast_probes, cx);
+            }
+            Nud::Failed | Nud::Incomplete => self.fail(cx),
+            Nud::Stale | Nud::Permanent => self.enter(state, None, now),
+        }
+        if !known && self.state.is_valid() {
+            self.release(cx);
+        }
+    }
+
     /// The layer above heard from the neighbor: it receives what we send.
     pub(super) fn confirm(&mut self, now: Instant) {
         if self.state.is_valid() {
@@ -285,6 +315,31 @@ impl Entry {
             shared.generation.fetch_add(1, Relaxed);
         }
         self.lent = Instant::ZERO;
+    }
+
+    /// What others are told of when it changes.
+    pub(super) fn face(&self) -> (Nud, Mac, bool) {
+        (self.state, self.mac, self.router)
+    }
+
+    /// Tells those who follow, if anything has changed since it had this face. As in Linux, what only says that
+    /// somebody is being waited for is no news.
+    pub(super) fn tell(&self, before: (Nud, Mac, bool), cx: &Cx<'_>) {
+        let quiet = matches!(self.state, Nud::Incomplete | Nud::Delay);
+        if self.face() != before && !quiet && cx.shared.journal.is_followed() {
+            cx.shared.journal.push(self.change(cx.key, cx.now, false));
+        }
+    }
+
+    /// The entry as it is told of.
+    pub(super) fn change(&self, key: Key, at: Instant, gone: bool) -> Change {
+        let mac = self.state.is_valid().then_some(self.mac);
+        Change { at, link: key.link, ip: key.ip, mac, state: self.state, router: self.router, gone }
+    }
+
+    /// The same neighbor in a table of its own; nothing waits there.
+    pub(super) fn shadow(&self) -> Self {
+        Entry { queue: Queue::default(), ..*self }
     }
 
     /// The entry as people see it.
@@ -382,6 +437,7 @@ mod tests {
             reachable: AtomicU64::new(30_000_000_000),
             generation: AtomicU64::new(0),
             parked: AtomicUsize::new(0),
+            journal: Arc::new(Journal::new(1)),
         };
         let other = thread::spawn(me).join().unwrap();
         let key = Key { link: LinkId(1), ip: IpAddr::from([10, 0, 0, 1]) };

@@ -23,7 +23,7 @@ pub(super) enum Newcomer {
 }
 
 /// The collector's own state.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Gc {
     random: u64,
     /// When a new reachable time is due.

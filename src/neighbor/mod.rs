@@ -190,6 +190,25 @@ impl fmt::Display for Nud {
     }
 }
 
+/// What became of a neighbor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Change {
+    /// When.
+    pub at: Instant,
+    /// The link it is on.
+    pub link: LinkId,
+    /// Its address.
+    pub ip: IpAddr,
+    /// Its MAC, where one is known and in force.
+    pub mac: Option<Mac>,
+    /// Its state, the last one if it is gone.
+    pub state: Nud,
+    /// Whether it says it is a router.
+    pub router: bool,
+    /// It was forgotten.
+    pub gone: bool,
+}
+
 /// One neighbor, for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Info {

@@ -203,6 +203,7 @@ mod tests {
     fn shared() -> Shared {
         Shared {
             config: Config { queue_bytes: ROOMY, total_bytes: ROOMY, ..Config::default() },
+            journal: std::sync::Arc::new(crate::base::Journal::new(1)),
             reachable: AtomicU64::new(0),
             generation: AtomicU64::new(0),
             parked: AtomicUsize::new(0),

@@ -19,6 +19,12 @@ pub(super) struct Shard {
 }
 
 impl Shard {
+    /// The same entries in a table of their own.
+    pub(super) fn shadow(&self) -> Self {
+        let entries = self.entries.iter().map(|(key, entry)| (*key, entry.shadow()));
+        Shard { entries: entries.collect(), alarms: self.alarms.clone() }
+    }
+
     /// Lets `step` change an entry, sees to its timer, and gives what `step` gave.
     pub(super) fn with<T>(
         &mut self,
@@ -26,7 +32,9 @@ impl Shard {
         step: impl FnOnce(&mut Entry, &mut Cx<'_>) -> T,
     ) -> Option<T> {
         let entry = self.entries.get_mut(&cx.key)?;
+        let before = entry.face();
         let result = step(entry, cx);
+        entry.tell(before, cx);
         self.arm(cx.key);
         Some(result)
     }
@@ -55,7 +63,10 @@ impl Shard {
                 continue;
             }
             entry.alarm = None;
-            entry.expire(&mut Cx { key, now, shared, out });
+            let before = entry.face();
+            let cx = &mut Cx { key, now, shared, out };
+            entry.expire(cx);
+            entry.tell(before, cx);
             self.arm(key);
         }
     }

@@ -4,13 +4,13 @@ use std::collections::hash_map::Entry as Slot;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::entry::{Claim, Cx, Entry, Key, Shared};
 use super::gc::{Gc, Newcomer};
 use super::shard::Shard;
-use super::{Action, Advert, Config, Info, Nud, Ready};
-use crate::base::{DropReason, Instant, LinkId, Mac};
+use super::{Action, Advert, Change, Config, Info, Nud, Ready};
+use crate::base::{DropReason, Follower, Instant, Journal, LinkId, Mac};
 use crate::packet::Packet;
 
 /// The neighbors of all links, shared by all workers.
@@ -44,12 +44,34 @@ impl NeighborTable {
                 reachable: AtomicU64::new(reachable),
                 generation: AtomicU64::new(0),
                 parked: AtomicUsize::new(0),
+                journal: Arc::new(Journal::new(JOURNAL)),
             },
             shards: std::array::from_fn(|_| Mutex::default()),
             hasher: RandomState::new(),
             counts: [AtomicUsize::new(0), AtomicUsize::new(0)],
             gc: Mutex::new(gc),
             wake: AtomicU64::new(wake.as_nanos()),
+        }
+    }
+
+    /// A table of its own that knows the same neighbors, in the same states. What waits here waits there no more.
+    pub fn shadow(&self) -> Self {
+        let copy = |n: &AtomicUsize| AtomicUsize::new(n.load(Relaxed));
+        NeighborTable {
+            shared: Shared {
+                config: self.shared.config.clone(),
+                reachable: AtomicU64::new(self.shared.reachable.load(Relaxed)),
+                generation: AtomicU64::new(self.shared.generation.load(Relaxed)),
+                // What waits takes room there too.
+                parked: copy(&self.shared.parked),
+                // Nobody follows what happens there.
+                journal: Arc::new(Journal::new(0)),
+            },
+            shards: std::array::from_fn(|at| Mutex::new(lock(&self.shards[at]).shadow())),
+            hasher: self.hasher.clone(),
+            counts: self.counts.each_ref().map(copy),
+            gc: Mutex::new(lock(&self.gc).clone()),
+            wake: AtomicU64::new(self.wake.load(Relaxed)),
         }
     }
 
@@ -198,8 +220,38 @@ impl NeighborTable {
         if known && entry.state != Nud::Permanent {
             self.counts[family(ip)].fetch_sub(1, Relaxed);
         }
-        entry.fix(mac, &mut Cx { key, now, shared: &self.shared, out });
+        let before = entry.face();
+        let cx = &mut Cx { key, now, shared: &self.shared, out };
+        entry.fix(mac, cx);
+        entry.tell(before, cx);
         true
+    }
+
+    /// Puts a neighbor into a state by hand. `mac` may be missing only where there is none in that state, and then
+    /// what is known of it stays. `false` if there is no room for it, or no station can have the MAC.
+    pub fn set(
+        &self,
+        link: LinkId,
+        ip: IpAddr,
+        mac: Option<Mac>,
+        state: Nud,
+        now: Instant,
+        out: &mut Vec<Action>,
+    ) -> bool {
+        if mac.map_or(state.is_valid(), |mac| !mac.is_station()) || state == Nud::Incomplete {
+            return false;
+        }
+        if let (Nud::Permanent, Some(mac)) = (state, mac) {
+            return self.set_static(link, ip, mac, now, out);
+        }
+        // One that was permanent counts among the others from now on.
+        let step = &mut |entry: &mut Entry, cx: &mut Cx<'_>| {
+            if entry.state == Nud::Permanent {
+                self.counts[family(ip)].fetch_add(1, Relaxed);
+            }
+            entry.put(mac, state, cx);
+        };
+        self.with_new(Key { link, ip }, Newcomer::Heard, now, out, step).is_some()
     }
 
     /// Forgets a neighbor, permanent or not; what waits for it can't be delivered. `false` if it was
@@ -228,6 +280,11 @@ impl NeighborTable {
                 }
             }
         }
+    }
+
+    /// What becomes of neighbors from now on.
+    pub fn follow(&self) -> Follower<Change> {
+        self.shared.journal.follow()
     }
 
     /// One neighbor, if it is known; looking does not count as use.
@@ -304,6 +361,9 @@ impl NeighborTable {
             self.counts[family(key.ip)].fetch_sub(1, Relaxed);
         }
         entry.revoke(now, &self.shared);
+        if self.shared.journal.is_followed() {
+            self.shared.journal.push(entry.change(key, now, true));
+        }
         Some(entry.take_queue(&self.shared))
     }
 
@@ -318,6 +378,9 @@ impl NeighborTable {
         }
     }
 }
+
+/// Changes kept for those who follow them.
+const JOURNAL: usize = 4_096;
 
 /// How many locks the entries are spread over.
 const SHARDS: usize = 16;

@@ -13,6 +13,7 @@ mod coalesce;
 pub mod flow;
 mod meta;
 pub mod offload;
+pub mod peek;
 mod pool;
 mod segment;
 pub mod steer;

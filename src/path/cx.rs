@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::net::Ipv6Addr;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use siphasher::sip::SipHasher13;
 
@@ -22,6 +22,7 @@ use super::hook::Hooks;
 use super::limit::Limits;
 use super::queue::{Queue, Queues};
 use super::resolve::Memo;
+use super::sample::Sampler;
 use super::trace::{Following, Step, Tracer};
 use super::{Bound, Work};
 use super::{coalesce, egress};
@@ -39,6 +40,14 @@ pub struct Snapshot {
     pub icmp_rate: u32,
     /// What hangs at the hooks.
     pub hooks: Hooks,
+}
+
+impl Snapshot {
+    /// The same configuration for a router beside the one it is in force in: its rules count and remember for themselves,
+    /// and functions that programs have registered are not asked, but taken to let everything pass.
+    pub(crate) fn shadow(&self) -> Snapshot {
+        Snapshot { hooks: self.hooks.shadow(), ..self.clone() }
+    }
 }
 
 /// Which ports the local stack has open.
@@ -102,6 +111,8 @@ pub struct Live {
     pub limits: Limits,
     /// The recorder of packets' ways.
     pub tracer: Arc<Tracer>,
+    /// Samples of what comes in.
+    pub sampler: Arc<Sampler>,
     /// On which link a link-local peer of the local stack was heard last.
     pub(super) peers: Mutex<HashMap<Ipv6Addr, LinkId>>,
     /// Packets that wait for a program's word.
@@ -126,6 +137,7 @@ impl Live {
             states: LinkStates::new(links),
             limits: Limits::new(seed ^ 0x1c3b),
             tracer: Arc::default(),
+            sampler: Arc::default(),
             peers: Mutex::new(HashMap::new()),
             queues: Queues::default(),
             flow_key: seed.rotate_left(17) | 1,
@@ -134,6 +146,28 @@ impl Live {
 }
 
 impl Live {
+    /// Tables of their own that know what these do, for a router beside this one whose packets are never sent: what
+    /// happens there does not happen here. The flow table there is a [shadow](Conntrack::shadow_of) of this one; queues of
+    /// programs are not there.
+    pub(crate) fn shadow(&self, links: usize) -> Live {
+        Live {
+            neighbors: self.neighbors.shadow(),
+            dad: self.dad.shadow(),
+            reassembler: self.reassembler.shadow(),
+            defrag: self.defrag.shadow(),
+            conntrack: Arc::new(Conntrack::shadow_of(&self.conntrack)),
+            steering: self.steering,
+            evicted: AtomicU64::new(0),
+            states: self.states.shadow(links),
+            limits: self.limits.shadow(),
+            tracer: Arc::default(),
+            sampler: Arc::default(),
+            peers: Mutex::new(self.peers.lock().unwrap_or_else(PoisonError::into_inner).clone()),
+            queues: Queues::default(),
+            flow_key: self.flow_key,
+        }
+    }
+
     /// Opens a queue for packets that hooks queue; see [`Router::queue`](crate::router::Router::queue).
     pub(crate) fn open_queue(&self, number: u16, capacity: usize) -> Queue {
         self.queues.open(number, capacity)
@@ -170,8 +204,21 @@ pub struct Local {
     pub(super) cache: FlowCache,
     /// Whose ways are being recorded.
     pub(super) trace: Following,
+    /// How many packets go by before the next one that is sampled.
+    pub(super) unsampled: u32,
     /// What random numbers are made with, and how many were.
     rng: (SipHasher13, u64),
+    /// Which decisions were left to chance since somebody asked.
+    chance: Chance,
+}
+
+/// Which decisions about packets were left to chance.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Chance {
+    /// A rule with `statistic --mode random`.
+    pub rules: bool,
+    /// A port that NAT gave.
+    pub nat: bool,
 }
 
 impl Local {
@@ -196,7 +243,9 @@ impl Local {
             log: Vec::new(),
             cache,
             trace: Following::default(),
+            unsampled: 0,
             rng,
+            chance: Chance::default(),
         }
     }
 
@@ -218,6 +267,22 @@ impl Local {
     /// here, ports that NAT gives (RFC 6056 §3.3). A keyed hash of how many there were.
     pub(super) fn random(&mut self) -> u64 {
         random(&mut self.rng)
+    }
+
+    /// A number that a decision rests on: not the same for every packet alike.
+    pub(super) fn chance(&mut self, of: impl FnOnce(&mut Chance) -> &mut bool) -> u64 {
+        *of(&mut self.chance) = true;
+        self.random()
+    }
+
+    /// Which decisions were left to chance since this was asked last.
+    pub(crate) fn chances(&mut self) -> Chance {
+        std::mem::take(&mut self.chance)
+    }
+
+    /// Begins the sequence of random numbers anew.
+    pub(crate) fn rewind(&mut self) {
+        self.rng.1 = 0;
     }
 
     /// The configuration that packets are to meet from now on: what was recorded under another is forgotten. And who wants

@@ -234,6 +234,18 @@ impl Hooks {
         self
     }
 
+    /// The same, for a router beside the one it hangs in: see [`Snapshot::shadow`](super::Snapshot::shadow).
+    pub(super) fn shadow(&self) -> Hooks {
+        let mut shadow = self.clone();
+        shadow.programs = self.programs.each_ref().map(|p| p.as_ref().map(|p| Arc::new(p.shadow())));
+        for function in &mut shadow.functions {
+            function.name += " (not asked)";
+            function.call = Arc::new(|_, _| Verdict::Accept);
+        }
+        shadow.hang();
+        shadow
+    }
+
     /// Makes the lists anew. What does not work for a family is not in its lists and costs it nothing.
     fn hang(&mut self) {
         let lists = [Family::V4, Family::V6].map(|family| HOOKS.map(|hook| self.list(family, hook)));

@@ -8,7 +8,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::base::Instant;
@@ -38,7 +38,7 @@ pub struct Limits {
     inner: Mutex<Inner>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Inner {
     /// May fall to -1: see [`Inner::spend`].
     credit: i64,
@@ -68,6 +68,11 @@ impl Limits {
             rng: seed | 1,
         };
         Limits { inner: Mutex::new(inner) }
+    }
+
+    /// Others, with as much left in each.
+    pub(super) fn shadow(&self) -> Self {
+        Limits { inner: Mutex::new(self.inner.lock().unwrap_or_else(PoisonError::into_inner).clone()) }
     }
 
     /// Whether an error may go to `peer`. `rate` is the number per second for all together, `u32::MAX` as many as

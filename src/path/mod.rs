@@ -26,6 +26,7 @@
 //! Knows nothing of devices, threads or clocks: bytes and the time come in as arguments.
 
 mod arp;
+mod ask;
 mod claims;
 mod coalesce;
 mod cx;
@@ -46,6 +47,7 @@ mod reply;
 mod resolve;
 mod route;
 mod rules;
+mod sample;
 mod source;
 mod tick;
 pub mod trace;
@@ -57,12 +59,14 @@ use crate::base::{Column, DropReason, Event, Hook, LinkId, Mac};
 use crate::conntrack::Current;
 use crate::packet::{Ct, Net, Packet};
 
-pub use cx::{Cx, Listeners, Live, LiveConfig, Local, Snapshot};
+pub use ask::{Query, Way, ask, source_on};
+pub use cx::{Chance, Cx, Listeners, Live, LiveConfig, Local, Snapshot};
 pub use egress::Handed;
 pub use flow_cache::FlowCacheConfig;
 pub use hook::{At, Call, Function, Hooks, Tracking, Verdict, priority};
 pub use limit::Limits;
 pub use queue::{Queue, Queued};
+pub use sample::{Sample, Sampler, Tap};
 pub use tick::{change_neighbors, check_addresses, link_changed, poll_timeout, timeout};
 pub use trace::Tracer;
 
@@ -74,6 +78,7 @@ const CHAIN: usize = 256;
 
 /// Frames that came in by a link together, in their order; the vector is emptied.
 pub fn receive_batch(cx: &mut Cx<'_>, link: LinkId, frames: &mut Vec<Packet>) {
+    sample::frames(cx, link, frames);
     if frames.len() > 1 {
         coalesce::batch(cx, link, frames);
     }
@@ -86,6 +91,7 @@ pub fn receive_batch(cx: &mut Cx<'_>, link: LinkId, frames: &mut Vec<Packet>) {
 
 /// A frame from a link: goes the way of those of its flow before it, or walks it to its end, and whatever it sets off.
 pub fn receive(cx: &mut Cx<'_>, link: LinkId, packet: Packet) {
+    sample::frames(cx, link, std::slice::from_ref(&packet));
     receive_one(cx, link, packet, None);
 }
 

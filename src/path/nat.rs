@@ -2,8 +2,10 @@
 //!
 //! The order is `nf_nat_inet_fn`'s.
 
+use std::cell::Cell;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use crate::base::counters::Tally;
 use crate::base::{DropReason, Hook, Instant, LinkId};
 use crate::conntrack::{Conntrack, Current, Flow, nat};
 use crate::fib::Action;
@@ -87,10 +89,17 @@ fn decide(cx: &mut Cx<'_>, at: &At, manip: Manip, p: &mut Packet) -> Result<(), 
         }
     };
     let Some(mut flow) = cx.me.flow.as_ref().map(|c| c.flow) else { return Err(DropReason::ConntrackGone) };
-    let taken =
-        Taken { snap: cx.snap, conntrack: &cx.live.conntrack, steering: &cx.live.steering, now: cx.now };
+    let taken = Taken {
+        snap: cx.snap,
+        conntrack: &cx.live.conntrack,
+        steering: &cx.live.steering,
+        now: cx.now,
+        found: Cell::new(0),
+    };
     let me = &mut *cx.me;
-    nat::setup(&mut flow, &range, manip, &taken, &mut || me.random())?;
+    let done = nat::setup(&mut flow, &range, manip, &taken, &mut || me.chance(|c| &mut c.nat));
+    me.counters.tally(Tally::NatTaken, taken.found.get());
+    done?;
     if masquerade.is_some() {
         flow.masquerade = masquerade;
     }
@@ -139,11 +148,15 @@ struct Taken<'a> {
     conntrack: &'a Conntrack,
     steering: &'a Steering,
     now: Instant,
+    /// How often something was somebody else's.
+    found: Cell<u64>,
 }
 
 impl nat::Taken for Taken<'_> {
     fn is_taken(&self, reply: &Tuple, original: &Tuple) -> bool {
-        self.conntrack.is_taken(reply, original, self.now)
+        let taken = self.conntrack.is_taken(reply, original, self.now);
+        self.found.set(self.found.get() + u64::from(taken));
+        taken
     }
 
     fn source_mapping(

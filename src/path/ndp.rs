@@ -15,7 +15,7 @@ use crate::packet::{Net, Packet};
 use crate::wire::ipv6::Ipv6;
 use crate::wire::ndp::{self, HOP_LIMIT, Message};
 
-use super::{Bound, Cx, reply, resolve, source, tick};
+use super::{Bound, Cx, Live, reply, resolve, source, tick};
 
 /// All nodes on the link (RFC 4291 §2.7.1).
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
@@ -27,7 +27,7 @@ const SITE_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff05, 0, 0, 0, 0, 0, 0, 2);
 const ROOM: usize = 1_280;
 
 /// Whether this router listens to the group on this link.
-pub(super) fn joined(cx: &Cx<'_>, link: &Link, group: Ipv6Addr) -> bool {
+pub(super) fn joined(live: &Live, link: &Link, group: Ipv6Addr) -> bool {
     if [ALL_NODES, ALL_ROUTERS, SITE_ROUTERS].contains(&group) {
         return true;
     }
@@ -41,7 +41,7 @@ pub(super) fn joined(cx: &Cx<'_>, link: &Link, group: Ipv6Addr) -> bool {
             solicits(own) || solicits(anycast)
         }
         IpAddr::V4(_) => false,
-    }) && cx.live.states.is_up(link.id)
+    }) && live.states.is_up(link.id)
 }
 
 /// A neighbor discovery message, its checksum verified.

@@ -14,7 +14,7 @@ use crate::wire::ipv4_options::{self, SourceRoute};
 use crate::wire::transport;
 use crate::wire::{ipv4::Ipv4, ipv6::Ipv6};
 
-use super::{Bound, Cx, Hop, ndp, reply, trace};
+use super::{Bound, Cx, Hop, Snapshot, ndp, reply, trace};
 
 /// Decides on a packet from a link: the hop it is forwarded to, or `None` if it is ours.
 pub(super) fn input(cx: &mut Cx<'_>, p: &mut Packet) -> Result<Option<Hop>, DropReason> {
@@ -108,7 +108,7 @@ fn input6(cx: &mut Cx<'_>, p: &mut Packet) -> Result<Option<Hop>, DropReason> {
         return Err(DropReason::MartianSource);
     }
     if dst.is_multicast() {
-        return if ndp::joined(cx, link, dst) {
+        return if ndp::joined(cx.live, link, dst) {
             Ok(None)
         } else if dst.octets()[1] & 0xf <= 2 {
             Err(DropReason::NotJoined)
@@ -210,15 +210,24 @@ pub(super) fn from_where(
     src: IpAddr,
     out: Option<LinkId>,
 ) -> Result<(), DropReason> {
-    let ingress = p.meta.ingress;
+    comes_from(cx.snap, p.meta.ingress, src, out)
+}
+
+/// The same, of tables.
+pub(super) fn comes_from(
+    snap: &Snapshot,
+    ingress: LinkId,
+    src: IpAddr,
+    out: Option<LinkId>,
+) -> Result<(), DropReason> {
     if ingress == LinkId::LO || src.is_unspecified() {
         return Ok(());
     }
     // For IPv6 `input6` has asked already.
-    if src.is_ipv4() && cx.snap.links.owner(src).is_some() {
+    if src.is_ipv4() && snap.links.owner(src).is_some() {
         return Err(DropReason::MartianSource);
     }
-    let Some(link) = cx.snap.links.get(ingress) else { return Err(DropReason::LinkDown) };
+    let Some(link) = snap.links.get(ingress) else { return Err(DropReason::LinkDown) };
     match src {
         IpAddr::V6(v6) if v6.is_unicast_link_local() => return Ok(()),
         IpAddr::V6(_) => {}
@@ -233,7 +242,7 @@ pub(super) fn from_where(
     if link.rp_filter == RpFilter::Off && !turns_back {
         return Ok(());
     }
-    let back = cx.snap.fib.lookup(src);
+    let back = snap.fib.lookup(src);
     match (back.map(|e| &e.action), link.rp_filter) {
         (Some(Action::Forward(hops)), RpFilter::Strict) => {
             if hops.iter().any(|h| h.link == ingress) {

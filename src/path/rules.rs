@@ -110,7 +110,7 @@ impl Env for Walking<'_, '_> {
     }
 
     fn random(&mut self) -> u32 {
-        (self.cx.me.random() >> 32) as u32
+        (self.cx.me.chance(|c| &mut c.rules) >> 32) as u32
     }
 
     fn path_mtu(&mut self, packet: &Packet) -> Option<u32> {

@@ -7,7 +7,7 @@ use crate::fib::Action;
 use crate::link::Link;
 use crate::neighbor::DadState;
 
-use super::Cx;
+use super::{Cx, Live, Snapshot};
 
 /// The address to answer `to` from, and nothing else known: by the route there.
 pub(super) fn towards(cx: &Cx<'_>, to: IpAddr) -> Option<IpAddr> {
@@ -27,14 +27,23 @@ pub(super) fn towards(cx: &Cx<'_>, to: IpAddr) -> Option<IpAddr> {
 
 /// The address to speak to a neighbor on this link from; another link's if this one has none.
 pub(super) fn on_link(cx: &Cx<'_>, link: LinkId, neighbor: IpAddr) -> Option<IpAddr> {
+    out_of(cx.snap, cx.live, link, neighbor)
+}
+
+/// The same, of tables.
+pub(super) fn out_of(snap: &Snapshot, live: &Live, link: LinkId, neighbor: IpAddr) -> Option<IpAddr> {
     match neighbor {
-        IpAddr::V4(_) => on_link4(cx, link, neighbor).map(IpAddr::V4),
-        IpAddr::V6(v6) => on_link6(cx, link, v6).map(IpAddr::V6),
+        IpAddr::V4(_) => out_of4(snap, link, neighbor).map(IpAddr::V4),
+        IpAddr::V6(v6) => out_of6(snap, live, link, v6).map(IpAddr::V6),
     }
 }
 
 /// IPv4: the first address whose prefix the neighbor is on, else the link's first, else any link's.
 pub(super) fn on_link4(cx: &Cx<'_>, link: LinkId, neighbor: IpAddr) -> Option<Ipv4Addr> {
+    out_of4(cx.snap, link, neighbor)
+}
+
+fn out_of4(snap: &Snapshot, link: LinkId, neighbor: IpAddr) -> Option<Ipv4Addr> {
     let of = |l: &Link| {
         let v4 = |a: &crate::link::Address| match a.addr {
             IpAddr::V4(v4) => Some(v4),
@@ -46,15 +55,14 @@ pub(super) fn on_link4(cx: &Cx<'_>, link: LinkId, neighbor: IpAddr) -> Option<Ip
             .and_then(v4)
             .or_else(|| l.addresses.iter().find_map(v4))
     };
-    cx.snap
-        .links
+    snap.links
         .get(link)
         .and_then(of)
-        .or_else(|| cx.snap.links.iter().filter(|l| l.id != LinkId::LO).find_map(of))
+        .or_else(|| snap.links.iter().filter(|l| l.id != LinkId::LO).find_map(of))
 }
 
 /// IPv6: of the same scope, then with the longest prefix in common; never one that is tentative.
-fn on_link6(cx: &Cx<'_>, link: LinkId, to: Ipv6Addr) -> Option<Ipv6Addr> {
+fn out_of6(snap: &Snapshot, live: &Live, link: LinkId, to: Ipv6Addr) -> Option<Ipv6Addr> {
     let local = to.is_unicast_link_local() || to.is_multicast() && to.octets()[1] & 0xf <= 2;
     let best = |l: &Link| {
         l.addresses
@@ -63,15 +71,15 @@ fn on_link6(cx: &Cx<'_>, link: LinkId, to: Ipv6Addr) -> Option<Ipv6Addr> {
                 IpAddr::V6(v6) if v6.is_unicast_link_local() == local => Some(v6),
                 _ => None,
             })
-            .filter(|a| cx.live.dad.state(l.id, *a) == DadState::Valid)
+            .filter(|a| live.dad.state(l.id, *a) == DadState::Valid)
             .max_by_key(|a| (u128::from(*a) ^ u128::from(to)).leading_zeros())
     };
-    let own = cx.snap.links.get(link).and_then(best);
+    let own = snap.links.get(link).and_then(best);
     if local {
         return own;
     }
-    own.or_else(|| cx.snap.links.iter().filter(|l| l.id != LinkId::LO).find_map(best))
-        .or_else(|| cx.snap.links.get(link).and_then(Link::link_local))
+    own.or_else(|| snap.links.iter().filter(|l| l.id != LinkId::LO).find_map(best))
+        .or_else(|| snap.links.get(link).and_then(Link::link_local))
 }
 
 /// The source of an ICMP error or reply about a packet from `peer` to `asked`: the address that was

@@ -4,6 +4,7 @@ use crate::base::DropReason;
 use crate::base::counters::Tally;
 use crate::conntrack::{Confirmed, Tracked};
 use crate::packet::Packet;
+use crate::wire::proto;
 
 use super::Cx;
 use super::hook::At;
@@ -15,7 +16,12 @@ pub(super) fn track(cx: &mut Cx<'_>, at: &At, p: &mut Packet) -> Result<(), Drop
     let tracked = live.conntrack.track(p, at.hook, cx.now, &mut cx.me.flow)?;
     cx.me.cache.tracked(tracked);
     match tracked {
-        Tracked::Invalid => cx.tally(Tally::CtInvalid),
+        Tracked::Invalid => {
+            cx.tally(Tally::CtInvalid);
+            if matches!(p.meta.proto, proto::ICMP | proto::ICMPV6) {
+                cx.tally(Tally::CtErrors);
+            }
+        }
         Tracked::Untracked => cx.tally(Tally::CtUntracked),
         Tracked::Passed | Tracked::Begun | Tracked::Known | Tracked::Related => {}
     }

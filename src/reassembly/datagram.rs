@@ -48,7 +48,7 @@ pub(super) enum Fit {
 }
 
 /// A datagram of which fragments have come.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Datagram {
     runs: BTreeMap<usize, Run>,
     /// The end of the payload as far as it is known; final once the last fragment came.
@@ -62,7 +62,7 @@ pub(super) struct Datagram {
     largest_df: usize,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Run {
     end: usize,
     packets: Vec<(Packet, usize, usize)>,

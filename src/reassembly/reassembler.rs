@@ -32,6 +32,13 @@ impl Reassembler {
         Reassembler { config, halves, wake: std::array::from_fn(|_| AtomicU64::new(u64::MAX)) }
     }
 
+    /// Another, in which copies of the same fragments wait.
+    pub fn shadow(&self) -> Self {
+        let halves = std::array::from_fn(|at| Mutex::new(self.half(at).clone()));
+        let wake = self.wake.each_ref().map(|w| AtomicU64::new(w.load(Relaxed)));
+        Reassembler { config: self.config.clone(), halves, wake }
+    }
+
     /// Takes a packet addressed to the router: `meta.net` and `meta.l3` are set, the bytes are cut to
     /// the length the IP header states, and the header has been checked. What becomes of it, now or
     /// later, comes out by name; a packet that is no fragment comes out whole.
@@ -114,7 +121,7 @@ enum Parsed {
 }
 
 /// One family's datagrams.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Half {
     /// Keyed with SipHash by a random key: the keys are chosen by strangers.
     waiting: HashMap<Key, Waiting>,
@@ -127,7 +134,7 @@ struct Half {
     high: usize,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Waiting {
     datagram: Datagram,
     at: (Instant, u64),

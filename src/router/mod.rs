@@ -12,6 +12,8 @@
 //! [`Worker::drain_host`] have, then call [`Worker::settle`]: it lets out what waited behind frames that
 //! have now been sent, and says whether there is more to take.
 
+mod shadow;
+
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,6 +30,8 @@ use crate::path::{
     self, Cx, FlowCacheConfig, Handed, Live, LiveConfig, Local, Queue, Queued, Snapshot, Verdict,
 };
 
+pub use shadow::{Comparison, Difference, Fate, Outcome, Shadow, Treated, Walked};
+
 /// One router: its configuration and its tables, shared by its workers. Cloning gives another handle.
 #[derive(Clone)]
 pub struct Router {
@@ -42,6 +46,8 @@ struct Shared {
     flow_cache: FlowCacheConfig,
     /// Places for links.
     room: usize,
+    /// By place, what the link's device takes, for whoever has no worker of this router.
+    caps: Mutex<Vec<Option<Caps>>>,
     /// By place, where the counters of the link that is there now began.
     begun: Mutex<Vec<LinkTotals>>,
     /// Milliseconds since midnight UTC at the start of the clock.
@@ -65,6 +71,7 @@ impl Router {
             seed,
             flow_cache,
             room,
+            caps: Mutex::new(vec![None; room]),
             begun: Mutex::new(vec![LinkTotals::default(); room]),
             wall_ms: wall_ms % DAY_MS,
         };
@@ -110,23 +117,8 @@ impl Router {
         debug_assert!(snapshot.links.bound() <= self.room());
         let old = self.shared.snapshot.swap(Arc::new(snapshot));
         let new = self.snapshot();
-        let gone: Vec<(LinkId, IpAddr)> = old
-            .links
-            .iter()
-            .flat_map(|l| l.addresses.iter().map(|a| (l.id, a.addr)))
-            .filter(|(link, addr)| !new.links.get(*link).is_some_and(|l| l.has(*addr)))
-            .collect();
-        if !gone.is_empty() {
-            let outer = |f: &Flow| f.masquerade.map(|link| (link, f.tuple(Direction::Reply).dst()));
-            let lost = |f: &Flow| outer(f).is_some_and(|o| gone.contains(&o));
+        if let Some(lost) = forgets(&old, &new) {
             self.shared.live.conntrack.remove_where(Instant::ZERO, &lost);
-        }
-        for family in [Family::V4, Family::V6] {
-            if old.hooks.translates(family) && !new.hooks.translates(family) {
-                let here = |f: &Flow| f.tuple(Direction::Original).v6 == (family == Family::V6);
-                let translated = |f: &Flow| f.status.has(Status::SRC_NAT) || f.status.has(Status::DST_NAT);
-                self.shared.live.conntrack.remove_where(Instant::ZERO, &|f| here(f) && translated(f));
-            }
         }
     }
 
@@ -174,6 +166,24 @@ impl Router {
     }
 }
 
+/// Which flows are forgotten when one configuration takes another's place; `None`: none are.
+fn forgets(old: &Snapshot, new: &Snapshot) -> Option<impl Fn(&Flow) -> bool + use<>> {
+    let gone: Vec<(LinkId, IpAddr)> = old
+        .links
+        .iter()
+        .flat_map(|l| l.addresses.iter().map(|a| (l.id, a.addr)))
+        .filter(|(link, addr)| !new.links.get(*link).is_some_and(|l| l.has(*addr)))
+        .collect();
+    let ends = |family| old.hooks.translates(family) && !new.hooks.translates(family);
+    let untranslated = [ends(Family::V4), ends(Family::V6)];
+    (!gone.is_empty() || untranslated != [false; 2]).then_some(move |f: &Flow| {
+        let outer = f.masquerade.map(|link| (link, f.tuple(Direction::Reply).dst()));
+        let translated = f.status.has(Status::SRC_NAT) || f.status.has(Status::DST_NAT);
+        outer.is_some_and(|o| gone.contains(&o))
+            || translated && untranslated[usize::from(f.tuple(Direction::Original).v6)]
+    })
+}
+
 /// One thread's share of a router.
 pub struct Worker {
     shared: Arc<Shared>,
@@ -183,12 +193,19 @@ pub struct Worker {
 impl Worker {
     /// Says what a link's device takes, so that frames for it are finished as far as it needs.
     pub fn set_caps(&mut self, link: LinkId, caps: Caps) {
+        self.tell_caps(link, Some(caps));
         self.local.set_caps(link, Some(caps));
+    }
+
+    fn tell_caps(&self, link: LinkId, caps: Option<Caps>) {
+        let mut all = self.shared.caps.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get_mut(link.index()).into_iter().for_each(|c| *c = caps);
     }
 
     /// A link's device is gone for good: what waits for it is dropped.
     pub fn forget_link(&mut self, link: LinkId) {
         self.local.left_over(link, DropReason::LinkDown);
+        self.tell_caps(link, None);
         self.local.set_caps(link, None);
     }
 

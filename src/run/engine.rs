@@ -27,8 +27,9 @@ use mio::Waker;
 
 use crate::base::{Instant, LinkId};
 use crate::config::{self, Config, LiveAction, Refusal, Setup};
+use crate::control::monitor::Hub;
 use crate::control::protocol::Reload;
-use crate::control::view::Applied;
+use crate::control::view::{self, Applied};
 use crate::control::{Answer, Verb};
 use crate::host::Services;
 use crate::path::{Listeners, Snapshot};
@@ -83,6 +84,7 @@ pub(super) struct Engine {
     gone: Gone,
     bell: Bell,
     clock: Clock,
+    hub: Hub,
     /// The file it was started with.
     file: PathBuf,
     /// The links that count as up in the table in force, by their place.
@@ -108,12 +110,13 @@ pub(super) struct Parts {
     pub gone: Gone,
     pub bell: Bell,
     pub clock: Clock,
+    pub hub: Hub,
 }
 
 impl Engine {
     /// To be made with a router whose table has all routes in it, whether their links are up or not.
     pub(super) fn new(parts: Parts) -> Self {
-        let Parts { router, setup, desk, devices, services, transactions, gone, bell, clock } = parts;
+        let Parts { router, setup, desk, devices, services, transactions, gone, bell, clock, hub } = parts;
         let up = vec![true; router.room()];
         let file = setup.load().config.path.clone();
         let history = History::default();
@@ -127,6 +130,7 @@ impl Engine {
             gone,
             bell,
             clock,
+            hub,
             file,
             up,
             history,
@@ -195,9 +199,20 @@ impl Engine {
             return Ok(Applied { changed: false, ..self.applied(changed.notes) });
         }
         let mut notes = changed.notes;
-        notes.extend(self.commit(changed.setup)?);
+        // A neighbor that lives and dies by itself is no reason to make tables anew.
+        let differs = matches!(change, config::Change::Rules(_)) || changed.setup.config != now.config;
+        if differs {
+            notes.extend(self.commit(changed.setup)?);
+        }
+        let refused = changed.refused.into_iter().map(|(index, no)| {
+            let errno = no.errno.map(str::to_owned);
+            view::Refused { index, error: no.text, errno }
+        });
+        let refused = refused.collect();
+        let changed_now = differs || !changed.live.is_empty();
+        let applied = Applied { changed: changed_now, refused, ..self.applied(notes) };
         self.live(changed.live);
-        Ok(self.applied(notes))
+        Ok(applied)
     }
 
     fn reload(&mut self, asked: &Reload) -> Result<Applied, Refusal> {
@@ -264,7 +279,7 @@ impl Engine {
     }
 
     fn applied(&self, notes: Vec<String>) -> Applied {
-        Applied { transaction: self.history.number(), changed: true, notes, confirm_within: None }
+        Applied { transaction: self.history.number(), changed: true, notes, ..Applied::default() }
     }
 
     /// Puts a setup in force, or changes nothing.
@@ -283,6 +298,8 @@ impl Engine {
         self.services.store(Arc::new(services(&next.config)));
         let next = Arc::new(next);
         self.setup.store(next.clone());
+        let up = |link: LinkId| self.up.get(link.index()).copied().unwrap_or(false);
+        self.hub.changed(&before, &next, &up, self.clock.now());
         let notes = opened.in_force(&before, &next, &self.desk, &self.router);
         // From here on nobody runs the old rules.
         self.desk.settle();
@@ -373,7 +390,9 @@ impl Engine {
                         LiveAction::RemoveNeighbor { link, ip } => {
                             table.remove(link, ip, now, out);
                         }
-                        LiveAction::SetNeighbor { .. } => {}
+                        LiveAction::SetNeighbor { link, ip, mac, state } => {
+                            table.set(link, ip, mac, state, now, out);
+                        }
                     }
                 }
             });
@@ -399,6 +418,9 @@ impl Engine {
         if snapshot.links.iter().all(same) {
             return false;
         }
+        for link in snapshot.links.iter().filter(|l| !same(l)) {
+            self.hub.link(link, states.is_up(link.id), self.clock.now());
+        }
         let setup = self.setup.load_full();
         self.up = (0..self.router.room()).map(|l| states.is_up(LinkId(l as u16))).collect();
         let up = &self.up;
@@ -416,17 +438,22 @@ pub(super) fn services(config: &Config) -> Services {
 
 /// What stays as it is as long as the router runs.
 fn fixed(now: &Config, next: &Config) -> Result<(), Refusal> {
-    let mut differ: Vec<String> =
-        config::fixed(now, next).into_iter().map(|key| format!("[router] {key}")).collect();
-    if now.conntrack.table != next.conntrack.table {
-        differ.push("[conntrack], but for `enable`,".into());
+    let differ = [
+        ("[router] name", now.name != next.name),
+        ("[router] workers", now.workers != next.workers),
+        ("[router] flow_cache", now.flow_cache != next.flow_cache),
+        ("[router] control", now.control != next.control),
+        ("[router] metrics", now.metrics != next.metrics),
+        ("[router] user", now.user != next.user),
+        ("[router] group", now.group != next.group),
+        ("[conntrack], but for `enable`,", now.conntrack.table != next.conntrack.table),
+    ];
+    let differ: Vec<&str> = differ.iter().filter(|(_, differs)| *differs).map(|(what, _)| *what).collect();
+    if differ.is_empty() {
+        return Ok(());
     }
-    match differ.as_slice() {
-        [] => Ok(()),
-        what => {
-            Err(format!("{} can't change while the router runs: restart it for that", what.join(", ")).into())
-        }
-    }
+    let what = differ.join(", ");
+    Err(format!("{what} can't change while the router runs: restart it for that").into())
 }
 
 #[cfg(test)]

@@ -22,12 +22,14 @@ mod handover;
 mod host;
 mod load;
 mod log;
+mod privileges;
 mod rest;
 #[cfg(test)]
 mod sample;
 mod serve;
 mod sight;
 mod signals;
+pub mod systemd;
 mod watch;
 mod worker;
 
@@ -35,7 +37,6 @@ use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
@@ -46,8 +47,9 @@ use mio::{Poll, Waker};
 
 use crate::base::{Instant, LinkId};
 use crate::config::{Config, Enable, Problems, Setup};
-use crate::control::answer::{answer, stats};
+use crate::control::answer::{answer, explain, stats};
 use crate::control::metrics::Endpoint;
+use crate::control::monitor::{self, Hub};
 use crate::control::server::Census;
 use crate::control::{Answer, Verb};
 use crate::filter::{Family, Program};
@@ -61,6 +63,7 @@ pub use clock::Clock;
 use desk::Desk;
 use engine::{Ask, Bell, Engine, Gone, Parts, devices::Devices};
 use handover::Peers;
+pub use privileges::{PrivilegeError, SystemCalls, renounce, seal};
 pub use serve::{ServeError, serve};
 use sight::Sight;
 pub use signals::{Asked, Signals};
@@ -95,6 +98,9 @@ pub enum StartError {
         /// Why not.
         source: io::Error,
     },
+    /// What had to be done before the threads start.
+    #[error("{0}")]
+    Before(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The system refused a thread or a poll.
     #[error("the system refused a thread or its poll: {0}")]
     System(#[from] io::Error),
@@ -106,6 +112,7 @@ pub struct Running {
     /// Where transactions are asked for.
     asks: Sender<Ask>,
     bell: Bell,
+    hub: Hub,
     stop: Arc<AtomicBool>,
     wakers: Vec<SharedWaker>,
     threads: Vec<(String, JoinHandle<io::Result<()>>)>,
@@ -115,6 +122,15 @@ pub struct Running {
 
 /// Opens the links and starts the threads.
 pub fn start(config: &Config) -> Result<Running, StartError> {
+    start_after(config, || Ok(()))
+}
+
+/// The same, with something to do in between: when everything is open, and no thread is there to keep what this one gives
+/// up.
+pub fn start_after(
+    config: &Config,
+    before: impl FnOnce() -> Result<(), Box<dyn std::error::Error + Send + Sync>>,
+) -> Result<Running, StartError> {
     let (setup, fib) = Setup::with_table(config.clone(), None)?;
     let services = engine::services(config);
     let snapshot = Snapshot {
@@ -139,6 +155,8 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
     };
     let devices = Devices::new(steering);
     let mut ports = open(&setup, &devices)?;
+    crate::io::prepare(&steering);
+    before().map_err(StartError::Before)?;
 
     let conntrack = config.conntrack.table.clone();
     let flow_cache = FlowCacheConfig { entries: config.flow_cache, ..FlowCacheConfig::default() };
@@ -172,6 +190,7 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
         },
         asks,
         bell: Bell::default(),
+        hub: Hub::default(),
         stop: stop.clone(),
         wakers: vec![host_waker.clone()],
         threads: Vec::new(),
@@ -240,6 +259,7 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
         gone,
         bell: running.bell.clone(),
         clock,
+        hub: running.hub.clone(),
     };
     let engine = Engine::new(parts);
     running.spawn("engine".into(), move || {
@@ -303,6 +323,11 @@ impl Running {
             | Verb::Rollback { .. }
             | Verb::Diff { .. }
             | Verb::Config => self.transact(verb),
+            Verb::Monitor(asked) => {
+                let watch = monitor::Watch::new(asked, &self.hub, self.router().clone(), self.now());
+                Answer::Feed(Box::new(watch))
+            }
+            Verb::Explain(asked) => explain(&asked, self.router(), self.now()),
             verb => self.sight.sources(|sources| answer(&verb, sources)),
         }
     }
@@ -321,6 +346,12 @@ impl Running {
     /// Where those who talk to the router are counted.
     pub fn census(&self) -> Arc<Census> {
         self.sight.census.clone()
+    }
+
+    /// What it does, in a line: for a service manager.
+    pub fn status(&self) -> String {
+        let links = self.router().snapshot().links.iter().count() - 1;
+        format!("{} forwards between {links} {}", self.name(), if links == 1 { "link" } else { "links" })
     }
 
     /// The time on the router's clock.
@@ -372,25 +403,4 @@ impl Drop for Running {
             tracing::error!("a thread ended badly: {e}");
         }
     }
-}
-
-/// Tells the service manager that started us, if one did (sd_notify(3)).
-pub fn tell_systemd(state: &str) {
-    let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return };
-    let sent = notify(Path::new(&path), state);
-    if let Err(e) = sent {
-        tracing::warn!("systemd could not be told '{state}': {e}");
-    }
-}
-
-fn notify(path: &Path, state: &str) -> io::Result<()> {
-    use std::os::linux::net::SocketAddrExt;
-    use std::os::unix::ffi::OsStrExt;
-    use std::os::unix::net::{SocketAddr, UnixDatagram};
-    let address = match path.as_os_str().as_bytes() {
-        [b'@', name @ ..] => SocketAddr::from_abstract_name(name)?,
-        _ => SocketAddr::from_pathname(path)?,
-    };
-    UnixDatagram::unbound()?.send_to_addr(state.as_bytes(), &address)?;
-    Ok(())
 }

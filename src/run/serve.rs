@@ -11,6 +11,7 @@ use crate::control::protocol::Reload;
 use crate::control::server::Handler;
 use crate::control::{Answer, Server, Verb};
 
+use super::systemd::{self, Watchdog};
 use super::{Running, Signals};
 
 /// The control server's tokens begin here; below are the signals'.
@@ -47,21 +48,30 @@ pub fn serve(
     running.wake_for_answers(Waker::new(poll.registry(), ANSWERS)?);
     let mut reloading = None;
     let mut events = Events::with_capacity(64);
+    let mut watchdog = Watchdog::from_environment(running.now());
     loop {
         let asked = signals.take();
         if asked.end {
             return Ok(());
         }
         if asked.reload {
+            systemd::reloading();
             reloading = Some(running.answer(Verb::Reload(Reload::default())));
         }
-        reloading = reloading.and_then(still_reloading);
+        if let Some(answer) = reloading.take() {
+            reloading = still_reloading(answer);
+            if reloading.is_none() {
+                systemd::ready(&running.status());
+            }
+        }
         if let Some(name) = running.failed() {
             return Err(ServeError::Thread(name.to_owned()));
         }
         let now = running.now();
+        watchdog.turn(now);
         server.turn(now, handler);
-        let wait = server.poll_timeout(now).map_or(LOOK, |at| at.since(running.now()).min(LOOK));
+        let next = server.poll_timeout(now).into_iter().chain(watchdog.next()).min();
+        let wait = next.map_or(LOOK, |at| at.since(running.now()).min(LOOK));
         match poll.poll(&mut events, Some(wait)) {
             Ok(()) => {}
             Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,

@@ -70,6 +70,7 @@ impl Sight {
                 transactions: self.transactions.load(Relaxed),
             },
             metrics: self.metrics,
+            router: Some(self.router.clone()),
         }
     }
 }

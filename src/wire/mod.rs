@@ -24,6 +24,7 @@ pub mod tcp;
 pub mod transport;
 pub mod udp;
 pub mod vlan;
+pub mod words;
 
 #[cfg(test)]
 mod oracle;

@@ -40,6 +40,10 @@ impl Router {
         assert!(Command::new("sh").args(["-c", &kill]).status().expect("there is a shell").success());
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
+    }
+
     pub(crate) fn terminate(mut self) -> Option<i32> {
         self.signal("TERM");
         self.0.wait().expect("it ends").code()
@@ -53,7 +57,7 @@ impl Drop for Router {
     }
 }
 
-fn dir() -> TempDir {
+pub(crate) fn dir() -> TempDir {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let control: PathBuf = dir.path().join("gw.sock");
     let mut text = format!("[router]\nname = \"gw\"\nworkers = 1\ncontrol = {control:?}\n");

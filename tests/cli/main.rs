@@ -3,8 +3,13 @@
 mod bad_input;
 mod bench;
 mod check;
+mod control;
+mod explain;
+mod iptables;
 mod live;
+mod numbers;
 mod rules;
+mod service;
 mod traces;
 mod usage;
 

@@ -314,6 +314,32 @@ fn packet(driver: Driver, offload: bool) {
     });
 }
 
+/// The MTU lowered by somebody else, and put back.
+#[test]
+fn frames_beyond_an_interface_that_takes_less_now_are_refused() {
+    for driver in [Driver::Ring, Driver::Socket, Driver::Xdp] {
+        let Some(here) = Netns::new() else { return };
+        here.run(|| {
+            let mut n = Netlink::open().unwrap();
+            n.link_add_veth("near", "far", None).unwrap();
+            let [index, far] = ["near", "far"].map(|name| n.link_index(name).unwrap());
+            [index, far].into_iter().for_each(|i| n.set_up(i).unwrap());
+            let mut port = open_one(&DeviceSpec { driver, ..spec(LinkKind::Packet, "near") });
+            if driver == Driver::Xdp && !has(driver, port.as_ref()) {
+                return;
+            }
+            let mut pool = Pool::new(256);
+            for (mtu, refused) in [(1500, 0), (1000, 1), (1500, 0)] {
+                // Both ends: what the far one would not take, its device drops.
+                [index, far].into_iter().for_each(|i| n.set_mtu(i, mtu).unwrap());
+                until("up", || port.check() == Status::Up);
+                let sent = send(port.as_mut(), &mut pool, [frame(1, 1_014), frame(2, 1_200), frame(3, 60)]);
+                assert_eq!((sent.packets, sent.refused), (3 - refused, [refused, 0]), "{driver:?}, {mtu}");
+            }
+        });
+    }
+}
+
 #[test]
 fn tap_holds_the_contract() {
     tap(true, 1);

@@ -365,7 +365,9 @@ pub(crate) fn heard(socket: &UdpSocket, wait: Duration) -> Option<(Vec<u8>, Sock
 
 /// Sends a frame, when the device takes more if it does not now.
 pub(crate) fn press(tap: &Wiretap, frame: &[u8]) {
+    let deadline = Instant::now() + PATIENCE;
     while let Err(e) = tap.send(frame) {
+        assert!(Instant::now() < deadline, "the device takes no more: {e}");
         assert!(
             matches!(e.source.kind(), ErrorKind::WouldBlock)
                 || e.source.raw_os_error() == Some(libc::ENOBUFS),

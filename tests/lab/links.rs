@@ -10,10 +10,11 @@ use sekisho::lab::probes::Ping;
 use crate::gateway::{Choice, Gateway, SERVER, WAN_WIRE, ip};
 
 /// A link that is back has to be picked up within this time: a look four times a second, and some grace periods of the
-/// kernel for its rings, on a machine that may have other work.
-const SOON: Duration = Duration::from_secs(4);
+/// kernel for its rings. It takes half a second where nobody else wants a CPU, and seven tenths where six programs
+/// want each CPU.
+const SOON: Duration = Duration::from_secs(2);
 /// Its IPv6 addresses are checked for duplicates again, which takes up to two seconds more (RFC 4862 §5.4.2).
-const CHECKED: Duration = Duration::from_secs(6);
+const CHECKED: Duration = Duration::from_secs(4);
 
 fn soon(to: &str) -> Duration {
     if ip(to).is_ipv6() { CHECKED } else { SOON }
@@ -37,34 +38,48 @@ fn time_to_answer(gw: &Gateway, to: &str, patience: Duration) -> Duration {
 #[test]
 fn deleted_and_back_within_a_second() {
     isolate::test(|| {
-        for (driver, times) in [("auto", 3), ("xdp", 1)] {
-            deleted_and_back(Gateway::new(&Choice { driver, ..Choice::default() }), times);
-        }
+        let gw = Gateway::usual();
+        deleted_and_back(&gw);
+        gw.stop();
     });
 }
 
-fn deleted_and_back(gw: Gateway, times: usize) {
-    for _ in 0..times {
+#[test]
+fn deleted_and_back_where_no_program_can_be_loaded_any_more() {
+    isolate::test(|| {
+        let mut gw = Gateway::new(&Choice { driver: "xdp", ..Choice::default() });
+        deleted_and_back(&gw);
+        // What comes back is taken from a ring, and that is said.
+        let stats = gw.balanced();
+        let wan = stats["links"].as_array().unwrap().iter().find(|l| l["ifname"] == "wan").unwrap();
+        let driver = &wan["driver"];
+        assert_eq!((&driver["asked"], &driver["driver"]), (&"xdp".into(), &"ring".into()), "{wan}");
+        assert!(driver["fallback"].as_str().unwrap().contains("CAP_BPF"), "{wan}");
+        assert!(gw.program.router.terminate(SOON).unwrap().success(), "{}", gw.router.said());
+    });
+}
+
+fn deleted_and_back(gw: &Gateway) {
+    for _ in 0..3 {
         for to in SERVER {
-            assert!(answers(&gw, to));
+            time_to_answer(gw, to, SOON);
         }
         gw.lab.unplug(WAN_WIRE).unwrap();
-        assert!(!answers(&gw, SERVER[0]));
+        assert!(!answers(gw, SERVER[0]));
         gw.balanced();
         gw.lab.plug(WAN_WIRE).unwrap();
         for to in SERVER {
-            let took = time_to_answer(&gw, to, soon(to));
+            let took = time_to_answer(gw, to, soon(to));
             println!("{to} answers {} ms after the link is back", took.as_millis());
         }
     }
-    gw.stop();
 }
 
 #[test]
 fn down_and_up_within_a_second() {
     isolate::test(|| {
         let gw = Gateway::usual();
-        assert!(answers(&gw, SERVER[0]));
+        time_to_answer(&gw, SERVER[0], SOON);
         gw.lab.set_up("router", "wan", false).unwrap();
         assert!(!answers(&gw, SERVER[0]));
         gw.lab.set_up("router", "wan", true).unwrap();
@@ -96,7 +111,7 @@ fn many_flaps_leave_nothing_behind() {
     isolate::test(|| {
         let gw = Gateway::usual();
         let open = || fs::read_dir(format!("/proc/{}/fd", gw.router.id())).unwrap().count();
-        assert!(answers(&gw, SERVER[0]));
+        time_to_answer(&gw, SERVER[0], SOON);
         let before = open();
         for i in 0..20 {
             if i % 4 == 0 {

@@ -2,6 +2,7 @@
 
 mod bench;
 mod besieged;
+mod changes;
 mod firewall;
 mod forge;
 mod gateway;
@@ -10,8 +11,10 @@ mod life;
 mod links;
 mod load;
 mod nat;
+mod numbers;
 mod paths;
 mod ping;
+mod privileges;
 mod quiet;
 mod service;
 mod services;

@@ -77,7 +77,7 @@ impl Gate {
         mut says: impl FnMut() -> String,
         expected: impl Fn(&str) -> bool,
     ) -> String {
-        let deadline = Instant::now() + Duration::from_millis(300);
+        let deadline = Instant::now() + Duration::from_secs(2);
         loop {
             let said = says();
             if expected(&said) || Instant::now() > deadline {

@@ -41,6 +41,27 @@ impl Kernel {
         }
     }
 
+    /// Runs the tool itself: its exit code, what it prints and what it says of a failure.
+    pub(crate) fn command(&self, words: &[String]) -> (i32, String, String) {
+        let out = Command::new(self.tool)
+            .args(words)
+            .env("XTABLES_LOCKFILE", self.lock.path().join("lock"))
+            .stdin(Stdio::null())
+            .output()
+            .unwrap_or_else(|e| panic!("{}: {e} (.ci/setup installs it)", self.tool));
+        let text = |bytes| String::from_utf8(bytes).expect("it speaks UTF-8");
+        (out.status.code().expect("it ends"), text(out.stdout), text(out.stderr))
+    }
+
+    /// `-restore` with these options: its exit code, and what it says of a failure.
+    pub(crate) fn restore(&self, options: &[&str], text: &str) -> (i32, String) {
+        match self.run("restore", options, text) {
+            Ok(_) => (0, String::new()),
+            Err(said) if said.contains("Error occurred at line") => (2, said),
+            Err(said) => (1, said),
+        }
+    }
+
     /// Loads a text, counters included.
     pub(crate) fn load(&self, text: &str) -> Result<(), String> {
         self.run("restore", &["-c"], text).map(drop)

@@ -4,15 +4,16 @@
 //! All of conntrack's are known by name, so that one which this router can't do is an error that says so, never one
 //! that is ignored. `-j` alone means something else here, as in every verb: JSON; conntrack's is `--any-nat`.
 
+mod values;
+
 use std::ffi::OsString;
-use std::net::IpAddr;
 use std::path::PathBuf;
 
-use ipnet::IpNet;
-
-use crate::control::protocol::{Family, FlowFilter, FlowForm, Flows, Translated};
-use crate::packet::Status;
+use crate::control::protocol::{EventName, Family, FlowFilter, FlowForm, FlowKind, Flows};
 use crate::wire::proto;
+use values::{
+    bytes, events, family, icmp, key, mark, output, port, prefix, protocol, seconds, status, translated, zone,
+};
 
 /// What was said.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +28,8 @@ pub(super) enum Said {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Asked {
     pub(super) flows: Flows,
+    /// How what is answered is to be shown.
+    pub(super) form: FlowForm,
     /// A `--control` among the words.
     pub(super) control: Option<PathBuf>,
 }
@@ -48,6 +51,12 @@ pub(super) fn parse(words: &[OsString]) -> Result<Said, String> {
 enum Does {
     List,
     Count,
+    Get,
+    Delete,
+    Update,
+    Event,
+    Flush,
+    Stats,
     Help,
     Json,
     Control,
@@ -68,6 +77,15 @@ enum Does {
     SrcNat,
     DstNat,
     AnyNat,
+    IcmpType,
+    IcmpCode,
+    IcmpId,
+    SrcKey,
+    DstKey,
+    Zone,
+    EventMask,
+    Buffer,
+    Timeout,
     /// conntrack's, and not ours.
     Other,
 }
@@ -82,17 +100,18 @@ enum Value {
 }
 
 /// Every option of conntrack 1.4.7: its letter (or a space), its long name, whether a value follows.
-const OPTIONS: [(char, &str, Value, Does); 57] = [
+const OPTIONS: [(char, &str, Value, Does); 66] = [
     ('L', "dump", Value::Maybe, Does::List),
     ('C', "counter", Value::Maybe, Does::Count),
-    ('G', "get", Value::Maybe, Does::Other),
-    ('D', "delete", Value::Maybe, Does::Other),
+    (' ', "count", Value::Maybe, Does::Count),
+    ('G', "get", Value::Maybe, Does::Get),
+    ('D', "delete", Value::Maybe, Does::Delete),
     ('I', "create", Value::Maybe, Does::Other),
-    ('U', "update", Value::Maybe, Does::Other),
+    ('U', "update", Value::Maybe, Does::Update),
     ('A', "add", Value::Maybe, Does::Other),
-    ('E', "event", Value::Maybe, Does::Other),
-    ('F', "flush", Value::Maybe, Does::Other),
-    ('S', "stats", Value::No, Does::Other),
+    ('E', "event", Value::Maybe, Does::Event),
+    ('F', "flush", Value::Maybe, Does::Flush),
+    ('S', "stats", Value::Maybe, Does::Stats),
     ('R', "load-file", Value::Yes, Does::Other),
     ('h', "help", Value::No, Does::Help),
     ('V', "version", Value::No, Does::Other),
@@ -120,30 +139,38 @@ const OPTIONS: [(char, &str, Value, Does); 57] = [
     ('n', "src-nat", Value::Maybe, Does::SrcNat),
     ('g', "dst-nat", Value::Maybe, Does::DstNat),
     (' ', "any-nat", Value::Maybe, Does::AnyNat),
-    ('t', "timeout", Value::Yes, Does::Other),
-    ('e', "event-mask", Value::Yes, Does::Other),
+    ('t', "timeout", Value::Yes, Does::Timeout),
+    ('e', "event-mask", Value::Yes, Does::EventMask),
     ('z', "zero", Value::No, Does::Other),
-    ('b', "buffer-size", Value::Yes, Does::Other),
+    ('b', "buffer-size", Value::Yes, Does::Buffer),
     ('c', "secmark", Value::Yes, Does::Other),
     ('i', "id", Value::Maybe, Does::Other),
     ('l', "label", Value::Yes, Does::Other),
     (' ', "label-add", Value::Yes, Does::Other),
     (' ', "label-del", Value::Yes, Does::Other),
-    ('w', "zone", Value::Yes, Does::Other),
-    (' ', "orig-zone", Value::Yes, Does::Other),
-    (' ', "reply-zone", Value::Yes, Does::Other),
+    ('w', "zone", Value::Yes, Does::Zone),
+    (' ', "orig-zone", Value::Yes, Does::Zone),
+    (' ', "reply-zone", Value::Yes, Does::Zone),
     (' ', "tuple-src", Value::Yes, Does::Other),
     (' ', "tuple-dst", Value::Yes, Does::Other),
     (' ', "mask-src", Value::Yes, Does::Other),
     (' ', "mask-dst", Value::Yes, Does::Other),
-    (' ', "icmp-type", Value::Yes, Does::Other),
-    (' ', "icmp-code", Value::Yes, Does::Other),
-    (' ', "icmp-id", Value::Yes, Does::Other),
+    (' ', "icmp-type", Value::Yes, Does::IcmpType),
+    (' ', "icmp-code", Value::Yes, Does::IcmpCode),
+    (' ', "icmp-id", Value::Yes, Does::IcmpId),
+    (' ', "icmpv6-type", Value::Yes, Does::IcmpType),
+    (' ', "icmpv6-code", Value::Yes, Does::IcmpCode),
+    (' ', "icmpv6-id", Value::Yes, Does::IcmpId),
+    (' ', "srckey", Value::Yes, Does::SrcKey),
+    (' ', "orig-key-src", Value::Yes, Does::SrcKey),
+    (' ', "dstkey", Value::Yes, Does::DstKey),
+    (' ', "orig-key-dst", Value::Yes, Does::DstKey),
     (' ', "orig-vtag", Value::Yes, Does::Other),
+    (' ', "reply-vtag", Value::Yes, Does::Other),
 ];
 
 /// What can be done, for those who asked for something else.
-const ABLE: &str = "this version lists (-L) and counts (-C); see `sekisho conntrack --help`";
+const ABLE: &str = "`sekisho conntrack --help` says what there is";
 
 /// Goes through the words.
 struct Reader<'a> {
@@ -227,9 +254,14 @@ fn long_option(name: &str) -> Result<(char, &'static str, Value, Does), String> 
 /// What has been asked for so far.
 #[derive(Default)]
 struct Asking {
-    command: Option<Does>,
-    form: Option<FlowForm>,
+    command: Option<(Does, String)>,
+    form: FlowForm,
+    /// Words about the form, as they were said.
+    formed: Option<String>,
     filter: FlowFilter,
+    kinds: Option<Vec<EventName>>,
+    buffer: Option<u32>,
+    timeout: Option<u32>,
     control: Option<PathBuf>,
     help: bool,
 }
@@ -239,8 +271,15 @@ impl Asking {
         let f = &mut self.filter;
         let text = value.unwrap_or_default();
         match does {
-            Does::List | Does::Count => {
-                if self.command.replace(does).is_some() {
+            Does::List
+            | Does::Count
+            | Does::Get
+            | Does::Delete
+            | Does::Update
+            | Does::Event
+            | Does::Flush
+            | Does::Stats => {
+                if self.command.replace((does, name.to_owned())).is_some() {
                     return Err(format!("{name}: one command at a time"));
                 }
                 if !matches!(value, None | Some("conntrack")) {
@@ -250,11 +289,17 @@ impl Asking {
                 }
             }
             Does::Help => self.help = true,
-            Does::Json => self.form = Some(FlowForm::Json),
+            Does::Json => {
+                self.form.kind = FlowKind::Json;
+                self.formed = Some(name.to_owned());
+            }
             Does::Control => self.control = Some(text.into()),
             Does::Family => f.family = Some(family(name, text)?),
             Does::Proto => f.proto = Some(protocol(name, text)?),
-            Does::Output => self.form = output(name, text)?.or(self.form),
+            Does::Output => {
+                output(name, text, &mut self.form)?;
+                self.formed = Some(format!("{name} {text}"));
+            }
             Does::OrigSrc => f.orig_src = Some(prefix(name, text)?),
             Does::OrigDst => f.orig_dst = Some(prefix(name, text)?),
             Does::ReplySrc => f.reply_src = Some(prefix(name, text)?),
@@ -263,34 +308,114 @@ impl Asking {
             Does::OrigDport => f.orig_dport = Some(port(name, text)?),
             Does::ReplySport => f.reply_sport = Some(port(name, text)?),
             Does::ReplyDport => f.reply_dport = Some(port(name, text)?),
+            Does::SrcKey => f.orig_sport = Some(key(name, text)?),
+            Does::DstKey => f.orig_dport = Some(key(name, text)?),
+            Does::IcmpType => f.icmp_type = Some(icmp(name, text)?),
+            Does::IcmpCode => f.icmp_code = Some(icmp(name, text)?),
+            Does::IcmpId => f.icmp_id = Some(port(name, text)?),
             Does::State => f.state = Some(text.to_ascii_uppercase()),
             Does::Mark => f.mark = Some(mark(name, text)?),
-            Does::Status => f.status |= status(name, text)?,
+            Does::Status => {
+                let (set, not) = status(name, text)?;
+                (f.status, f.status_not) = (f.status | set, f.status_not | not);
+            }
             Does::SrcNat => f.src_nat = Some(translated(name, value)?),
             Does::DstNat => f.dst_nat = Some(translated(name, value)?),
             Does::AnyNat => f.any_nat = Some(translated(name, value)?),
+            Does::Zone => zone(name, text)?,
+            Does::EventMask => {
+                let kinds = events(name, text)?;
+                self.kinds.get_or_insert_default().extend(kinds);
+            }
+            Does::Buffer => self.buffer = Some(bytes(name, text)?),
+            Does::Timeout => self.timeout = Some(seconds(name, text)?),
             Does::Other => return Err(format!("conntrack {name} is not supported: {ABLE}")),
         }
         Ok(())
     }
 
-    fn finish(self) -> Result<Said, String> {
-        let Asking { command, form, mut filter, control, help } = self;
-        if help {
+    fn finish(mut self) -> Result<Said, String> {
+        if self.help {
             return Ok(Said::Help);
         }
-        let flows = match command {
-            None => return Err(format!("what is conntrack to do? {ABLE}")),
-            Some(Does::Count) if form.is_some() || filter != FlowFilter::default() => {
-                return Err("-C counts all flows and takes nothing beside it".to_owned());
-            }
-            Some(Does::Count) => Flows::Count,
-            Some(_) => {
-                agree(&mut filter)?;
-                Flows::List { form: form.unwrap_or_default(), filter }
-            }
+        let Some((command, name)) = self.command.take() else {
+            return Err(format!("what is conntrack to do? {ABLE}"));
         };
-        Ok(Said::Ask(Box::new(Asked { flows, control })))
+        self.belongs(command, &name)?;
+        let new_mark = if command == Does::Update { self.filter.mark.take() } else { None };
+        agree(&mut self.filter)?;
+        let Asking { form, filter, kinds, buffer, timeout, control, .. } = self;
+        let flows = match command {
+            Does::Count => Flows::Count,
+            Does::Flush => Flows::Flush,
+            Does::Stats => Flows::Stats,
+            Does::Get => {
+                names_one(&filter)?;
+                Flows::Get { form, filter }
+            }
+            Does::Delete => Flows::Delete { form, filter },
+            Does::Update if new_mark.is_none() && timeout.is_none() => {
+                return Err(format!("{name} needs to know what to change: -m VALUE[/MASK], -t SECONDS"));
+            }
+            Does::Update => Flows::Update { form, filter, mark: new_mark, timeout },
+            Does::Event => Flows::Events { form, filter, kinds: kinds.unwrap_or_default(), buffer },
+            _ => Flows::List { form, filter },
+        };
+        Ok(Said::Ask(Box::new(Asked { flows, form, control })))
+    }
+
+    /// Refuses what the command would have to ignore.
+    fn belongs(&self, command: Does, name: &str) -> Result<(), String> {
+        let counts = matches!(command, Does::Count | Does::Stats | Does::Flush);
+        if counts && self.filter != FlowFilter::default() {
+            return Err(format!("{name} is about all flows: it takes no filter beside it"));
+        }
+        let plain = FlowForm { kind: FlowKind::Text, ..self.form } == FlowForm::default();
+        let json = plain && matches!(self.form.kind, FlowKind::Text | FlowKind::Json);
+        if let Some(formed) = self.formed.as_ref().filter(|_| counts && !(json && command == Does::Stats)) {
+            return Err(format!("{formed} is nothing to {name}"));
+        }
+        if (self.kinds.is_some() || self.buffer.is_some()) && command != Does::Event {
+            return Err(format!("-e and -b are for -E, not for {name}"));
+        }
+        if self.timeout.is_some() && command != Does::Update {
+            return Err(format!("-t is for -U, not for {name}"));
+        }
+        let FlowForm { kind, extended, id, timestamp } = self.form;
+        match kind {
+            FlowKind::Save if extended || id => {
+                Err("-o save stands alone: it has neither families nor numbers".to_owned())
+            }
+            FlowKind::Save | FlowKind::Xml if timestamp => {
+                Err("-o timestamp goes with lines and with JSON".to_owned())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Makes sure that a filter names one flow.
+fn names_one(f: &FlowFilter) -> Result<(), String> {
+    let Some(proto) = f.proto else {
+        return Err("-G needs the flow's protocol: add -p tcp or -p udp".to_owned());
+    };
+    let host = |net: Option<ipnet::IpNet>| net.is_some_and(|n| n.prefix_len() == n.max_prefix_len());
+    if !host(f.orig_src) || !host(f.orig_dst) {
+        return Err("-G needs the flow's two addresses: add -s and -d".to_owned());
+    }
+    let missing = match proto {
+        proto::TCP | proto::UDP | proto::UDP_LITE | proto::SCTP => {
+            f.orig_sport.is_none() || f.orig_dport.is_none()
+        }
+        proto::ICMP | proto::ICMPV6 => f.icmp_type.is_none() || f.icmp_id.is_none(),
+        _ => false,
+    };
+    match missing {
+        false => Ok(()),
+        true if matches!(proto, proto::ICMP | proto::ICMPV6) => {
+            Err("-G needs the query's type and identifier: add --icmp-type and --icmp-id".to_owned())
+        }
+        true => Err("-G needs the flow's two ports: add --sport and --dport".to_owned()),
     }
 }
 
@@ -305,9 +430,13 @@ fn agree(f: &mut FlowFilter) -> Result<(), String> {
         }
     }
     let ports = [f.orig_sport, f.orig_dport, f.reply_sport, f.reply_dport].iter().any(Option::is_some);
-    let with_ports = [proto::TCP, proto::UDP, proto::UDP_LITE, proto::SCTP, proto::DCCP];
+    let with_ports = [proto::TCP, proto::UDP, proto::UDP_LITE, proto::SCTP, proto::DCCP, proto::GRE];
     if ports && !f.proto.is_some_and(|p| with_ports.contains(&p)) {
         return Err("ports need a protocol that has them: add -p tcp or -p udp".to_owned());
+    }
+    let icmp = f.icmp_type.is_some() || f.icmp_code.is_some() || f.icmp_id.is_some();
+    if icmp && !matches!(f.proto, Some(proto::ICMP | proto::ICMPV6)) {
+        return Err("types, codes and identifiers are ICMP's: add -p icmp or -p icmpv6".to_owned());
     }
     if f.state.is_some() && !matches!(f.proto, Some(proto::TCP | proto::SCTP)) {
         return Err("--state needs a protocol that has states: add -p tcp".to_owned());
@@ -315,218 +444,5 @@ fn agree(f: &mut FlowFilter) -> Result<(), String> {
     Ok(())
 }
 
-fn family(name: &str, text: &str) -> Result<Family, String> {
-    match text {
-        "ipv4" => Ok(Family::Inet),
-        "ipv6" => Ok(Family::Inet6),
-        _ => Err(format!("{name}: '{text}' is no family: write ipv4 or ipv6")),
-    }
-}
-
-fn protocol(name: &str, text: &str) -> Result<u8, String> {
-    const NAMES: [(&str, u8); 9] = [
-        ("icmp", proto::ICMP),
-        ("tcp", proto::TCP),
-        ("udp", proto::UDP),
-        ("dccp", proto::DCCP),
-        ("gre", proto::GRE),
-        ("icmpv6", proto::ICMPV6),
-        ("ipv6-icmp", proto::ICMPV6),
-        ("sctp", proto::SCTP),
-        ("udplite", proto::UDP_LITE),
-    ];
-    let named = NAMES.iter().find(|(n, _)| n.eq_ignore_ascii_case(text)).map(|(_, number)| *number);
-    let number = named.or_else(|| text.parse().ok());
-    number.ok_or_else(|| {
-        format!("{name}: '{text}' is no protocol: write tcp, udp, icmp, icmpv6, sctp, gre or a number")
-    })
-}
-
-/// The form, if the words name one.
-fn output(name: &str, text: &str) -> Result<Option<FlowForm>, String> {
-    let mut form = None;
-    for word in text.split(',') {
-        form = Some(match word {
-            "extended" => FlowForm::Extended,
-            "json" => FlowForm::Json,
-            "xml" | "timestamp" | "ktimestamp" | "id" | "labels" | "userspace" | "save" => {
-                return Err(format!("{name} {word} is not supported: there are extended and json"));
-            }
-            _ => return Err(format!("{name}: '{word}' is no form: there are extended and json")),
-        });
-    }
-    Ok(form)
-}
-
-fn prefix(name: &str, text: &str) -> Result<IpNet, String> {
-    let net = text.parse().ok().or_else(|| Some(text.parse::<IpAddr>().ok()?.into()));
-    let net: IpNet = net.ok_or_else(|| format!("{name}: '{text}' is no address and no prefix"))?;
-    Ok(net.trunc())
-}
-
-fn port(name: &str, text: &str) -> Result<u16, String> {
-    text.parse().map_err(|_| format!("{name}: '{text}' is no port: write a number from 0 to 65535"))
-}
-
-fn mark(name: &str, text: &str) -> Result<(u32, u32), String> {
-    let number = |t: &str| match t.strip_prefix("0x").or_else(|| t.strip_prefix("0X")) {
-        Some(hex) => u32::from_str_radix(hex, 16).ok(),
-        None => t.parse().ok(),
-    };
-    let both = match text.split_once('/') {
-        Some((value, mask)) => number(value).zip(number(mask)),
-        None => number(text).zip(Some(u32::MAX)),
-    };
-    both.ok_or_else(|| format!("{name}: '{text}' is no mark: write VALUE or VALUE/MASK"))
-}
-
-fn status(name: &str, text: &str) -> Result<u32, String> {
-    const NAMES: [(&str, Status); 4] = [
-        ("EXPECTED", Status::EXPECTED),
-        ("SEEN_REPLY", Status::SEEN_REPLY),
-        ("ASSURED", Status::ASSURED),
-        ("FIXED_TIMEOUT", Status::FIXED_TIMEOUT),
-    ];
-    text.split(',').try_fold(0, |all, word| {
-        let found = NAMES.iter().find(|(n, _)| n.eq_ignore_ascii_case(word));
-        let known = || NAMES.map(|(n, _)| n).join(", ");
-        found.map(|(_, bit)| all | bit.0).ok_or_else(|| format!("{name}: '{word}' is none of {}", known()))
-    })
-}
-
-fn translated(name: &str, value: Option<&str>) -> Result<Translated, String> {
-    let to = value.map(|text| text.parse().map_err(|_| format!("{name}: '{text}' is no address")));
-    Ok(Translated { to: to.transpose()? })
-}
-
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn said(words: &str) -> Result<Said, String> {
-        parse(&words.split_whitespace().map(OsString::from).collect::<Vec<_>>())
-    }
-
-    fn asked(words: &str) -> Flows {
-        match said(words) {
-            Ok(Said::Ask(asked)) => asked.flows,
-            other => panic!("{words}: {other:?}"),
-        }
-    }
-
-    fn list(filter: FlowFilter) -> Flows {
-        Flows::List { form: FlowForm::Text, filter }
-    }
-
-    #[test]
-    fn listing_and_counting() {
-        for words in ["-L", "--dump", "--du", "-L conntrack", "--dump conntrack", "--dump=conntrack"] {
-            assert_eq!(asked(words), list(FlowFilter::default()), "{words}");
-        }
-        for words in ["-C", "--counter", "-C conntrack"] {
-            assert_eq!(asked(words), Flows::Count, "{words}");
-        }
-        for (words, form) in [
-            ("-L -o extended", FlowForm::Extended),
-            ("-Loextended", FlowForm::Extended),
-            ("-L --output=json", FlowForm::Json),
-            ("-Lj", FlowForm::Json),
-            ("-j -L", FlowForm::Json),
-        ] {
-            assert_eq!(asked(words), Flows::List { form, filter: FlowFilter::default() }, "{words}");
-        }
-        assert_eq!(said("-h"), Ok(Said::Help));
-        assert_eq!(said("-L --help"), Ok(Said::Help));
-        let Ok(Said::Ask(with)) = said("-L --control /x") else { panic!() };
-        assert_eq!(with.control, Some("/x".into()));
-    }
-
-    #[test]
-    fn what_is_looked_for() {
-        let all = "-L -f ipv4 -p tcp -s 10.0.0.0/8 --dst 192.0.2.1 -r 192.0.2.1 -q 198.51.100.1 --sport 40000 \
-                   --orig-port-dst 80 --reply-port-src 8080 --reply-port-dst 40000 --state established -m 0x10/0xf0 \
-                   -u ASSURED,SEEN_REPLY -n 198.51.100.1 -g --any-nat";
-        let net = |s: &str| Some(s.parse().unwrap());
-        let expected = FlowFilter {
-            family: Some(Family::Inet),
-            proto: Some(6),
-            orig_src: net("10.0.0.0/8"),
-            orig_dst: net("192.0.2.1/32"),
-            reply_src: net("192.0.2.1/32"),
-            reply_dst: net("198.51.100.1/32"),
-            orig_sport: Some(40_000),
-            orig_dport: Some(80),
-            reply_sport: Some(8_080),
-            reply_dport: Some(40_000),
-            state: Some("ESTABLISHED".into()),
-            mark: Some((0x10, 0xf0)),
-            status: 6,
-            src_nat: Some(Translated { to: Some("198.51.100.1".parse().unwrap()) }),
-            dst_nat: Some(Translated::default()),
-            any_nat: Some(Translated::default()),
-        };
-        assert_eq!(asked(all), list(expected));
-        let v6 = FlowFilter {
-            family: Some(Family::Inet6),
-            orig_src: net("2001:db8::/32"),
-            ..FlowFilter::default()
-        };
-        assert_eq!(asked("-L -s 2001:db8::1/32"), list(v6), "the address says the family");
-        assert_eq!(asked("-Lp47"), list(FlowFilter { proto: Some(47), ..FlowFilter::default() }));
-    }
-
-    #[test]
-    fn what_can_not_be_done_is_named() {
-        for (words, part) in [
-            ("", "what is conntrack to do?"),
-            ("-D", "conntrack -D is not supported: this version lists (-L) and counts (-C)"),
-            ("-F", "conntrack -F is not"),
-            ("-E -p tcp", "conntrack -E is not"),
-            ("-S", "conntrack -S is not"),
-            ("-L -z", "conntrack -z is not"),
-            ("-L -w 3", "conntrack -w is not"),
-            ("-L --label x", "conntrack --label is not"),
-            ("-L -o xml", "-o xml is not supported: there are extended and json"),
-            ("-L -o foo", "-o: 'foo' is no form"),
-            ("-L expect", "-L: expect is not supported"),
-            ("-L foo", "-L: foo is no table"),
-            ("-L -X", "-X is no option"),
-            ("-L --nope", "--nope is no option"),
-            ("-L -p tcp extra", "'extra' is no option"),
-            ("-L --reply-port", "--reply-port may be --reply-port-src or --reply-port-dst"),
-            ("-L -p", "-p needs a value"),
-            ("-L -C", "-C: one command at a time"),
-            ("-C -p tcp", "-C counts all flows"),
-            ("-L -p foo", "'foo' is no protocol"),
-            ("-L -f ipv5", "'ipv5' is no family"),
-            ("-L -s foo", "'foo' is no address"),
-            ("-L -f ipv4 -s ::1", "::1 is of another family"),
-            ("-L --sport 80", "ports need a protocol"),
-            ("-L -p udp --state NONE", "--state needs a protocol"),
-            ("-L -p tcp --sport 70000", "'70000' is no port"),
-            ("-L -m x", "'x' is no mark"),
-            ("-L -u FOO", "'FOO' is none of EXPECTED"),
-            ("-L -n 10.0.0.0/8", "'10.0.0.0/8' is no address"),
-        ] {
-            let error = said(words).expect_err(words);
-            assert!(error.contains(part), "{words}: {error}");
-        }
-    }
-
-    #[test]
-    fn letters_and_names_are_there_once() {
-        for (i, (letter, name, ..)) in OPTIONS.iter().enumerate() {
-            let again = |o: &&(char, &str, Value, Does)| o.1 == *name || (o.0 == *letter && *letter != ' ');
-            assert_eq!(OPTIONS[i + 1..].iter().find(again), None, "{name}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn any_words_are_survived(words in proptest::collection::vec("-{0,2}[A-Za-zé=/0-9.]{0,8}", 0..6)) {
-            let _ = parse(&words.iter().map(OsString::from).collect::<Vec<_>>());
-        }
-    }
-}
+mod tests;

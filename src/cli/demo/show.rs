@@ -6,6 +6,7 @@ use crate::base::{Column, DropReason, Event};
 use crate::cli::trace::block;
 use crate::cli::{Failure, Paint, say};
 use crate::conntrack::text;
+use crate::control::protocol::Explanation;
 use crate::filter::{Family, Rule, Target, iptables};
 use crate::path::trace::Record;
 use crate::run::Running;
@@ -151,6 +152,11 @@ pub(super) fn followed(paint: Paint, records: &[Record]) -> Result<(), Failure> 
         }
     }
     Ok(())
+}
+
+/// What would become of a packet.
+pub(super) fn explained(paint: Paint, told: &Explanation) -> Result<(), Failure> {
+    crate::cli::explain::text(told, None, paint).lines().try_for_each(|line| say(format_args!("    {line}")))
 }
 
 /// `12,345`.

@@ -8,6 +8,8 @@ use std::time::Duration;
 use super::probes::{self, Finding, addr};
 use super::{CLIENT, CLIENT6, FAR, STRANGER, STRANGER6, show};
 use crate::cli::{Failure, Paint};
+use crate::control::protocol::{Explain, Explanation};
+use crate::control::{Answer, Verb};
 use crate::lab::probes::{Ping, ProbeError};
 use crate::lab::{Netns, Topology};
 use crate::run::Running;
@@ -48,7 +50,16 @@ pub(super) fn all(lab: &Topology, running: &Running, paint: Paint) -> Result<(us
     show::heading(paint, "His TCP segment, followed", &format!("sekisho trace '{filter}'"))?;
     let records = probes::followed(&watch);
     show::followed(paint, &records)?;
-    let told = rules > 0 && !records.is_empty();
+    let words = format!("-i wan tcp {STRANGER}:40000 to {CLIENT}:22 syn");
+    show::heading(paint, "The same, without sending it", &format!("sekisho explain {words}"))?;
+    let asked = Verb::Explain(Explain::Words { words: vec![words] });
+    let Answer::Done(explained) = running.answer(asked) else {
+        return Err(Failure("the router does not explain itself".into()));
+    };
+    let explained: Explanation = serde_json::from_value(explained)?;
+    show::explained(paint, &explained)?;
+    let stopped = explained.outcome.rule.as_ref().is_some_and(|rule| rule.contains("strangers"));
+    let told = rules > 0 && !records.is_empty() && stopped;
     Ok((turned_away + usize::from(told), ATTEMPTS.len() - turned_away + usize::from(!told)))
 }
 

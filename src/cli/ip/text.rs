@@ -41,6 +41,9 @@ pub(super) fn trim_route(mut r: Route, f: &RouteFilter) -> Route {
     if f.scope.is_some() {
         r.scope = None;
     }
+    if f.metric.is_some() {
+        r.metric = None;
+    }
     if f.table != Table::All {
         r.table = None;
     }
@@ -62,10 +65,7 @@ pub(super) fn link(l: &Link, opts: &Options, addresses: bool) -> String {
         return brief(l, infos, addresses);
     }
     if addresses && opts.oneline {
-        return infos
-            .iter()
-            .map(|a| format!("{}: {}    {}", l.ifindex, l.ifname, address(a, "\\")))
-            .collect();
+        return self::addresses(l, "\\");
     }
     let newline = if opts.oneline { "\\" } else { "\n" };
     let mut out = format!(
@@ -107,6 +107,21 @@ pub(super) fn link(l: &Link, opts: &Options, addresses: bool) -> String {
     }
     out.push('\n');
     out
+}
+
+/// The addresses of a link, each behind the link's name.
+pub(super) fn addresses(l: &Link, newline: &str) -> String {
+    let infos = l.addr_info.iter().flatten();
+    infos.map(|a| format!("{}: {}    {}", l.ifindex, l.ifname, address(a, newline))).collect()
+}
+
+/// What `-d` shows of a way besides: what it is, and the table.
+pub(super) fn in_detail(mut r: Route, opts: &Options) -> Route {
+    if opts.details {
+        r.kind = r.kind.or(Some("unicast".to_owned()));
+        r.table = r.table.or(Some("main".to_owned()));
+    }
+    r
 }
 
 /// An address behind its indentation, to the end of its second line.
@@ -200,6 +215,9 @@ pub(super) fn route(r: &Route, opts: &Options) -> String {
         let _ = write!(out, "{kind} ");
     }
     let _ = write!(out, "{} ", r.dst);
+    if let Some(from) = &r.from {
+        let _ = write!(out, "from {from} ");
+    }
     way(&mut out, r.gateway.as_deref(), r.via.as_ref(), r.dev.as_deref());
     let words = [("table", &r.table), ("proto", &r.protocol), ("scope", &r.scope), ("src", &r.prefsrc)];
     for (word, value) in words {
@@ -212,6 +230,20 @@ pub(super) fn route(r: &Route, opts: &Options) -> String {
     }
     for flag in &r.flags {
         let _ = write!(out, "{flag} ");
+    }
+    for (word, n) in [("mark", r.mark), ("uid", r.uid)] {
+        if let Some(n) = n {
+            let _ = write!(out, "{word} {n} ");
+        }
+    }
+    if let Some(cache) = &r.cache {
+        let _ = write!(out, "{newline}    cache ");
+        if !cache.is_empty() {
+            let _ = write!(out, "<{}> ", cache.join(","));
+        }
+    }
+    if let Some(iif) = &r.iif {
+        let _ = write!(out, "iif {iif} ");
     }
     if let Some(pref) = &r.pref {
         let _ = write!(out, "pref {pref}");

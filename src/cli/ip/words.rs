@@ -4,13 +4,19 @@
 //! A word is looked for in iproute2's own order, so that a prefix means here what it means there, also where it
 //! means something this router can't do: that is an error that says so, never a word silently ignored.
 
+mod ask;
+mod change;
+
 use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use crate::control::protocol::{Family, LinkFilter, NeighborFilter, Relation, RouteFilter, Show, Table};
+use crate::config::{AddrChange, Change, NeighChange, RouteChange};
+use crate::control::protocol::{
+    Family, LinkFilter, Monitor, NeighborFilter, Relation, RouteFilter, RouteGet, Show, Table,
+};
 use crate::fib::Protocol;
 
 /// What was said.
@@ -18,6 +24,10 @@ use crate::fib::Protocol;
 pub(super) enum Said {
     /// Show something.
     Show(Asked),
+    /// Do something else.
+    Do(Order),
+    /// Do what the lines of a file say, `-` being standard input.
+    Batch(Options, PathBuf, Option<PathBuf>),
     /// Help.
     Help,
 }
@@ -31,6 +41,28 @@ pub(super) struct Asked {
     pub(super) control: Option<PathBuf>,
 }
 
+/// Something that is not a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Order {
+    pub(super) options: Options,
+    pub(super) deed: Deed,
+    /// A `--control` among the words.
+    pub(super) control: Option<PathBuf>,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Deed {
+    /// Change something.
+    Change(Change),
+    /// Say which way packets take.
+    Get(RouteGet),
+    /// Tell what changes, with labels or not.
+    Monitor(Monitor, bool),
+    /// There is nothing to do.
+    Nothing,
+}
+
 /// How it is to be shown.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Options {
@@ -41,6 +73,18 @@ pub(super) struct Options {
     pub(super) stats: bool,
     pub(super) details: bool,
     pub(super) family: Option<Family>,
+    pub(super) stamp: Option<Stamp>,
+    /// Of several commands, those behind one that failed are done too.
+    pub(super) force: bool,
+}
+
+/// How the time is written before an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stamp {
+    /// On a line of its own.
+    Long,
+    /// Before it.
+    Short,
 }
 
 /// Reads the words.
@@ -51,22 +95,40 @@ pub(super) fn parse(words: &[OsString]) -> Result<Said, String> {
     let strings: Option<Vec<&str>> = words.iter().map(|w| w.to_str()).collect();
     let strings = strings.ok_or("the words of ip must be plain text")?;
     let mut words = Words { all: &strings, at: 0 };
-    let (mut options, mut control) = (Options::default(), None);
+    let (mut options, mut control, mut batch) = (Options::default(), None, None);
     while let Some(word) = words.next_if(|w| w.starts_with('-')) {
         match word.strip_prefix("--control=").map(str::to_owned) {
             Some(path) => control = Some(path.into()),
             None if word == "--control" => control = Some(words.value(word)?.into()),
-            None if option(word, &mut options, &mut words)? => return Ok(Said::Help),
+            None if option(word, &mut options, &mut words, &mut batch)? => return Ok(Said::Help),
             None => {}
         }
     }
+    if let Some(file) = batch {
+        return Ok(Said::Batch(options, file, control));
+    }
+    command(&mut words, options, control)
+}
+
+/// Reads one command in the words of a line.
+///
+/// # Errors
+/// As [`parse`].
+pub(super) fn line(words: &[&str], options: &Options) -> Result<Said, String> {
+    command(&mut Words { all: words, at: 0 }, options.clone(), None)
+}
+
+fn command(words: &mut Words<'_>, options: Options, control: Option<PathBuf>) -> Result<Said, String> {
     let Some(object) = words.next() else { return Ok(Said::Help) };
+    let family = options.family;
     let (name, object) = match find(object, &OBJECTS) {
         Some((name, Some(object))) => (name, object),
         Some(("help", None)) => return Ok(Said::Help),
         Some((name, None)) => return Err(unsupported(name)),
         None => {
-            return Err(format!("there is no object '{object}': ip shows link, address, route and neighbor"));
+            return Err(format!(
+                "there is no object '{object}': there are link, address, route, neighbor and monitor"
+            ));
         }
     };
     let commands: &[_] = match object {
@@ -74,31 +136,89 @@ pub(super) fn parse(words: &[OsString]) -> Result<Said, String> {
         Object::Address => &ADDRESS_COMMANDS,
         Object::Route => &ROUTE_COMMANDS,
         Object::Neighbor => &NEIGHBOR_COMMANDS,
+        Object::Monitor => {
+            let deed = match words.all.get(words.at) {
+                Some(word) if *word == "help" => return Ok(Said::Help),
+                _ => ask::monitor(words, family).map(|(monitor, label)| Deed::Monitor(monitor, label))?,
+            };
+            return Ok(Said::Do(Order { options, deed, control }));
+        }
     };
-    if let Some(word) = words.next() {
-        match find(word, commands) {
-            Some((_, Command::Show)) => {}
+    let command = match words.next() {
+        None => Command::Show,
+        Some(word) => match find(word, commands) {
             Some((_, Command::Help)) => return Ok(Said::Help),
             Some((command, Command::Other)) => return Err(unsupported(&format!("{name} {command}"))),
-            None => return Err(format!("'{word}' is no command of 'ip {name}': write show")),
-        }
-    }
-    let family = options.family;
-    let show = match object {
-        Object::Link => Show::Link(link(&mut words, family, false)?),
-        Object::Address => Show::Addr(link(&mut words, family, true)?),
-        Object::Route => Show::Route(route(&mut words, family)?),
-        Object::Neighbor => Show::Neigh(neighbor(&mut words, family)?),
+            Some((_, command)) => command,
+            None => {
+                let list: Vec<_> = commands.iter().filter(|(_, c)| *c != Command::Other).collect();
+                let names: Vec<_> = list.iter().map(|(name, _)| *name).collect();
+                return Err(format!("'{word}' is no command of 'ip {name}': there are {}", names.join(", ")));
+            }
+        },
     };
-    Ok(Said::Show(Asked { options, show, control }))
+    let deed = match (command, object) {
+        (Command::Change(verb), _) => change(verb, object, words, family)?,
+        (Command::Get, _) => Deed::Get(ask::get(words, family)?),
+        (_, Object::Link) => {
+            let show = Show::Link(link(words, family, false)?);
+            return Ok(Said::Show(Asked { options, show, control }));
+        }
+        (_, Object::Address) => {
+            let show = Show::Addr(link(words, family, true)?);
+            return Ok(Said::Show(Asked { options, show, control }));
+        }
+        (_, Object::Route) => {
+            let show = Show::Route(route(words, family)?);
+            return Ok(Said::Show(Asked { options, show, control }));
+        }
+        (_, Object::Neighbor | Object::Monitor) => {
+            let show = Show::Neigh(neighbor(words, family, false)?);
+            return Ok(Said::Show(Asked { options, show, control }));
+        }
+    };
+    Ok(Said::Do(Order { options, deed, control }))
+}
+
+fn change(
+    verb: change::Verb,
+    object: Object,
+    words: &mut Words<'_>,
+    family: Option<Family>,
+) -> Result<Deed, String> {
+    let flush = verb == change::Verb::Flush;
+    if flush && words.at == words.all.len() {
+        return Err("flush requires arguments: say what to remove, or all".to_owned());
+    }
+    // The kernel's cache of routes went with Linux 3.6, and there is none here.
+    if flush && matches!(object, Object::Route) && words.all.get(words.at..) == Some(&["cache"]) {
+        return Ok(Deed::Nothing);
+    }
+    Ok(Deed::Change(match object {
+        Object::Address if flush && words.all.get(words.at..) == Some(&["all"]) => {
+            Change::Addr(AddrChange::Flush(LinkFilter { family, ..LinkFilter::default() }))
+        }
+        Object::Address if flush => Change::Addr(AddrChange::Flush(link(words, family, true)?)),
+        Object::Route if flush => Change::Route(RouteChange::Flush(route(words, family)?)),
+        Object::Neighbor if flush => Change::Neigh(NeighChange::Flush(neighbor(words, family, true)?)),
+        Object::Link => change::link(verb, words)?,
+        Object::Address => change::addr(verb, words, family)?,
+        Object::Route => change::route(verb, words, family)?,
+        Object::Neighbor | Object::Monitor => change::neigh(verb, words, family)?,
+    }))
 }
 
 fn unsupported(what: &str) -> String {
-    format!("'ip {what}' is not supported by this version: it shows link, address, route and neighbor")
+    format!("'ip {what}' is not supported here: see `sekisho ip --help` for what is")
 }
 
 /// Takes an option in; whether it asks for help.
-fn option(word: &str, o: &mut Options, words: &mut Words<'_>) -> Result<bool, String> {
+fn option(
+    word: &str,
+    o: &mut Options,
+    words: &mut Words<'_>,
+    batch: &mut Option<PathBuf>,
+) -> Result<bool, String> {
     let name = word.trim_start_matches('-');
     // Colour is for terminals, and there is none in what scripts read.
     if name.starts_with('c') && "color".starts_with(name.split('=').next().unwrap_or_default()) {
@@ -122,11 +242,14 @@ fn option(word: &str, o: &mut Options, words: &mut Words<'_>) -> Result<bool, St
         Some(Opt::Oneline) => o.oneline = true,
         Some(Opt::Stats) => o.stats = true,
         Some(Opt::Details) => o.details = true,
+        Some(Opt::Stamp(stamp)) => o.stamp = Some(stamp),
+        Some(Opt::Force) => o.force = true,
+        Some(Opt::Batch) => *batch = Some(words.value(word)?.into()),
         Some(Opt::Help) => return Ok(true),
         Some(Opt::Nothing) => {}
         Some(Opt::Other) | None => {
             return Err(format!(
-                "option '{word}' is not supported: there are -4, -6, -j, -p, -o, -br, -s, -d and --control PATH"
+                "option '{word}' is not supported: there are -4, -6, -j, -p, -o, -br, -s, -d, -t, -ts, -b, -force and --control PATH"
             ));
         }
     }
@@ -156,6 +279,9 @@ fn route(words: &mut Words<'_>, family: Option<Family>) -> Result<RouteFilter, S
             "dev" | "oif" => f.dev = Some(words.value(word)?.to_owned()),
             "via" => f.via = Some(via(words)?),
             "table" => f.table = table(words.value(word)?)?,
+            "metric" | "preference" | "priority" => {
+                f.metric = Some(change::number(word, words.value(word)?)?);
+            }
             "scope" => f.scope = scope(words.value(word)?, &["host", "link", "global"])?,
             "type" => f.kind = Some(kind(words.value(word)?)?),
             _ if word.len() > 3 && "protocol".starts_with(word) => {
@@ -188,13 +314,15 @@ fn route(words: &mut Words<'_>, family: Option<Family>) -> Result<RouteFilter, S
     Ok(f)
 }
 
-fn neighbor(words: &mut Words<'_>, family: Option<Family>) -> Result<NeighborFilter, String> {
+fn neighbor(words: &mut Words<'_>, family: Option<Family>, flushes: bool) -> Result<NeighborFilter, String> {
     let mut f = NeighborFilter { family, ..NeighborFilter::default() };
     while let Some(word) = words.next() {
         match word {
             "dev" => f.dev = Some(words.value(word)?.to_owned()),
             "to" => f.to = Some(prefix(words.value(word)?, &mut f.family)?),
+            "all" if flushes => {}
             "nud" => match words.value(word)? {
+                "all" if flushes => f.states = STATES.iter().map(|s| s.to_ascii_uppercase()).collect(),
                 "all" => f.states = Vec::new(),
                 state => f.states.push(nud(state)?),
             },
@@ -250,8 +378,10 @@ fn protocol(text: &str) -> Result<Option<String>, String> {
     })
 }
 
+/// The states of neighbors.
+const STATES: [&str; 7] = ["permanent", "reachable", "stale", "delay", "probe", "failed", "incomplete"];
+
 fn nud(text: &str) -> Result<String, String> {
-    const STATES: [&str; 7] = ["permanent", "reachable", "stale", "delay", "probe", "failed", "incomplete"];
     match STATES.contains(&text) {
         true => Ok(text.to_ascii_uppercase()),
         false => Err(format!("there is no state '{text}': the states are {}", STATES.join(", "))),
@@ -334,12 +464,15 @@ enum Object {
     Address,
     Route,
     Neighbor,
+    Monitor,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Command {
     Show,
     Help,
+    Get,
+    Change(change::Verb),
     Other,
 }
 
@@ -355,6 +488,9 @@ enum Opt {
     Stats,
     Details,
     Help,
+    Stamp(Stamp),
+    Force,
+    Batch,
     Nothing,
     Other,
 }
@@ -373,7 +509,7 @@ const OBJECTS: [(&str, Option<Object>); 17] = [
     ("tunnel", None),
     ("tuntap", None),
     ("token", None),
-    ("monitor", None),
+    ("monitor", Some(Object::Monitor)),
     ("mroute", None),
     ("netns", None),
     ("vrf", None),
@@ -381,15 +517,15 @@ const OBJECTS: [(&str, Option<Object>); 17] = [
 ];
 
 const ADDRESS_COMMANDS: [(&str, Command); 12] = [
-    ("add", Command::Other),
-    ("change", Command::Other),
-    ("chg", Command::Other),
-    ("replace", Command::Other),
-    ("delete", Command::Other),
+    ("add", Command::Change(change::Verb::Add)),
+    ("change", Command::Change(change::Verb::Change)),
+    ("chg", Command::Change(change::Verb::Change)),
+    ("replace", Command::Change(change::Verb::Replace)),
+    ("delete", Command::Change(change::Verb::Delete)),
     ("show", Command::Show),
     ("lst", Command::Show),
     ("list", Command::Show),
-    ("flush", Command::Other),
+    ("flush", Command::Change(change::Verb::Flush)),
     ("save", Command::Other),
     ("restore", Command::Other),
     ("help", Command::Help),
@@ -397,11 +533,11 @@ const ADDRESS_COMMANDS: [(&str, Command); 12] = [
 
 /// `ip link s` is `set` there.
 const LINK_COMMANDS: [(&str, Command); 10] = [
-    ("add", Command::Other),
-    ("set", Command::Other),
-    ("change", Command::Other),
+    ("add", Command::Change(change::Verb::Add)),
+    ("set", Command::Change(change::Verb::Set)),
+    ("change", Command::Change(change::Verb::Change)),
     ("replace", Command::Other),
-    ("delete", Command::Other),
+    ("delete", Command::Change(change::Verb::Delete)),
     ("show", Command::Show),
     ("lst", Command::Show),
     ("list", Command::Show),
@@ -413,37 +549,37 @@ const ROUTE_COMMANDS: [(&str, Command); 16] = [
     ("list", Command::Show),
     ("show", Command::Show),
     ("lst", Command::Show),
-    ("get", Command::Other),
-    ("add", Command::Other),
-    ("append", Command::Other),
-    ("change", Command::Other),
-    ("chg", Command::Other),
-    ("replace", Command::Other),
+    ("get", Command::Get),
+    ("add", Command::Change(change::Verb::Add)),
+    ("append", Command::Change(change::Verb::Append)),
+    ("change", Command::Change(change::Verb::Change)),
+    ("chg", Command::Change(change::Verb::Change)),
+    ("replace", Command::Change(change::Verb::Replace)),
     ("prepend", Command::Other),
-    ("delete", Command::Other),
+    ("delete", Command::Change(change::Verb::Delete)),
     ("test", Command::Other),
-    ("flush", Command::Other),
+    ("flush", Command::Change(change::Verb::Flush)),
     ("save", Command::Other),
     ("restore", Command::Other),
     ("help", Command::Help),
 ];
 
 const NEIGHBOR_COMMANDS: [(&str, Command); 11] = [
-    ("add", Command::Other),
-    ("change", Command::Other),
-    ("chg", Command::Other),
-    ("replace", Command::Other),
-    ("delete", Command::Other),
+    ("add", Command::Change(change::Verb::Add)),
+    ("change", Command::Change(change::Verb::Change)),
+    ("chg", Command::Change(change::Verb::Change)),
+    ("replace", Command::Change(change::Verb::Replace)),
+    ("delete", Command::Change(change::Verb::Delete)),
     ("get", Command::Other),
     ("show", Command::Show),
     ("lst", Command::Show),
     ("list", Command::Show),
-    ("flush", Command::Other),
+    ("flush", Command::Change(change::Verb::Flush)),
     ("help", Command::Help),
 ];
 
 /// Options in the order iproute2 looks them up.
-const OPTIONS: [(&str, Opt); 23] = [
+const OPTIONS: [(&str, Opt); 24] = [
     ("loops", Opt::Other),
     ("family", Opt::Family),
     ("4", Opt::Four),
@@ -459,9 +595,10 @@ const OPTIONS: [(&str, Opt); 23] = [
     // There are no names to be looked up in the first place, so nothing is done for these two.
     ("resolve", Opt::Nothing),
     ("oneline", Opt::Oneline),
-    ("timestamp", Opt::Other),
-    ("force", Opt::Other),
-    ("batch", Opt::Other),
+    ("timestamp", Opt::Stamp(Stamp::Long)),
+    ("tshort", Opt::Stamp(Stamp::Short)),
+    ("force", Opt::Force),
+    ("batch", Opt::Batch),
     ("brief", Opt::Brief),
     ("json", Opt::Json),
     ("pretty", Opt::Pretty),

@@ -27,6 +27,7 @@ fn sample() -> view::Stats {
     let drop = |name: &str, text: &str, received, originated| Drop {
         name: name.into(),
         text: text.into(),
+        stage: if name.starts_with("neighbor") { "egress".into() } else { "route".into() },
         received,
         originated,
     };
@@ -161,6 +162,10 @@ destination            0
 
 nat ports          in use          of       flows
 192.0.2.1 tcp        1190       64512        1199
+
+stage           received  originated
+route                 10           0
+egress                 0           1
 
 drops              received  originated
 no_route                 10           0  no route to the destination

@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 
-use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::control::protocol::LinkFilter;
@@ -27,8 +26,10 @@ pub enum AddrChange {
     Delete {
         /// The link.
         dev: String,
-        /// The address with its prefix.
-        addr: IpNet,
+        /// The address.
+        addr: IpAddr,
+        /// The length of its on-link prefix; absent: whatever it is.
+        prefix_len: Option<u8>,
     },
     /// All that fit.
     Flush(LinkFilter),

@@ -16,8 +16,8 @@ pub enum NeighChange {
         ip: IpAddr,
         /// The link it is on.
         dev: String,
-        /// Its MAC.
-        mac: String,
+        /// Its MAC, which only those in state `failed` can do without.
+        mac: Option<String>,
         /// In which state it begins: `permanent`, `reachable`, `stale`, `noarp` …
         state: String,
         /// It may be new.
@@ -32,6 +32,6 @@ pub enum NeighChange {
         /// The link it is on.
         dev: String,
     },
-    /// All that fit are removed.
+    /// All that fit are removed; permanent ones only if they are asked for by that state.
     Flush(NeighborFilter),
 }

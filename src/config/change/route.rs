@@ -15,7 +15,7 @@ pub enum RouteChange {
         /// The route in the words of ip-route(8), as lines of route files have them.
         route: String,
     },
-    /// All that fit are removed.
+    /// All that fit are removed, but those that follow from addresses.
     Flush(RouteFilter),
 }
 
@@ -25,6 +25,8 @@ pub enum RouteChange {
 pub enum RouteOp {
     /// One more; there must be none with its prefix and metric.
     Add,
+    /// One more; an IPv6 one is another way of the one with its prefix and metric.
+    Append,
     /// One more, or in place of the one with its prefix and metric.
     Replace,
     /// In place of the one with its prefix and metric, which must be there.

@@ -61,7 +61,7 @@ pub(super) const LINK: Section = Section {
 
 pub(super) const ROUTE: Section = Section {
     header: "[[route]]",
-    keys: &["to", "via", "dev", "onlink", "metric", "src", "nexthops", "type"],
+    keys: &["to", "via", "dev", "onlink", "metric", "src", "nexthops", "type", "proto"],
 };
 
 pub(super) const NEXTHOP: Section = Section { header: "nexthops", keys: &["via", "dev", "onlink", "weight"] };

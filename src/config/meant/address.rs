@@ -69,7 +69,7 @@ fn length(addr: IpAddr, text: Option<&str>) -> Result<u8, String> {
 }
 
 /// Why an address stands for no single host, if it doesn't.
-fn group(addr: IpAddr) -> Option<&'static str> {
+pub(in crate::config) fn group(addr: IpAddr) -> Option<&'static str> {
     match addr {
         IpAddr::V4(Ipv4Addr::BROADCAST) => Some("is the broadcast address"),
         _ if addr.is_multicast() => Some("is a multicast address"),
@@ -84,7 +84,7 @@ fn group(addr: IpAddr) -> Option<&'static str> {
 }
 
 /// Why an address can't be given to a link, if it can't.
-fn unfit(address: &Address) -> Option<String> {
+pub(in crate::config) fn unfit(address: &Address) -> Option<String> {
     if let Some(why) = group(address.addr) {
         return Some(format!("{why} and can't be given to a link"));
     }

@@ -57,13 +57,13 @@ pub(super) fn links(tables: Vec<LinkTable>, router: &str, doubt: &mut Doubt, sin
 }
 
 /// Every link costs descriptors and threads look after it; ids have 16 bits.
-const MOST: usize = 4_096;
+pub(in crate::config) const MOST: usize = 4_096;
 
 /// The least MTU of IPv4 (RFC 791) and of IPv6 (RFC 8200 §5), and the most: the length fields of IP.
 const MTUS: std::ops::RangeInclusive<u32> = 68..=65_535;
 /// The most that the tun driver gives a tap device: its header is counted in.
 const MTU_TAP: u32 = 65_535 - 14;
-const MTU_IPV6: u32 = 1_280;
+pub(in crate::config) const MTU_IPV6: u32 = 1_280;
 /// Ethernet's.
 pub(in crate::config) const MTU: u32 = 1_500;
 
@@ -148,9 +148,8 @@ fn link(t: &LinkTable, router: &str, sink: &mut Sink<'_>, placed: &mut Vec<Place
         owner,
         group,
     };
-    let listed = link.addresses.iter().any(|a| is_link_local(a.addr));
-    if !listed && t.link_local.get().is_none_or(|l| l.value) {
-        link.addresses.extend(link.made_link_local());
+    if t.link_local.get().is_none_or(|l| l.value) {
+        link.addresses.extend(link_local(&link));
     }
     link
 }
@@ -254,8 +253,7 @@ fn addresses(t: &LinkTable, what: &str, sink: &mut Sink<'_>, placed: &mut Vec<Pl
 }
 
 fn mtu(t: &LinkTable, kind: Option<LinkKind>, addresses: &[Address], what: &str, sink: &mut Sink<'_>) -> u32 {
-    let range = if kind == Some(LinkKind::Tap) { *MTUS.start()..=MTU_TAP } else { MTUS };
-    let mtu = within(&t.mtu, &format!("{what}: mtu"), range, sink).unwrap_or(MTU);
+    let mtu = within(&t.mtu, &format!("{what}: mtu"), mtus(kind), sink).unwrap_or(MTU);
     if let (Some(given), Some(v6)) = (t.mtu.get(), addresses.iter().find(|a| a.addr.is_ipv6()))
         && mtu < MTU_IPV6
     {
@@ -265,41 +263,60 @@ fn mtu(t: &LinkTable, kind: Option<LinkKind>, addresses: &[Address], what: &str,
     mtu
 }
 
+/// What MTUs a link of that kind can have.
+pub(in crate::config) fn mtus(kind: Option<LinkKind>) -> std::ops::RangeInclusive<u32> {
+    if kind == Some(LinkKind::Tap) { *MTUS.start()..=MTU_TAP } else { MTUS }
+}
+
 /// A MAC that a station can have.
 pub(super) fn mac(given: &Given<String>, what: &str, sink: &mut Sink<'_>) -> Option<Mac> {
     let given = given.get()?;
     let bad = match given.value.parse::<Mac>() {
-        Ok(mac) if mac.is_station() => return Some(mac),
-        Ok(Mac::ZERO) => "all zeros is no station's MAC: write one like 02:00:00:00:01:01".into(),
-        Ok(Mac::BROADCAST) => "this is the broadcast MAC: write one like 02:00:00:00:01:01".into(),
-        Ok(mac) => {
-            let mut single = mac;
-            single.0[0] &= !1;
-            format!("{mac} is a multicast MAC; {single} would be a station's")
-        }
+        Ok(mac) => match not_a_station(mac) {
+            None => return Some(mac),
+            Some(bad) => bad,
+        },
         Err(_) => format!("{} is not a MAC address: write it like 02:00:00:00:01:01", quoted(&given.value)),
     };
     sink.wrong(given.at, format!("{what}: mac: {bad}"));
     None
 }
 
+/// Why no station can have a MAC, if none can.
+pub(in crate::config) fn not_a_station(mac: Mac) -> Option<String> {
+    match mac {
+        mac if mac.is_station() => None,
+        Mac::ZERO => Some("all zeros is no station's MAC: write one like 02:00:00:00:01:01".into()),
+        Mac::BROADCAST => Some("this is the broadcast MAC: write one like 02:00:00:00:01:01".into()),
+        mac => {
+            let mut single = mac;
+            single.0[0] &= !1;
+            Some(format!("{mac} is a multicast MAC; {single} would be a station's"))
+        }
+    }
+}
+
 fn device(t: &LinkTable, kind: Option<LinkKind>, what: &str, sink: &mut Sink<'_>) -> String {
     let Some(device) = t.device.get() else { return t.name.value.clone() };
-    let bad = match no_interface_name(&device.value) {
-        Some(bad) => Some(bad),
-        None if device.value == LOOPBACK => Some("is the kernel's loopback, which is no link to others"),
-        // The kernel would choose a number, and nobody would know which.
-        None if device.value.contains('%') && kind != Some(LinkKind::Packet) => Some("contains '%'"),
-        None => None,
-    };
-    if let Some(bad) = bad {
+    if let Some(bad) = no_device_name(&device.value, kind) {
         sink.wrong(device.at, format!("{what}: device: {} {bad}", quoted(&device.value)));
     }
     device.value.clone()
 }
 
+/// Why there is no device of that name for a link of that kind.
+pub(in crate::config) fn no_device_name(name: &str, kind: Option<LinkKind>) -> Option<&'static str> {
+    match no_interface_name(name) {
+        Some(bad) => Some(bad),
+        None if name == LOOPBACK => Some("is the kernel's loopback, which is no link to others"),
+        // The kernel would choose a number, and nobody would know which.
+        None if name.contains('%') && kind != Some(LinkKind::Packet) => Some("contains '%'"),
+        None => None,
+    }
+}
+
 /// Why the kernel would not have an interface of that name (`dev_valid_name` of Linux).
-fn no_interface_name(name: &str) -> Option<&'static str> {
+pub(in crate::config) fn no_interface_name(name: &str) -> Option<&'static str> {
     /// IFNAMSIZ with its closing zero.
     const LONGEST: usize = 15;
     if name.is_empty() {
@@ -367,6 +384,12 @@ impl LinkConfig {
         let addr = self.mac?.link_local().into();
         (self.mtu >= MTU_IPV6).then_some(Address { addr, prefix_len: 64 })
     }
+}
+
+/// The IPv6 link-local address that Linux would make, unless one is there.
+fn link_local(link: &LinkConfig) -> Option<Address> {
+    let listed = link.addresses.iter().any(|a| is_link_local(a.addr));
+    link.made_link_local().filter(|_| !listed)
 }
 
 fn is_link_local(addr: IpAddr) -> bool {

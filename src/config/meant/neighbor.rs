@@ -33,7 +33,7 @@ pub(super) fn neighbors(
 }
 
 /// Static entries are never forgotten, so the table has to hold them all.
-const MOST: usize = 65_536;
+pub(in crate::config) const MOST: usize = 65_536;
 
 fn neighbor(t: &NeighborTable, names: &Names<'_>, sink: &mut Sink<'_>) -> Option<NeighborConfig> {
     let what = match t.ip.get() {

@@ -5,9 +5,10 @@ use std::net::IpAddr;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::{LOOPBACK, Names, address, within, word};
-use crate::config::file::{Given, HopTable, RouteTable};
+use crate::config::file::{Given, HopTable, RouteTable, Scalar};
 use crate::config::problem::{Sink, plain, quoted};
 use crate::config::{Doubt, HopConfig, LinkConfig, RouteConfig, RouteType};
+use crate::fib::Protocol;
 
 /// The route, if all is well with it.
 pub(super) fn route(
@@ -37,6 +38,7 @@ pub(super) fn route(
         _ => word(&t.kind, &format!("{what}: type"), &types, sink),
     };
     let metric = within(&t.metric, &format!("{what}: metric"), 0..=u32::MAX, sink);
+    let proto = proto(&t.proto, &what, sink);
     let hops = ways_out(&t, kind, &what, names, sink);
 
     let family = to.flatten().map(|net| net.addr().is_ipv4());
@@ -45,8 +47,17 @@ pub(super) fn route(
         if let (Some(via), Some(v4)) = (hop.via, family)
             && via.is_ipv4() != v4
         {
-            let (a, b) = if v4 { ("an IPv4", "IPv6") } else { ("an IPv6", "IPv4") };
-            sink.wrong(*at, format!("{what}: {via}: {a} route can't go by way of {b}"));
+            match to {
+                _ if !v4 => {
+                    sink.wrong(*at, format!("{what}: {via}: an IPv6 route can't go by way of IPv4"));
+                }
+                // One that is meant is told from a slip by its destination.
+                Some(None) => {
+                    let text = "an IPv4 route goes by way of IPv6 only if `to` says \"0.0.0.0/0\"";
+                    sink.wrong(*at, format!("{what}: {via}: {text}"));
+                }
+                _ => {}
+            }
         }
     }
     let everything = match family {
@@ -73,7 +84,24 @@ pub(super) fn route(
         sink.odd(t.at, format!("{what}: has no effect: {why}"));
     }
     let hops = hops.into_iter().map(|(hop, _)| hop).collect();
-    Some(RouteConfig { line: sink.line(t.at), to, kind: kind?, hops, metric, src })
+    Some(RouteConfig { line: sink.line(t.at), to, kind: kind?, hops, metric, src, proto: proto? })
+}
+
+/// Who made it: a name or number as in `/etc/iproute2/rt_protos`. `None` is reported.
+fn proto(given: &Given<Scalar>, what: &str, sink: &mut Sink<'_>) -> Option<Protocol> {
+    let Some(given) = given.get() else { return Some(Protocol::Static) };
+    let (found, shown) = match &given.value {
+        Scalar::Word(word) => (Protocol::named(word), quoted(word).to_string()),
+        Scalar::Number(n) => (u8::try_from(*n).ok().map(Protocol::from_number), n.to_string()),
+    };
+    let wrong = match found {
+        // They are told from others by that.
+        Some(Protocol::Kernel) => "routes of the kernel follow from addresses; leave it out".to_owned(),
+        Some(found) => return Some(found),
+        None => format!("{shown} is neither a name that iproute2 knows nor 0 to 255"),
+    };
+    sink.wrong(given.at, format!("{what}: proto: {wrong}"));
+    None
 }
 
 /// As `weight` of iproute2, which counts from 1 and keeps a byte.
@@ -170,7 +198,12 @@ fn hop(h: &HopTable, what: &str, names: &Names<'_>, sink: &mut Sink<'_>) -> Opti
 }
 
 /// Why packets can't be handed to that address, if they can't.
-fn no_next_hop(via: IpAddr, dev: Option<&LinkConfig>, no_dev: bool, names: &Names<'_>) -> Option<String> {
+pub(super) fn no_next_hop(
+    via: IpAddr,
+    dev: Option<&LinkConfig>,
+    no_dev: bool,
+    names: &Names<'_>,
+) -> Option<String> {
     if matches!(via, IpAddr::V6(v6) if v6.is_unicast_link_local()) {
         return match dev {
             None if no_dev => Some("is link-local, and on every link: say on which with dev".into()),

@@ -32,6 +32,10 @@ pub(super) fn user(t: &RouterTable, sink: &mut Sink<'_>) -> Meant {
         let (id, group, groups) = found?;
         Some(RunAs { account: Account { id, name: name.value }, group, groups })
     });
+    if let (Some(group), None) = (t.group.get(), t.user.get()) {
+        let text = "[router]: group: its members can have the router read any file that its user can read: set `user`, too";
+        sink.odd(group.at, text);
+    }
     Meant { user, group }
 }
 

@@ -3,8 +3,9 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::{Config, RouteFile, parse};
-use crate::fib::RouteError;
+use crate::base::Instant;
+use crate::config::{Change, Config, RouteChange, RouteFile, RouteOp, parse};
+use crate::neighbor::{self, NeighborTable};
 
 const RULES: &str = "*filter\n:INPUT ACCEPT [5:600]\n:FORWARD DROP [1:2]\n:OUTPUT ACCEPT [0:0]\n:web - [0:0]\n\
     [3:4] -A FORWARD -i lan -p tcp -m tcp --dport 80 -j web\n\
@@ -25,7 +26,7 @@ fn plain(config: &Config) -> Config {
         // The one that is made stands last.
         l.addresses.sort_by_key(|a| matches!(a.addr, std::net::IpAddr::V6(v6) if v6.is_unicast_link_local()));
     });
-    c.routes.iter_mut().for_each(|r| r.line = 0);
+    std::sync::Arc::make_mut(&mut c.routes).iter_mut().for_each(|r| r.line = 0);
     c.neighbors.iter_mut().for_each(|n| n.line = 0);
     c.route_files = c.route_files.iter().map(|f| RouteFile { line: 0, path: f.path.clone() }).collect();
     c.rules = [None, None];
@@ -53,7 +54,7 @@ fn a_setup_is_recreated_from_its_print() {
     std::fs::write(dir.path().join("more.txt"), "192.0.2.0/24 via 10.2.0.2 metric 7\n").unwrap();
     std::fs::write(dir.path().join("rules.v4"), RULES).unwrap();
     let text = "[router]\nname = \"gw\"\nworkers = 2\nflow_cache = \"off\"\ncontrol = \"/run/x/gw.sock\"\n\
-        user = \"root\"\ngroup = 12\nroute_files = [\"more.txt\"]\n\
+        metrics = \"[::1]:9470\"\nuser = \"root\"\ngroup = 12\nroute_files = [\"more.txt\"]\n\
         [link.lan]\nkind = \"packet\"\ndevice = \"eth\\\"1\"\nmac = \"02:00:00:00:01:01\"\nmtu = 1400\n\
         addresses = [\"10.1.0.1/24\", \"fd01::1/64\"]\nrp_filter = \"strict\"\nredirects = false\nqueues = 2\n\
         offload = \"off\"\ndriver = \"ring\"\n\
@@ -75,6 +76,7 @@ fn a_setup_is_recreated_from_its_print() {
         "[link.\"eth0.7\"]",
         "device = \"eth\\\"1\"",
         "link_local = false",
+        "metrics = \"[::1]:9470\"",
         "user = \"root\"",
         "group = 12",
         "profile = \"rfc\"",
@@ -98,21 +100,26 @@ fn the_least_there_is() {
 }
 
 #[test]
-fn routes_that_no_file_gives_are_written_out() -> Result<(), RouteError> {
+fn routes_that_were_changed_are_written_as_they_are() {
     let text = "[router]\nname = \"gw\"\n[link.lan]\nkind = \"tap\"\naddresses = [\"10.1.0.1/24\"]\n\
         [[route]]\nto = \"192.0.2.0/24\"\nvia = \"10.1.0.2\"\n[[route]]\nto = \"198.51.100.0/24\"\nvia = \"10.1.0.2\"\n";
     let mut s = setup(text, Path::new("gw.toml"));
-    let mut rib = (*s.rib).clone();
-    rib.remove("192.0.2.0/24".parse().unwrap(), |_| true)?;
-    let hop = NextHop::new(Some("10.1.0.3".parse().unwrap()), None);
-    let new = Route::new("203.0.113.0/24".parse().unwrap(), RouteKind::Unicast(vec![hop]));
-    rib.insert(Route { metric: 5, protocol: Protocol::Static, ..new })?;
-    s.rib = std::sync::Arc::new(rib);
-    let printed = print(&s);
+    let neighbors = NeighborTable::new(neighbor::Config::default(), 1);
+    for (action, route) in [
+        (RouteOp::Delete, "192.0.2.0/24"),
+        (RouteOp::Add, "203.0.113.0/24 via 10.1.0.3 metric 5"),
+        (RouteOp::Add, "blackhole 203.0.114.0/24 proto bgp"),
+    ] {
+        let change = Change::Route(RouteChange::One { action, route: route.into() });
+        s = s.changed(&change, &neighbors, Instant::ZERO).unwrap().setup;
+    }
+    let printed = again(&s);
     assert!(!printed.contains("192.0.2.0") && printed.contains("198.51.100.0/24"), "{printed}");
-    assert!(printed.contains("to = \"203.0.113.0/24\"\nvia = \"10.1.0.3\"\nmetric = 5\n"), "{printed}");
-    assert!(parse(&printed, Path::new("x.toml")).is_ok());
-    Ok(())
+    assert!(
+        printed.contains("via = \"10.1.0.3\"\ndev = \"lan\"\nmetric = 5\nproto = \"boot\"\n"),
+        "{printed}"
+    );
+    assert!(printed.contains("proto = \"bgp\"\ntype = \"blackhole\"\n"), "{printed}");
 }
 
 proptest! {

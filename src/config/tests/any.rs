@@ -106,12 +106,12 @@ fn holds(c: &Config) {
         assert!(l.mac.is_none_or(Mac::is_station));
         assert!(l.mtu >= 1_280 || l.addresses.iter().all(|a| a.addr.is_ipv4()));
     }
-    for r in &c.routes {
+    for r in &*c.routes {
         assert_eq!(r.to, r.to.trunc());
         assert_eq!(r.hops.is_empty(), r.kind != RouteType::Unicast);
-        for h in &r.hops {
+        for h in &*r.hops {
             assert!(h.via.is_some() || h.dev.is_some());
-            assert!(h.via.is_none_or(|via| via.is_ipv4() == r.to.addr().is_ipv4()));
+            assert!(h.via.is_none_or(|via| via.is_ipv6() || r.to.addr().is_ipv4()));
             assert!(h.dev.as_deref().is_none_or(|dev| names.contains(&dev)));
             assert!((1..=256).contains(&h.weight) && (!h.onlink || (h.via.is_some() && h.dev.is_some())));
         }

@@ -232,8 +232,16 @@ fn routes_that_can_not_be() {
             "1: route fd09::/64: 10.1.0.2: an IPv6 route can't go by way of IPv4",
         ),
         (
-            "to = \"10.9.0.0/24\"\nvia = \"fd01::2\"",
-            "1: route 10.9.0.0/24: fd01::2: an IPv4 route can't go by way of IPv6",
+            "to = \"10.9.0.0/24\"\nvia = \"10.1.0.2\"\nproto = \"nobody\"",
+            "4: route 10.9.0.0/24: proto: 'nobody' is neither a name that iproute2 knows nor 0 to 255",
+        ),
+        (
+            "to = \"10.9.0.0/24\"\nvia = \"10.1.0.2\"\nproto = \"kernel\"",
+            "4: route 10.9.0.0/24: proto: routes of the kernel follow from addresses; leave it out",
+        ),
+        (
+            "to = \"10.9.0.0/24\"\nvia = \"10.1.0.2\"\nproto = 256",
+            "4: route 10.9.0.0/24: proto: 256 is neither a name that iproute2 knows nor 0 to 255",
         ),
         (
             "to = \"default\"\nvia = \"10.1.0.2/24\"",
@@ -290,7 +298,7 @@ fn routes_that_can_not_be() {
         ),
         (
             "to = \"default\"\nnexthops = [{ via = \"10.1.0.2\" }, { via = \"fd01::2\" }]",
-            "3: route default: fd01::2: an IPv4 route can't go by way of IPv6",
+            "3: route default: fd01::2: an IPv4 route goes by way of IPv6 only if `to` says \"0.0.0.0/0\"",
         ),
         (
             "to = \"default\"\nnexthops = [{ via = \"10.1.0.2\", wieght = 2 }]",

@@ -83,3 +83,77 @@ fn past_its_deadline_it_has_no_time_left() {
     let f = flow(tuple(17, "1.2.3.4", "5.6.7.8", 1, 2), 0);
     assert!(text(&f, false).starts_with("udp      17 0 src="));
 }
+
+#[test]
+fn events_options_and_elements() {
+    let t = tuple(17, "10.0.0.1", "10.0.0.2", 3, 2);
+    let mut f = flow(t, 100);
+    let id = FlowId { slot: 7, tenant: std::num::NonZeroU32::MIN };
+    let n = number(id);
+    let now = Instant::ZERO;
+    let ends =
+        "src=10.0.0.1 dst=10.0.0.2 sport=3 dport=2 [UNREPLIED] src=10.0.0.2 dst=10.0.0.1 sport=2 dport=3";
+    let event = |f: &Flow, kind, now, hand| line(f, now, false).of_event(kind, hand).to_string();
+    assert_eq!(event(&f, EventKind::New, now, false), format!("    [NEW] udp      17 100 {ends}"));
+    assert_eq!(
+        event(&f, EventKind::Destroy, Instant::from_secs(100), false),
+        format!("[DESTROY] udp      17 {ends}"),
+        "no time is left"
+    );
+    assert_eq!(
+        event(&f, EventKind::Destroy, now, true),
+        format!("[DESTROY] udp      17 100 {ends} [USERSPACE]")
+    );
+    assert_eq!(
+        line(&f, now, false).with_id(id).to_string(),
+        format!("udp      17 100 {ends} mark=0 use=1 id={n}")
+    );
+    assert_eq!(
+        xml(&f, id, now, None, false).to_string(),
+        format!(
+            r#"<flow><meta direction="original"><layer3 protonum="2" protoname="ipv4"><src>10.0.0.1</src><dst>10.0.0.2</dst></layer3><layer4 protonum="17" protoname="udp"><sport>3</sport><dport>2</dport></layer4></meta><meta direction="reply"><layer3 protonum="2" protoname="ipv4"><src>10.0.0.2</src><dst>10.0.0.1</dst></layer3><layer4 protonum="17" protoname="udp"><sport>2</sport><dport>3</dport></layer4></meta><meta direction="independent"><timeout>100</timeout><mark>0</mark><use>1</use><id>{n}</id><unreplied/></meta></flow>"#
+        )
+    );
+    assert!(
+        xml(&f, id, now, Some(EventKind::Update), false).to_string().starts_with("<flow type=\"update\">")
+    );
+    assert!(!xml(&f, id, now, Some(EventKind::Update), false).to_string().contains("use>"));
+    for bit in [Status::SEEN_REPLY, Status::ASSURED] {
+        f.status.set(bit);
+    }
+    f.mark = 9;
+    let seen = ends.replace(" [UNREPLIED]", "");
+    assert_eq!(
+        line(&f, now, true).of_event(EventKind::Update, true).with_id(id).to_string(),
+        format!(" [UPDATE] ipv4     2 udp      17 100 {seen} [ASSURED] mark=9 id={n} [USERSPACE]")
+    );
+    assert!(
+        xml(&f, id, now, None, false).to_string().ends_with(&format!("<id>{n}</id><assured/></meta></flow>"))
+    );
+    let saved = |f: &Flow| save(f, now, None, false).to_string();
+    assert_eq!(
+        saved(&f),
+        "-A -t 100 -u SEEN_REPLY,ASSURED -s 10.0.0.1 -d 10.0.0.2 -r 10.0.0.2 -q 10.0.0.1 -p udp --sport 3 --dport 2 \
+         --reply-port-src 2 --reply-port-dst 3"
+    );
+    f.tuples[1] = tuple(17, "1.2.3.4", "5.6.7.8", 77, 4);
+    f.status.set(Status::SRC_NAT);
+    f.status.set(Status::DST_NAT);
+    assert_eq!(
+        save(&f, now, Some(EventKind::Destroy), false).to_string(),
+        "-D -t 100 -u SEEN_REPLY,ASSURED -s 10.0.0.1 -d 10.0.0.2 -g 1.2.3.4 -n 5.6.7.8 -p udp --sport 3 --dport 2 \
+         --reply-port-src 77 --reply-port-dst 4"
+    );
+    assert_eq!(
+        saved(&flow(tuple(58, "fd00::1", "fd00::2", 9, 128 << 8), 99)),
+        "-A -t 99 -u UNSET -s fd00::1 -d fd00::2 -r fd00::2 -q fd00::1 -p icmpv6 --icmpv6-type 128 --icmpv6-code 0 --icmpv6-id 9"
+    );
+    assert_eq!(
+        saved(&flow(tuple(47, "10.0.0.1", "10.0.0.2", 3, 4), 99)),
+        "-A -t 99 -u UNSET -s 10.0.0.1 -d 10.0.0.2 -r 10.0.0.2 -q 10.0.0.1 -p gre --srckey 3 --dstkey 4 --reply-key-src 4 --reply-key-dst 3"
+    );
+    assert_eq!(
+        saved(&flow(tuple(89, "::1", "::1", 0, 0), 599)),
+        "-A -t 599 -u UNSET -s ::1 -d ::1 -r ::1 -q ::1 -p 89"
+    );
+}

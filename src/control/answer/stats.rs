@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 
-use super::{Sources, driver, flows};
+use super::{Sources, driver};
 use crate::base::counters::{Column, LaneTotals, Tally};
 use crate::base::{DropReason, Event, HOOKS, Instant};
 use crate::conntrack::{Conntrack, Flow, text};
@@ -37,6 +37,7 @@ pub fn stats(s: &Sources<'_>) -> view::Stats {
     let drops = DropReason::ALL.iter().map(|&r| view::Drop {
         name: r.name().to_owned(),
         text: r.text().to_owned(),
+        stage: r.stage().to_owned(),
         received: t.dropped(Column::Received, r),
         originated: t.dropped(Column::Originated, r),
     });
@@ -222,8 +223,8 @@ fn census(conntrack: &Conntrack, now: Instant) -> (Vec<view::FlowKind>, view::Na
 }
 
 /// Where a flow stands: as its protocol says, or else its status.
-fn kind(flow: &Flow) -> &'static str {
-    flows::state(flow).unwrap_or_else(|| match flow.status {
+pub(super) fn kind(flow: &Flow) -> &'static str {
+    text::state_name(flow).unwrap_or_else(|| match flow.status {
         s if s.has(Status::ASSURED) => "ASSURED",
         s if s.has(Status::SEEN_REPLY) => "REPLIED",
         _ => "UNREPLIED",

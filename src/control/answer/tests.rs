@@ -1,12 +1,13 @@
 //! A router's tables, and what iproute2 would say of them.
 
+use ipnet::IpNet;
 use serde_json::json;
 
 use super::*;
 use crate::base::{Column, Counters, DropReason, Event, counters};
 use crate::conntrack;
 use crate::control::protocol::Relation;
-use crate::link::{Address, Driver, InUse, Link, RpFilter};
+use crate::link::{Address, Driver, InUse, Link, LinkKind, RpFilter};
 use crate::neighbor;
 
 const LAN: LinkId = LinkId(1);

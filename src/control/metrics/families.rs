@@ -176,12 +176,17 @@ const METRICS: &[Metric] = &[
         "Packets that wait now: for a neighbor, or for other fragments",
         |s, out| columns(s, out, |c| c.parked),
     ),
-    counter("packets_dropped_total", &["column", "reason"], "Packets dropped, by reason", |s, out| {
-        for (known, d) in DropReason::ALL.iter().zip(&s.drops) {
-            out(&["received", known.name()], Number::Whole(d.received));
-            out(&["originated", known.name()], Number::Whole(d.originated));
-        }
-    }),
+    counter(
+        "packets_dropped_total",
+        &["column", "stage", "reason"],
+        "Packets dropped, by stage and reason",
+        |s, out| {
+            for (known, d) in DropReason::ALL.iter().zip(&s.drops) {
+                out(&["received", known.stage(), known.name()], Number::Whole(d.received));
+                out(&["originated", known.stage(), known.name()], Number::Whole(d.originated));
+            }
+        },
+    ),
     counter(
         "hook_packets_total",
         &["hook", "result"],
@@ -382,6 +387,7 @@ mod tests {
         let drops = DropReason::ALL.iter().map(|r| Drop {
             name: r.name().into(),
             text: r.text().into(),
+            stage: r.stage().into(),
             received: 1,
             originated: 2,
         });
@@ -426,7 +432,7 @@ mod tests {
             "# TYPE sekisho_uptime_seconds gauge",
             "sekisho_uptime_seconds 1.5",
             "# TYPE sekisho_packets_dropped_total counter",
-            r#"sekisho_packets_dropped_total{column="originated",reason="no_route"} 2"#,
+            r#"sekisho_packets_dropped_total{column="originated",stage="route",reason="no_route"} 2"#,
             r#"sekisho_hook_packets_total{hook="forward",result="held"} 1"#,
             r#"sekisho_worker_busy_ratio{worker="4"} 0.25"#,
             "sekisho_log_lines_lost_total 3",

@@ -55,10 +55,12 @@ pub(super) struct Client {
     rest: Rest,
     /// It is hung up on when it has taken its output.
     last_words: bool,
+    /// It is listened to as a member of the group only.
+    pub(super) guest: bool,
 }
 
 impl Client {
-    pub(super) fn new(stream: UnixStream, peer: Peer, now: Instant) -> Self {
+    pub(super) fn new(stream: UnixStream, peer: Peer, guest: bool, now: Instant) -> Self {
         Client {
             stream,
             heard: now,
@@ -70,12 +72,18 @@ impl Client {
             taken: 0,
             rest: Rest::Nothing,
             last_words: false,
+            guest,
         }
     }
 
+    /// How much of what it has said is kept here until all of it has come.
+    pub(super) fn held(&self) -> usize {
+        self.input.len()
+    }
+
     /// Does what can be done: sends, answers, reads, in this order, so that what waits for a slow reader is
-    /// never more than one response.
-    pub(super) fn serve(&mut self, now: Instant, handler: &mut Handler<'_>) -> Standing {
+    /// never more than one response. `room` is how much may be kept of a request that has not come whole.
+    pub(super) fn serve(&mut self, now: Instant, room: usize, handler: &mut Handler<'_>) -> Standing {
         for _ in 0..STEPS {
             match self.flush(now) {
                 Ok(true) => {}
@@ -93,6 +101,13 @@ impl Client {
                 // While it waits for an answer, what it sends is left in the socket, but for a piece that tells whether
                 // it is still there.
                 let waits = !matches!(self.rest, Rest::Nothing);
+                if self.input.len() > room.max(CHUNK) {
+                    self.last_words = true;
+                    let error =
+                        "too much is being asked at once: try again when the others have been answered";
+                    self.say(&Response::Error { error: error.to_owned(), errno: None });
+                    continue;
+                }
                 match self.read() {
                     Ok(true) if waits && !self.input.is_empty() => return Standing::Waits,
                     Ok(true) => {}

@@ -2,13 +2,15 @@
 
 use std::fs::{self, DirBuilder, File, Permissions, TryLockError};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use mio::net::{UnixListener, UnixStream};
 
-use crate::io::sys::peer_of;
+use super::Access;
+use crate::io::sys::{bind_local, listen, peer_of};
 
 /// The longest path a Unix socket takes, without its closing zero (`sun_path`, unix(7)).
 const MAX_PATH: usize = 107;
@@ -40,6 +42,11 @@ pub enum BindError {
     /// Somebody else holds the directory.
     #[error("another process keeps {0} locked: try again, or choose another `control` path")]
     Locked(PathBuf),
+    /// The user and the group of the file can't have it.
+    #[error(
+        "the control socket can't be given to the `user` and `group` of the router: {0}; start it as root (in a user namespace, one in which they are there), or remove these keys"
+    )]
+    Owner(io::Error),
     /// The directory can't be made or used, or the socket not be bound.
     #[error("can't make the control socket {path}: {source}; choose a `control` path where you may write")]
     Io {
@@ -50,8 +57,25 @@ pub enum BindError {
     },
 }
 
-/// Binds the socket; gives its file's identity too.
-pub(super) fn bind(path: &Path, name: &str) -> Result<(UnixListener, (u64, u64)), BindError> {
+/// A socket in its place, at which nobody is listened to yet. Nobody else takes it for dead, for its directory is locked.
+pub(super) struct Placed {
+    socket: OwnedFd,
+    path: PathBuf,
+    identity: (u64, u64),
+    _turn: File,
+}
+
+impl Placed {
+    /// Listens from now on; gives the file's identity too.
+    pub(super) fn listen(self) -> Result<(UnixListener, (u64, u64)), BindError> {
+        let Placed { socket, path, identity, _turn } = self;
+        listen(&socket).map_err(|source| BindError::Io { path, source })?;
+        Ok((UnixListener::from_std(socket.into()), identity))
+    }
+}
+
+/// Puts the socket in its place.
+pub(super) fn bind(path: &Path, name: &str, access: Access) -> Result<Placed, BindError> {
     let failed = |source| BindError::Io { path: path.to_owned(), source };
     let (Some(parent), Some(file)) = (path.parent(), path.file_name()) else {
         return Err(BindError::Path(path.to_owned()));
@@ -65,19 +89,28 @@ pub(super) fn bind(path: &Path, name: &str) -> Result<(UnixListener, (u64, u64))
     }
     // What runs under /run is for all to see; who may talk is the socket's affair.
     DirBuilder::new().recursive(true).mode(0o755).create(parent).map_err(failed)?;
-    let _turn = lock(parent, path)?;
+    let turn = lock(parent, path)?;
     look(path, name)?;
     // Left behind by a process of the same number that was killed right here.
     let _ = fs::remove_dir_all(&ours);
     DirBuilder::new().mode(0o700).create(&ours).map_err(failed)?;
-    let listener = UnixListener::bind(&bound).and_then(|listener| {
-        fs::set_permissions(&bound, Permissions::from_mode(0o600))?;
-        let id = identity(&bound)?;
-        fs::rename(&bound, path)?;
-        Ok((listener, id))
+    let placed = bind_local(&bound).map_err(failed).and_then(|socket| {
+        // The owner first: changing it may take bits of the mode away.
+        if access != Access::default() {
+            chown(&bound, access.user, access.group).map_err(BindError::Owner)?;
+        }
+        let mode = if access.group.is_some() { 0o660 } else { 0o600 };
+        let put = || {
+            fs::set_permissions(&bound, Permissions::from_mode(mode))?;
+            let identity = identity(&bound)?;
+            fs::rename(&bound, path)?;
+            Ok(identity)
+        };
+        let identity = put().map_err(failed)?;
+        Ok(Placed { socket, path: path.to_owned(), identity, _turn: turn })
     });
     let _ = fs::remove_dir_all(&ours);
-    listener.map_err(failed)
+    placed
 }
 
 /// Looks whether the socket could be bound, and leaves everything as it is.

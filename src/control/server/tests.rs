@@ -279,3 +279,90 @@ fn of_many_that_start_at_once_one_wins() {
     assert_eq!(won.iter().filter(|r| r.is_ok()).count(), 1);
     assert!(won.iter().flat_map(|r| r.as_ref().err()).all(|e| matches!(e, BindError::Running { .. })));
 }
+
+/// What the connection says, to its end.
+fn last_words(mut stream: StdStream) -> String {
+    let mut all = Vec::new();
+    // One that is hung up on while it sends is told so by an error.
+    let _ = stream.read_to_end(&mut all);
+    String::from_utf8_lossy(&all).into_owned()
+}
+
+#[test]
+fn long_requests_that_never_end_take_no_more_than_is_there_for_all() {
+    let running = Running::start(1);
+    let piece = vec![b' '; 1 << 20];
+    let mut begun = Vec::new();
+    let mut refused = 0;
+    // Each announces the longest request there is and keeps its last byte back.
+    for _ in 0..6 {
+        let mut stream = StdStream::connect(running.path()).unwrap();
+        stream.write_all(&(MAX_REQUEST as u32).to_be_bytes()).unwrap();
+        let sent = (0..MAX_REQUEST / piece.len()).try_for_each(|n| {
+            let last = usize::from(n + 1 == MAX_REQUEST / piece.len());
+            stream.write_all(&piece[last..])
+        });
+        match sent {
+            Ok(()) => begun.push(stream),
+            Err(_) => {
+                let said = last_words(stream);
+                assert!(said.contains("too much is being asked at once"), "{said}");
+                refused += 1;
+            }
+        }
+    }
+    assert!(begun.len() * MAX_REQUEST <= MAX_HELD + MAX_REQUEST && refused >= 3, "{} {refused}", begun.len());
+    // Nobody else notices, and room that is given up can be had again.
+    Client::connect(&running.path()).unwrap().ask::<Value>(Verb::Hello).unwrap();
+    begun.clear();
+    until(|| {
+        let mut stream = StdStream::connect(running.path()).unwrap();
+        let mut text = serde_json::to_vec(&super::super::Request::new(Verb::Hello)).unwrap();
+        text.resize(MAX_REQUEST, b' ');
+        let sent =
+            stream.write_all(&(MAX_REQUEST as u32).to_be_bytes()).and_then(|()| stream.write_all(&text));
+        let _ = stream.shutdown(std::net::Shutdown::Write);
+        sent.is_ok() && last_words(stream).contains("pid")
+    });
+}
+
+#[test]
+fn many_who_connect_and_go_hold_up_nobody() {
+    let running = Running::start(1);
+    let stop = AtomicBool::new(false);
+    thread::scope(|s| {
+        for _ in 0..2 {
+            s.spawn(|| {
+                while !stop.load(Relaxed) {
+                    // Refused when too many wait; that is the kernel's affair.
+                    if let Ok(mut stream) = StdStream::connect(running.path()) {
+                        let _ = stream.write_all(b"\0\0\0");
+                    }
+                }
+            });
+        }
+        let mut client = Client::connect(&running.path());
+        for _ in 0..100 {
+            match &mut client {
+                Ok(c) => drop(c.ask::<Value>(Verb::Hello)),
+                Err(_) => client = Client::connect(&running.path()),
+            }
+        }
+        stop.store(true, Relaxed);
+    });
+    until(|| Client::connect(&running.path()).is_ok_and(|mut c| c.ask::<Value>(Verb::Hello).is_ok()));
+}
+
+#[test]
+fn nobody_connects_before_it_listens() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("gw.sock");
+    let reserved = Server::reserve(&path, "gw", Access::default()).unwrap();
+    assert!(matches!(Client::connect(&path), Err(ClientError::Gone(_))));
+    // Another one does not take the place of a socket that is about to be listened at.
+    assert!(matches!(Server::bind(&path, "gw"), Err(BindError::Locked(_))));
+    let server = reserved.listen().unwrap();
+    assert!(matches!(Server::bind(&path, "gw"), Err(BindError::Running { .. })));
+    drop(server);
+    assert!(!path.exists());
+}

@@ -93,6 +93,9 @@ pub struct Drop {
     pub name: String,
     /// What it means.
     pub text: String,
+    /// The stage that drops for it: `ingress`, `route`, `hooks`, …
+    #[serde(default)]
+    pub stage: String,
     /// Of those that came in.
     pub received: u64,
     /// Of those made here.
@@ -270,4 +273,54 @@ pub struct ControlStats {
     pub requests: u64,
     /// Changes that were put into force since the start.
     pub transactions: u64,
+}
+
+/// The busiest flows of a while. Numbers are estimates where `one_in` is more than 1.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct BusiestFlows {
+    /// How long the while was.
+    pub seconds: f64,
+    /// One packet in so many was looked at.
+    pub one_in: u32,
+    /// Packets looked at that were lost on the way to whoever counted, and are missing below.
+    pub lost: u64,
+    /// A flow that had fewer bytes than this may be missing, and others may have had as many more.
+    pub missing_below: u64,
+    /// The flows, those with the most bytes first.
+    pub flows: Vec<BusyFlow>,
+}
+
+/// One of the busiest flows.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct BusyFlow {
+    /// The protocol as conntrack-tools name it, or its number.
+    pub protocol: String,
+    /// Who began it; where conntrack doesn't say, the end with the higher port.
+    pub src: String,
+    /// With whom.
+    pub dst: String,
+    /// The port, or identifier, of who began it.
+    pub sport: u16,
+    /// The port of the other; 0 where there is none.
+    pub dport: u16,
+    /// The link that those packets came in by; empty if there were none.
+    pub link: String,
+    /// Where it stands in the flow table; absent: it isn't there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+    /// From who began it.
+    pub original: Traffic,
+    /// Back to it.
+    pub reply: Traffic,
+}
+
+/// Packets and their bytes, link-layer headers included.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Traffic {
+    /// Packets.
+    pub packets: u64,
+    /// Bytes.
+    pub bytes: u64,
 }

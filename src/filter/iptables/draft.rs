@@ -294,12 +294,12 @@ impl Draft {
     }
 
     fn rename(&mut self, old: &str, new: String) -> Result<(), No> {
+        if self.kind(&new) != Kind::None {
+            return Err(No::Refused(Why::NameTaken, format!("there is a chain '{new}' already")));
+        }
         if self.get_mut(old)?.policy.is_some() {
             let text = format!("{old} is a built-in chain: it keeps its name");
             return Err(No::Refused(Why::NoChain, text));
-        }
-        if self.kind(&new) != Kind::None {
-            return Err(No::Refused(Why::NameTaken, format!("there is a chain '{new}' already")));
         }
         if is_verdict(&new) || known::is_target(&new) {
             return Err(No::Refused(Why::NameTaken, format!("'{new}' is the name of a target")));

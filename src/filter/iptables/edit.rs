@@ -140,3 +140,6 @@ pub fn table(rules: &Ruleset, name: TableName) -> crate::filter::Table {
     let given = rules.tables.iter().find(|t| t.name == name);
     given.cloned().unwrap_or_else(|| Draft::new(name, None).finish().0)
 }
+
+#[cfg(test)]
+mod tests;

@@ -141,7 +141,7 @@ fn head(text: &mut String, chain: &Chain, table: &Table, manner: &Manner) {
     }
     text.push_str("target     prot opt");
     if manner.verbose {
-        text.push_str(" in     out   ");
+        text.push_str(" in     out    ");
     }
     let _ = writeln!(text, " {:<19}  {:<19} ", "source", "destination");
 }

@@ -20,7 +20,7 @@ use super::state::{Limit, Nth};
 pub(super) type AddrRange<A> = Not<(A, A)>;
 
 /// One match.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Check<A> {
     Tcp(TcpCheck),
     Udp { sport: PortCheck, dport: PortCheck },
@@ -44,7 +44,7 @@ pub(super) enum Check<A> {
 }
 
 /// `-m tcp`. What wasn't given agrees with all.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct TcpCheck {
     pub(super) sport: PortCheck,
     pub(super) dport: PortCheck,

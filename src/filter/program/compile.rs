@@ -24,7 +24,7 @@ use super::links::LinkSet;
 use super::state::{Limit, Nth};
 
 /// The code of one family's rules.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Code<A> {
     /// By [`TableName`](rule::TableName).
     pub(super) tables: [Option<Table<A>>; 4],
@@ -33,7 +33,7 @@ pub(super) struct Code<A> {
 }
 
 /// One table.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Table<A> {
     /// By [`Hook`]: which of the chains it begins with.
     pub(super) entry: [Option<u32>; 5],
@@ -43,7 +43,7 @@ pub(super) struct Table<A> {
 }
 
 /// One chain.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Chain<A> {
     pub(super) name: String,
     pub(super) rules: Vec<Rule<A>>,
@@ -53,7 +53,7 @@ pub(super) struct Chain<A> {
 }
 
 /// One rule. Small, because a walk goes over many.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Rule<A> {
     pub(super) src: (A, A),
     pub(super) dst: (A, A),
@@ -79,7 +79,7 @@ pub(super) mod not {
 }
 
 /// What a rule does.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Op {
     None,
     Accept,

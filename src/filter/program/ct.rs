@@ -12,7 +12,7 @@ use super::facts::Facts;
 type OfTuple<T> = (Direction, bool, Not<T>);
 
 /// The match, compiled.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Ct<A> {
     state: Option<Not<States>>,
     original: Option<bool>,

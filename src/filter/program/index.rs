@@ -39,7 +39,7 @@ const RESUME: usize = 8;
 const SPREAD: usize = 16;
 
 /// The index of one chain.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Index<A> {
     /// Numbers of rules, in lists, each ascending.
     lists: Vec<u32>,
@@ -57,7 +57,7 @@ struct Span {
 }
 
 /// Rules that ask for the same fields.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Tuple<A> {
     fields: Fields<A>,
     /// The first of the rules.

@@ -27,6 +27,7 @@ mod log;
 mod mss;
 mod note;
 mod run;
+mod shadow;
 mod state;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -44,6 +45,7 @@ use super::verdict::{Env, Verdict};
 
 pub use carry::Legacy;
 pub use claims::Claim;
+pub use shadow::Remembered;
 
 use compile::Code;
 
@@ -60,7 +62,7 @@ pub struct Program {
     estate: Mutex<Option<carry::Estate>>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum ByFamily {
     V4(Code<u32>),
     V6(Code<u128>),

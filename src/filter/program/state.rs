@@ -58,6 +58,13 @@ impl Limit {
     }
 }
 
+impl Clone for Limit {
+    /// Another bucket, with as much in it.
+    fn clone(&self) -> Self {
+        Limit { cost: self.cost, cap: self.cap, purse: AtomicU64::new(self.purse.load(Relaxed)) }
+    }
+}
+
 fn pack(tick: u32, credits: u32) -> u64 {
     u64::from(tick) << 32 | u64::from(credits)
 }
@@ -97,6 +104,13 @@ impl Nth {
     /// Goes on where another one was.
     pub(super) fn carry(&self, old: &Nth) {
         self.count.store(old.count.load(Relaxed), Relaxed);
+    }
+}
+
+impl Clone for Nth {
+    /// Another count, as far as this one.
+    fn clone(&self) -> Self {
+        Nth { last: self.last, count: AtomicU32::new(self.count.load(Relaxed)) }
     }
 }
 

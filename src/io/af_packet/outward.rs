@@ -15,15 +15,22 @@ pub(super) struct Outward {
     batch: Batch,
     headers: Vec<[u8; VnetHdr::LEN]>,
     caps: Caps,
-    /// The longest frame that the interface surely takes: a ring would not say that it doesn't.
+    /// The longest frame that goes through a slot.
     longest: usize,
 }
 
 impl Outward {
     /// For an interface that takes L3 packets of `mtu` bytes.
     pub(super) fn new(caps: Caps, mtu: usize) -> Self {
-        let longest = (ETHERNET + mtu).min(TxRing::ROOM);
-        Outward { batch: Batch::new(BATCH), headers: vec![[0; VnetHdr::LEN]; BATCH], caps, longest }
+        let mut outward =
+            Outward { batch: Batch::new(BATCH), headers: vec![[0; VnetHdr::LEN]; BATCH], caps, longest: 0 };
+        outward.set_mtu(mtu);
+        outward
+    }
+
+    /// What is longer goes by itself, so that the kernel says whether it went: a ring loses it without a word.
+    pub(super) fn set_mtu(&mut self, mtu: usize) {
+        self.longest = (ETHERNET + mtu).min(TxRing::ROOM);
     }
 
     /// Sends from the front of the queue until it is empty or the device is full.

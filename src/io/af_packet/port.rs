@@ -163,6 +163,7 @@ impl Port for PacketPort {
         }
         self.count_overruns();
         self.look_whether_stuck();
+        self.outward.set_mtu(shared.mtu());
         shared.status()
     }
 

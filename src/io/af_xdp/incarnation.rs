@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixDatagram;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::super::bpf::{Link, XdpMode};
 use super::super::guard::Guard;
@@ -41,6 +41,8 @@ pub(super) struct Incarnation {
     hold: Option<(Link, Guard)>,
     /// What the ports have not taken yet.
     shares: Vec<Option<Share>>,
+    /// Why there will never be a next one: the process may not load programs any more.
+    pub(super) refused: Option<Arc<str>>,
     /// Why there is no next one although an interface has the name; said once, not four times a second.
     pub(super) complaint: Option<String>,
 }
@@ -106,6 +108,7 @@ impl Shared {
             over: false,
             hold: Some((link, guard)),
             shares,
+            refused: None,
             complaint: None,
         };
         Ok(())

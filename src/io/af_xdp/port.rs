@@ -93,6 +93,11 @@ impl XdpPort {
         bound == Some(index)
     }
 
+    /// Why AF_XDP can't be had on the interface any more, if it can't.
+    pub(in super::super) fn refused(&self) -> Option<Arc<str>> {
+        self.share.is_none().then(|| self.shared.lock().refused.clone())?
+    }
+
     /// Learns the interface's condition; sends what waits for it.
     fn look(&mut self) -> Status {
         let status = self.shared.status();
@@ -199,7 +204,15 @@ impl Port for XdpPort {
             return Status::Gone;
         };
         if !bound {
+            if incarnation.refused.is_some() {
+                return Status::Down;
+            }
             if mine && let Err(e) = shared.incarnate(&mut incarnation, index) {
+                if e.is_forbidden() {
+                    // Others take over, and say why.
+                    incarnation.refused = Some(e.to_string().into());
+                    return Status::Down;
+                }
                 let complaint = Some(e.to_string());
                 if incarnation.complaint != complaint {
                     tracing::warn!("{e}");

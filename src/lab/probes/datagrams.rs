@@ -6,7 +6,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::{Doing, ProbeError, left, pattern};
-use crate::lab::netns::{Netns, readable, set_option};
+use crate::lab::netns::{Netns, readable, receive, set_option};
 
 /// A number of datagrams from a client to a server, on one flow or several.
 ///
@@ -160,7 +160,10 @@ impl Datagrams {
                 }
                 continue;
             }
-            let n = socket.recv(&mut buffer)?;
+            let n = match receive(socket, &mut buffer) {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => continue,
+                result => result?,
+            };
             let word = |at: usize| buffer.get(at..at + 8)?.try_into().ok().map(u64::from_be_bytes);
             let mut state = tally.lock();
             state.last = Some(Instant::now());

@@ -3,8 +3,8 @@
 use std::net::{IpAddr, SocketAddr, SocketAddrV6, UdpSocket};
 use std::time::{Duration, Instant};
 
-use super::{Doing, Family, IcmpError, ProbeError, address_bytes, checksum, errors, left, pattern};
-use crate::lab::netns::{self, device_index, readable};
+use super::{Doing, Family, IcmpError, Origin, ProbeError, address_bytes, checksum, errors, left, pattern};
+use crate::lab::netns::{self, device_index, readable, receive};
 
 /// A series of echo requests, each sent when the one before was answered or given up.
 #[derive(Debug, Clone)]
@@ -199,27 +199,30 @@ impl Echo {
         let request = self.request(sequence, size);
         errors::clear(&self.socket)?;
         let start = Instant::now();
-        if let Err(e) = self.socket.send(&request) {
-            // Queued where the host itself knows better; a full device queue and the like are real errors.
-            return match errors::next(&self.socket)? {
-                Some((error, _)) => Ok(Outcome::Failed(error)),
-                None => Err(e),
-            };
-        }
         let deadline = start + self.wait;
+        while let Err(e) = self.socket.send(&request) {
+            // Queued where the host itself knows better; a full device queue and the like are real errors.
+            match errors::next(&self.socket)? {
+                Some((error, quoted)) if error.origin == Origin::Icmp && !self.asked(&quoted, sequence) => {
+                    left(deadline).ok_or(e)?;
+                }
+                Some((error, _)) => return Ok(Outcome::Failed(error)),
+                None => return Err(e),
+            }
+        }
         let mut buffer = vec![0; size + 128];
         while let Some(wait) = left(deadline) {
             if !readable(&self.socket, wait)? {
                 continue;
             }
             while let Some((error, quoted)) = errors::next(&self.socket)? {
-                if self.is_mine(&quoted, self.family.echo_request, sequence) {
+                if self.asked(&quoted, sequence) {
                     return Ok(Outcome::Failed(error));
                 }
             }
-            let n = match self.socket.recv(&mut buffer) {
+            let n = match receive(&self.socket, &mut buffer) {
                 Ok(n) => n,
-                // The pending error of one that was in the queue.
+                // Nothing but errors had come, about what others asked, or the pending error of one more.
                 Err(_) => continue,
             };
             if self.is_reply(&buffer[..n], sequence, size) {
@@ -253,6 +256,11 @@ impl Echo {
         })
     }
 
+    /// Whether what an error quotes is a request of ours: a raw socket is told of those of others too.
+    fn asked(&self, quoted: &[u8], sequence: u16) -> bool {
+        self.is_mine(quoted, self.family.echo_request, sequence)
+    }
+
     fn is_mine(&self, message: &[u8], kind: u8, sequence: u16) -> bool {
         message.first() == Some(&kind)
             && message.get(4..6) == Some(&self.ident.to_be_bytes())
@@ -271,5 +279,69 @@ fn scoped(addr: IpAddr, scope: u32) -> SocketAddr {
     match addr {
         IpAddr::V4(_) => SocketAddr::new(addr, 0),
         IpAddr::V6(v6) => SocketAddrV6::new(v6, 0, 0, scope).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{self, RecvTimeoutError};
+
+    use super::*;
+    use crate::io::netlink::Refusal;
+    use crate::lab::{End, Plan, isolate};
+
+    /// A raw socket hears of the errors of others too: they wake whoever waits, and leave nothing to read.
+    #[test]
+    fn errors_about_the_requests_of_others_hold_nobody_up() {
+        isolate::test(|| {
+            let net = |text: &str| text.parse().unwrap();
+            let lab = Plan::new()
+                .space("host")
+                .space("router")
+                .sysctl("router", "net/ipv4/ip_forward", "1")
+                .wire(
+                    End::new("host", "eth0").address(net("10.1.0.2/24")),
+                    End::new("router", "eth0").address(net("10.1.0.1/24")),
+                )
+                .route("host", net("0.0.0.0/0"), "10.1.0.1".parse().unwrap())
+                .refuse("router", net("10.9.0.0/24"), Refusal::Blackhole)
+                .build()
+                .unwrap();
+            let (done, wait) = mpsc::channel();
+            let pinging = lab["host"].spawn(move || {
+                let ping = Ping::new("10.9.0.1".parse().unwrap()).wait(Duration::from_millis(300));
+                done.send(ping.run())
+            });
+            let router = Family::of(IpAddr::V4([10, 1, 0, 1].into()));
+            let router = lab["router"].run(|| router.icmp_socket()).unwrap();
+            let error = host_unreachable();
+            let deadline = Instant::now() + Duration::from_secs(5);
+            let mut errors = 0;
+            let report = loop {
+                match wait.recv_timeout(Duration::from_millis(5)) {
+                    Ok(report) => break report.unwrap(),
+                    Err(e) => assert!(e == RecvTimeoutError::Timeout && Instant::now() < deadline, "held up"),
+                }
+                // Some only: the next would wake whom the last left waiting.
+                if errors < 20 {
+                    router.send_to(&error, "10.1.0.2:0").unwrap();
+                    errors += 1;
+                }
+            };
+            assert_eq!(report, PingReport { sent: 1, ..PingReport::default() });
+            pinging.join().unwrap().unwrap();
+        });
+    }
+
+    /// Type 3, code 1 about an echo request to 10.9.0.1 with an identifier that this process gives to none.
+    fn host_unreachable() -> Vec<u8> {
+        let mut message = vec![3, 1, 0, 0, 0, 0, 0, 0];
+        message.extend([0x45, 0, 0, 28, 0, 0, 0, 0, 64, 1, 0, 0, 10, 1, 0, 2, 10, 9, 0, 1]);
+        message.extend([8, 0, 0, 0]);
+        message.extend((ident() ^ 0x8000).to_be_bytes());
+        message.extend([0, 1]);
+        let sum = checksum(&message);
+        message[2..4].copy_from_slice(&sum.to_be_bytes());
+        message
     }
 }

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use super::{Doing, Family, ProbeError, errors, left};
-use crate::lab::netns::{readable, socket};
+use crate::lab::netns::{readable, receive, socket};
 
 /// Finds the routers on the way to a host.
 #[derive(Debug, Clone)]
@@ -100,7 +100,7 @@ impl Trace {
                     return Ok(Hop { ttl, from: error.from, rtt: start.elapsed(), kind });
                 }
                 // Data on a port where nobody listens; taken off, or the wait would not wait.
-                let _ = probe.recv(&mut [0; 64]);
+                let _ = receive(&probe, &mut [0; 64]);
             }
         }
         Ok(Hop { ttl, from: None, rtt: start.elapsed(), kind: HopKind::Silent })

@@ -353,10 +353,11 @@ pub(in crate::path) fn begin(
 /// The router made a packet: it is followed if somebody wants it.
 #[inline]
 pub(in crate::path) fn made(cx: &mut Cx<'_>, p: &mut Packet) {
-    if cx.me.trace.is_on() && p.meta.trace.is_none() {
-        if let Some(met) = meet(cx, p, None) {
-            begin(cx, p, met, None, None);
-        }
+    if cx.me.trace.is_on()
+        && p.meta.trace.is_none()
+        && let Some(met) = meet(cx, p, None)
+    {
+        begin(cx, p, met, None, None);
     }
 }
 

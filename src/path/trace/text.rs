@@ -166,9 +166,8 @@ impl Record {
         if self.partial {
             said.push("more packets came than are followed: only its end was seen".to_owned());
         }
-        match self.cache.as_deref() {
-            Some("hit") => said.push("the flow cache would have replayed it".to_owned()),
-            Some(_) | None => {}
+        if self.cache.as_deref() == Some("hit") {
+            said.push("the flow cache would have replayed it".to_owned());
         }
         if self.more > 0 {
             said.push(format!("{} more steps were not kept", self.more));

@@ -39,6 +39,7 @@ fn engine(text: &str) -> (Router, Engine) {
         gone: Gone::default(),
         bell: Bell::default(),
         clock: Clock::start(),
+        hub: Hub::default(),
     };
     (router, Engine::new(parts))
 }

@@ -34,7 +34,7 @@ fn words_may_be_cut_short_as_in_iproute2() {
 
 #[test]
 fn options_come_first_in_any_order() {
-    let o = asked("-j -6 -br -s -d -o -p -c -N a").options;
+    let o = asked("-j -6 -br -s -d -o -p -c -N -t -force a").options;
     let all = Options {
         json: true,
         pretty: true,
@@ -43,6 +43,8 @@ fn options_come_first_in_any_order() {
         stats: true,
         details: true,
         family: Some(Family::Inet6),
+        stamp: Some(Stamp::Long),
+        force: true,
     };
     assert_eq!(o, all);
     assert!(asked("--json l").options.json && asked("-json l").options.json);
@@ -134,15 +136,12 @@ fn what_is_not_understood_is_named() {
     for (words, part) in [
         ("lnk", "no object 'lnk'"),
         ("rule", "'ip rule' is not supported"),
-        ("route get 10.1.0.9", "'ip route get' is not supported"),
-        ("route add 10.0.0.0/8 via 10.1.0.9", "'ip route add' is not supported"),
-        ("link s", "'ip link set' is not supported"),
-        ("neigh flush dev lan", "'ip neighbor flush' is not supported"),
-        ("monitor", "'ip monitor' is not supported"),
+        ("route test 10.1.0.9", "'ip route test' is not supported"),
+        ("route save", "'ip route save' is not supported"),
+        ("link property", "'ip link property' is not supported"),
         ("link frob", "'frob' is no command of 'ip link'"),
-        ("-t link", "option '-t' is not supported"),
         ("-x link", "option '-x' is not supported"),
-        ("-b file", "option '-b' is not supported"),
+        ("-b", "'-b' has nothing behind it"),
         ("-f bridge link", "'bridge' is no family"),
         ("a s dev", "'dev' has nothing behind it"),
         ("a s scope foo", "no scope 'foo'"),
@@ -166,11 +165,222 @@ fn what_is_not_understood_is_named() {
     }
 }
 
+fn deed(words: &str) -> Deed {
+    match said(words) {
+        Ok(Said::Do(order)) => order.deed,
+        other => panic!("{words}: {other:?}"),
+    }
+}
+
+fn change(words: &str) -> Change {
+    match deed(words) {
+        Deed::Change(change) => change,
+        other => panic!("{words}: {other:?}"),
+    }
+}
+
+#[test]
+fn routes_are_changed() {
+    use crate::config::RouteOp::{Add, Append, Change as Change_, Delete, Replace};
+    for (words, action, route) in [
+        ("r add 10.0.0.0/8 via 10.1.0.9", Add, "10.0.0.0/8 via 10.1.0.9"),
+        ("r a via 10.1.0.9 10/8 dev lan", Add, "10.0.0.0/8 via 10.1.0.9 dev lan"),
+        ("route add to unreachable 10/8 metric 5", Add, "unreachable 10.0.0.0/8 metric 5"),
+        ("route add blackhole default", Add, "blackhole default"),
+        ("route app fd09::/32 via fd01::2", Append, "fd09::/32 via fd01::2"),
+        (
+            "route repl default via inet6 fd01::2 dev lan onlink",
+            Replace,
+            "default via inet6 fd01::2 dev lan onlink",
+        ),
+        ("-6 route replace default dev lan", Replace, "::/0 dev lan"),
+        ("-4 route replace default dev lan", Replace, "0.0.0.0/0 dev lan"),
+        (
+            "r chg 10.9.0.1 via 10.1.0.9 preference 7 protocol bgp",
+            Change_,
+            "10.9.0.1 via 10.1.0.9 metric 7 proto bgp",
+        ),
+        (
+            "r c 10/8 oif lan pri 7 tab main src 10.1.0.1",
+            Change_,
+            "10.0.0.0/8 dev lan metric 7 table main src 10.1.0.1",
+        ),
+        ("r del 10/8", Delete, "10.0.0.0/8"),
+        (
+            "r add 10/8 nexthop via 10.1.0.2 dev lan weight 2 nexthop via 10.1.0.3",
+            Add,
+            "10.0.0.0/8 nexthop via 10.1.0.2 dev lan weight 2 nexthop via 10.1.0.3",
+        ),
+    ] {
+        let route = route.to_owned();
+        assert_eq!(change(words), Change::Route(RouteChange::One { action, route }), "{words}");
+    }
+    let f = RouteFilter { family: Some(Family::Inet), dev: Some("lan".into()), ..RouteFilter::default() };
+    assert_eq!(change("route flush dev lan"), Change::Route(RouteChange::Flush(f)));
+    assert_eq!(deed("route flush cache"), Deed::Nothing);
+}
+
+#[test]
+fn links_and_addresses_are_changed() {
+    use crate::config::{LinkChange, LinkSettings};
+    let set = |name: &str, settings| Change::Link(LinkChange::Set { name: name.into(), settings });
+    let plain = LinkSettings::default;
+    assert_eq!(change("l s lan up"), set("lan", LinkSettings { up: Some(true), ..plain() }));
+    let both = LinkSettings { mtu: Some(1400), mac: "02:00:00:00:00:01".parse().ok(), ..plain() };
+    assert_eq!(change("link set dev lan mtu 1400 address 02:00:00:00:00:01"), set("lan", both));
+    assert_eq!(change("link set down lan arp on"), set("lan", LinkSettings { up: Some(false), ..plain() }));
+    let add = |settings| Change::Link(LinkChange::Add { name: "x".into(), kind: "packet".into(), settings });
+    let eth = LinkSettings { device: Some("eth1".into()), up: Some(false), ..plain() };
+    assert_eq!(change("link add x type packet device eth1"), add(eth.clone()));
+    assert_eq!(
+        change("link add name x up type packet device eth1"),
+        add(LinkSettings { up: Some(true), ..eth })
+    );
+    assert_eq!(change("link del dev x type tun"), Change::Link(LinkChange::Delete { name: "x".into() }));
+
+    let address = |replace| {
+        let addr = "10.1.0.1".parse().unwrap();
+        Change::Addr(AddrChange::Add { dev: "lan".into(), addr, prefix_len: 24, replace })
+    };
+    assert_eq!(change("a add 10.1.0.1/24 dev lan"), address(false));
+    assert_eq!(change("addr add local 10.1.0.1/24 brd + label lan scope global dev lan"), address(false));
+    assert_eq!(change("addr add 10.1.0.1/24 broadcast 10.1.0.255 dev lan valid_lft forever"), address(false));
+    assert_eq!(change("addr replace 10.1.0.1/24 dev lan"), address(true));
+    let del = |prefix_len| {
+        let addr = "10.1.0.1".parse().unwrap();
+        Change::Addr(AddrChange::Delete { dev: "lan".into(), addr, prefix_len })
+    };
+    assert_eq!(change("a d 10.1.0.1/24 dev lan"), del(Some(24)));
+    assert_eq!(change("a del 10.1.0.1 dev lan"), del(None));
+    let f = LinkFilter { dev: Some("lan".into()), ..LinkFilter::default() };
+    assert_eq!(change("addr flush dev lan"), Change::Addr(AddrChange::Flush(f)));
+}
+
+#[test]
+fn neighbors_are_changed() {
+    let set = |state: &str, mac: Option<&str>, create, replace| {
+        Change::Neigh(NeighChange::Set {
+            ip: "10.1.0.2".parse().unwrap(),
+            dev: "lan".into(),
+            mac: mac.map(str::to_owned),
+            state: state.into(),
+            create,
+            replace,
+        })
+    };
+    let mac = Some("02:00:00:00:00:02");
+    let all = "10.1.0.2 lladdr 02:00:00:00:00:02 dev lan";
+    assert_eq!(change(&format!("n add {all}")), set("permanent", mac, true, false));
+    assert_eq!(change(&format!("neigh replace to {all} nud stale")), set("stale", mac, true, true));
+    assert_eq!(change(&format!("neigh chg {all}")), set("permanent", mac, false, true));
+    assert_eq!(change("n add 10.1.0.2 dev lan nud failed"), set("failed", None, true, false));
+    let f = NeighborFilter { dev: Some("lan".into()), ..NeighborFilter::default() };
+    assert_eq!(change("n flush dev lan"), Change::Neigh(NeighChange::Flush(f)));
+    assert_eq!(change("n flush all"), Change::Neigh(NeighChange::Flush(NeighborFilter::default())));
+}
+
+#[test]
+fn ways_and_changes_are_asked_for() {
+    let Deed::Get(get) = deed("r get 10.9.0.1 from 10.1.0.7 iif lan mark 0x10 ipproto tcp sport 7 dport 8")
+    else {
+        panic!()
+    };
+    assert_eq!((get.to, get.from), ("10.9.0.1".parse().unwrap(), "10.1.0.7".parse().ok()));
+    assert_eq!((get.iif.as_deref(), get.mark, get.ipproto), (Some("lan"), Some(16), Some(6)));
+    assert_eq!((get.sport, get.dport, get.oif), (Some(7), Some(8), None));
+    use crate::control::protocol::Watched::{Neigh, Route};
+    let Deed::Monitor(monitor, label) = deed("mon route neigh dev lan") else { panic!() };
+    assert_eq!((monitor.objects, monitor.dev.as_deref(), label), (vec![Route, Neigh], Some("lan"), false));
+    assert_eq!(deed("monitor all"), Deed::Monitor(Monitor::default(), true));
+    let Ok(Said::Do(order)) = said("-ts -6 monitor label link") else { panic!() };
+    assert_eq!((order.options.stamp, order.options.family), (Some(Stamp::Short), Some(Family::Inet6)));
+    assert!(
+        matches!(said("-force -batch x"), Ok(Said::Batch(o, f, None)) if o.force && f.as_os_str() == "x")
+    );
+}
+
+#[test]
+fn words_of_changes_that_are_not_understood_are_named() {
+    for (words, part) in [
+        ("route add", "give a destination"),
+        ("route add 10/8", "no way out"),
+        ("route add 10/8 via", "'via' has nothing behind it"),
+        ("route add 10/8 11/8 dev lan", "'11/8' is one word too many"),
+        ("route add 10/8 dev lan mtu 1400", "'mtu' is not supported"),
+        ("route add 10/8 dev lan encap mpls 1", "'encap' is not supported"),
+        ("route add foo dev lan", "'foo' is no prefix"),
+        ("-6 route add 10/8 dev lan", "not of the family"),
+        ("route flush", "flush requires arguments"),
+        ("route get", "destination address"),
+        ("route get foo", "'foo' is no address"),
+        ("-6 route get 10.1.0.1", "not of the family"),
+        ("route get 10.1.0.1 sport 99999", "'99999' is no port"),
+        ("route get 10.1.0.1 ipproto frob", "'frob' is no protocol"),
+        ("route get 10.1.0.1 tos 4", "'tos' is not supported"),
+        ("link add x", "say what the link is to be"),
+        ("link add type tap", "give the new link's name"),
+        ("link add x type veth", "no links of type 'veth'"),
+        ("link set lan name foo", "'name' is not supported"),
+        ("link set lan txqueuelen 9", "'txqueuelen' is not supported"),
+        ("link set lan arp off", "'arp off' is not supported"),
+        ("link set lan mtu big", "'big' is no number"),
+        ("link set up", "say which link"),
+        ("link del", "say which link"),
+        ("addr add 10.1.0.1/24", "\"dev\" argument is required"),
+        ("addr add dev lan", "give an address"),
+        ("addr add 10.1.0.1/33 dev lan", "'10.1.0.1/33' is no address"),
+        ("addr add 10.1.0.1/24 peer 10.1.0.2 dev lan", "'peer' is not supported"),
+        ("addr add 10.1.0.1/24 dev lan label lan:1", "'label' is not supported"),
+        ("addr add 10.1.0.1/24 dev lan scope link", "the scope of 10.1.0.1 is global"),
+        ("addr add 10.1.0.1/24 dev lan brd 10.1.0.254", "leave '10.1.0.254' out"),
+        ("addr add 10.1.0.1/24 dev lan valid_lft 9", "'valid_lft 9' is not supported"),
+        ("neigh add 10.1.0.2", "required arguments"),
+        ("neigh add 10.1.0.2 lladdr zz dev lan", "\"zz\" is invalid lladdr"),
+        ("neigh add 10.1.0.2 dev lan nud foo", "no state 'foo'"),
+        ("neigh add proxy 10.1.0.2 dev lan", "'proxy' is not supported"),
+        ("neigh flush", "flush requires arguments"),
+        ("monitor frob", "'frob' can't be watched"),
+        ("monitor rule", "'rule' is not supported"),
+    ] {
+        let e = said(words).unwrap_err();
+        assert!(e.contains(part) && !e.contains('\n'), "{words}: {e}");
+    }
+}
+
 proptest::proptest! {
     #[test]
     fn no_words_are_too_odd(
         words in proptest::collection::vec("(-?[a-z0-9]{0,4}|r|s|to|root|dev|10/8|-6|fd01::/64|default|via|nud)", 0..8)
     ) {
         let _ = parse(&words.into_iter().map(OsString::from).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn commands_with_words_put_in_or_left_out_are_survived(
+        command in proptest::sample::select(&[
+            "route add unreachable 10.0.0.0/8 metric 5",
+            "route replace default nexthop via 10.1.0.2 dev lan weight 2 nexthop via inet6 fd01::2 onlink",
+            "route get 10.9.0.1 from 10.1.0.7 iif lan ipproto tcp sport 7 dport 8",
+            "-6 addr add fd01::1/64 dev lan scope global label lan valid_lft forever",
+            "link add x type packet device eth1 mtu 1400 address 02:00:00:00:00:01 up",
+            "neigh replace 10.1.0.2 lladdr 02:00:00:00:00:02 nud stale dev lan",
+            "-ts monitor link route dev lan label",
+        ][..]),
+        edits in proptest::collection::vec((0usize..16, "([a-z0-9:./#-]{0,8}|dev|via|to|nexthop|flush|all)", 0..3), 0..4),
+    ) {
+        let mut words: Vec<String> = command.split(' ').map(str::to_owned).collect();
+        for (at, word, how) in edits {
+            let at = at % words.len();
+            match how {
+                0 => words[at] = word,
+                1 => words.insert(at, word),
+                _ if words.len() > 1 => drop(words.remove(at)),
+                _ => {}
+            }
+        }
+        match parse(&words.iter().map(OsString::from).collect::<Vec<_>>()) {
+            Ok(_) => {}
+            Err(e) => proptest::prop_assert!(!e.contains('\n') && e.len() > 10, "{e}"),
+        }
     }
 }

@@ -183,6 +183,47 @@ fn equal_rules_go_on_where_the_old_ones_were() {
 }
 
 #[test]
+fn an_edit_says_where_each_counter_goes_on_and_nothing_counted_meanwhile_is_lost() {
+    use crate::filter::iptables;
+
+    let text = "*filter\n:FORWARD DROP [0:0]\n-A FORWARD -p tcp -m limit --limit 1/min --limit-burst 9 -j MARK --set-mark 1\n\
+                -A FORWARD -p tcp -j MARK --set-mark 2\n-A FORWARD -p tcp -j MARK --set-mark 2\nCOMMIT\n";
+    let old = program(text);
+    let mut w = World::at(Hook::Forward);
+    let mut see = |p: &crate::filter::Program, times: u32| {
+        (0..times).for_each(|_| _ = p.run(TableName::Filter, &mut syn(1), &mut w));
+    };
+    see(&old, 2);
+    let edited = |line: &str, old: &crate::filter::Program| {
+        let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+        let edited = iptables::edit(&words, &read(text)).unwrap();
+        let new = crate::filter::Program::compile(&edited.rules, &crate::link::Links::new([])).unwrap();
+        new.inherit(old, &edited.from);
+        new
+    };
+    // The first of two equal rules goes, and takes its count with it; a packet comes before the old program is left.
+    let new = edited("-D FORWARD 2", &old);
+    assert_eq!(counts(&new), [2, 2, 2]);
+    see(&old, 1);
+    see(&new, 4);
+    assert_eq!(counts(&new), [6, 6, 6]);
+    new.settle(&old);
+    assert_eq!(counts(&new), [7, 7, 7]);
+    new.settle(&old);
+    assert_eq!(counts(&new), [7, 7, 7], "it is settled once");
+    // One rule set to zero: what comes meanwhile is counted, and the limit remembers what it has given.
+    let zeroed = edited("-Z FORWARD 1", &old);
+    assert_eq!(counts(&zeroed), [3, 0, 3, 3]);
+    see(&old, 1);
+    zeroed.settle(&old);
+    assert_eq!(counts(&zeroed), [4, 1, 4, 4]);
+    see(&zeroed, 9);
+    assert_eq!(counts(&zeroed), [13, 7, 13, 13], "9 at once, of which 3 were gone when it took over");
+    // In its place another one begins at zero.
+    assert_eq!(counts(&edited("-R FORWARD 2 -p tcp -j MARK --set-mark 2", &old)), [4, 4, 0, 4]);
+}
+
+#[test]
 fn conntrack_is_needed_by_what_asks_for_it() {
     let needs = |table: &str, rule: &str| program(&format!("*{table}\n{rule}\nCOMMIT\n")).needs_conntrack();
     for (table, rule) in [

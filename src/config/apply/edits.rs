@@ -1,0 +1,179 @@
+//! What becomes of the configuration's own routes when the table of routes changes.
+//!
+//! Routes out of route files are in the table only. One of those that changes takes them all into the configuration: then
+//! the files no longer say what is.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+
+use super::super::{Config, HopConfig, RouteConfig, RouteType};
+use crate::fib::{Family, NextHop, Protocol, Rib, Route, RouteKind, Table};
+use crate::link::Links;
+
+/// By their prefixes and metrics: what became of the routes that were touched.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Edits {
+    by_key: HashMap<Key, Edit>,
+    /// The keys as they came.
+    order: Vec<Key>,
+}
+
+/// What tells routes apart: prefix, metric, and the link of those that pass for ones that follow from addresses.
+type Key = (IpNet, u32, Option<String>);
+
+#[derive(Debug, Clone)]
+struct Edit {
+    now: Option<RouteConfig>,
+    /// There was one in the beginning.
+    before: bool,
+}
+
+impl Edits {
+    /// There is a route more.
+    pub(super) fn added(&mut self, route: &Route, links: &Links) {
+        let own = own(route, links);
+        let key = key(&own);
+        match self.by_key.get_mut(&key) {
+            Some(edit) => edit.now = Some(own),
+            None => self.touch(key, Edit { now: Some(own), before: false }),
+        }
+    }
+
+    /// There is a route less.
+    pub(super) fn removed(&mut self, route: &Route, links: &Links) {
+        let key = key(&own(route, links));
+        match self.by_key.get_mut(&key) {
+            Some(edit) => edit.now = None,
+            None => self.touch(key, Edit { now: None, before: true }),
+        }
+    }
+
+    /// A route of the links there were is another one now, or none.
+    pub(super) fn replaced(&mut self, old: &Route, before: &Links, new: Option<&Route>, links: &Links) {
+        self.removed(old, before);
+        if let Some(new) = new {
+            self.added(new, links);
+        }
+    }
+
+    fn touch(&mut self, key: Key, edit: Edit) {
+        self.order.push(key.clone());
+        self.by_key.insert(key, edit);
+    }
+
+    /// Writes all of it into the configuration, the table being as it is in the end.
+    pub(super) fn write(mut self, config: &mut Config, rib: &Rib, links: &Links) {
+        if self.by_key.is_empty() {
+            return;
+        }
+        let mut routes = Vec::with_capacity(config.routes.len() + 1);
+        for route in config.routes.iter() {
+            match self.by_key.get_mut(&key(route)) {
+                None => routes.push(route.clone()),
+                Some(edit) => {
+                    edit.before = false;
+                    routes.extend(edit.now.take().map(|now| RouteConfig { line: route.line, ..now }));
+                }
+            }
+        }
+        // One that was there and not here was a file's.
+        if self.by_key.values().any(|edit| edit.before) {
+            config.route_files.clear();
+            routes = all(rib, links);
+        } else {
+            let mut rest = |key: &Key| self.by_key.get_mut(key).and_then(|edit| edit.now.take());
+            routes.extend(self.order.iter().filter_map(&mut rest));
+        }
+        config.routes = Arc::new(routes);
+    }
+}
+
+impl Config {
+    /// Says of own routes by which links their next hops are reached, where the table has found out.
+    pub(in crate::config) fn pin(&mut self, rib: &Rib, links: &Links) {
+        let open = |r: &RouteConfig| r.hops.iter().any(|h| h.dev.is_none());
+        if !self.routes.iter().any(open) {
+            return;
+        }
+        for route in Arc::make_mut(&mut self.routes).iter_mut().filter(|r| open(r)) {
+            let metric = metric(route);
+            let is = |r: &Route| r.table() == Table::Main && (r.metric, r.protocol) == (metric, route.proto);
+            if let Some(found) = rib.find(route.to, is) {
+                route.hops = found.hops().iter().map(|h| hop(h, links)).collect();
+            }
+        }
+    }
+}
+
+/// All routes but those that follow from addresses.
+fn all(rib: &Rib, links: &Links) -> Vec<RouteConfig> {
+    let connected = Rib::connected(links);
+    let made = |r: &Route| r.protocol == Protocol::Kernel && connected.find(r.prefix, |c| c == r).is_some();
+    let mut shared: HashMap<Vec<NextHop>, Arc<[HopConfig]>> = HashMap::new();
+    let main = [Family::V4, Family::V6].into_iter().flat_map(|f| rib.show(f, Table::Main));
+    let config = |r: Route| {
+        let hops = match shared.get(r.hops()) {
+            Some(hops) => hops.clone(),
+            None => {
+                let hops: Arc<[_]> = r.hops().iter().map(|h| hop(h, links)).collect();
+                shared.insert(r.hops().to_vec(), hops.clone());
+                hops
+            }
+        };
+        with_hops(&r, hops)
+    };
+    main.filter(|r| !made(r)).map(config).collect()
+}
+
+/// A route as the configuration has it.
+fn own(route: &Route, links: &Links) -> RouteConfig {
+    with_hops(route, route.hops().iter().map(|h| hop(h, links)).collect())
+}
+
+fn with_hops(route: &Route, hops: Arc<[HopConfig]>) -> RouteConfig {
+    let kind = match route.kind {
+        RouteKind::Unreachable => RouteType::Unreachable,
+        RouteKind::Prohibit => RouteType::Prohibit,
+        RouteKind::Blackhole => RouteType::Blackhole,
+        // Routes of table local follow from addresses and don't come here.
+        _ => RouteType::Unicast,
+    };
+    RouteConfig {
+        line: 0,
+        to: route.prefix,
+        kind,
+        hops,
+        metric: Some(route.metric).filter(|m| *m != route.family().default_metric()),
+        src: route.src,
+        proto: route.protocol,
+    }
+}
+
+fn hop(hop: &NextHop, links: &Links) -> HopConfig {
+    HopConfig {
+        via: hop.via,
+        dev: hop.link.and_then(|id| links.get(id)).map(|l| l.name.clone()),
+        weight: hop.weight,
+        onlink: hop.onlink,
+    }
+}
+
+fn metric(route: &RouteConfig) -> u32 {
+    route.metric.unwrap_or_else(|| Family::of(route.to).default_metric())
+}
+
+fn key(route: &RouteConfig) -> Key {
+    let tag = match &*route.hops {
+        [HopConfig { via: None, dev, .. }] if route.proto == Protocol::Kernel => dev.clone(),
+        _ => None,
+    };
+    (route.to, metric(route), tag)
+}
+
+/// Whether an own route says that an address is a next hop.
+pub(super) fn leads_via(route: &RouteConfig, addr: IpAddr) -> bool {
+    route.hops.iter().any(|h| h.via == Some(addr))
+}

@@ -1,0 +1,158 @@
+//! `ip neigh add`, `replace`, `change`, `del`, `flush`: permanent ones in the configuration, others for whoever has the
+//! living table.
+
+use std::net::IpAddr;
+
+use super::super::meant::{NEIGHBORS, not_a_host, not_a_station};
+use super::super::{LiveAction, NeighChange, NeighborConfig, Refusal};
+use super::Draft;
+use super::addr::LO;
+use crate::base::Mac;
+use crate::control::protocol::NeighborFilter;
+use crate::neighbor::Nud;
+
+/// States that somebody can put a neighbor into.
+const STATES: [(&str, Nud); 6] = [
+    ("permanent", Nud::Permanent),
+    ("reachable", Nud::Reachable),
+    ("stale", Nud::Stale),
+    ("delay", Nud::Delay),
+    ("probe", Nud::Probe),
+    ("failed", Nud::Failed),
+];
+
+impl Draft<'_> {
+    pub(super) fn neigh(&mut self, change: &NeighChange) -> Result<(), Refusal> {
+        match change {
+            NeighChange::Set { ip, dev, mac, state, create, replace } => {
+                let Some((_, state)) = STATES.into_iter().find(|(name, _)| name == state) else {
+                    let text = format!("a neighbor can't be put into state '{}'", state.escape_debug());
+                    let names: Vec<_> = STATES.iter().map(|(name, _)| *name).collect();
+                    return Err(Refusal::of("EINVAL", format!("{text}: write one of {}", names.join(", "))));
+                };
+                self.set_neighbor(*ip, dev, mac.as_deref(), state, (*create, *replace))
+            }
+            NeighChange::Delete { ip, dev } => {
+                self.has_neighbors(dev)?;
+                let known = self.config.neighbors.len();
+                self.config.neighbors.retain(|n| (n.ip, &n.dev) != (*ip, dev));
+                let fixed = self.config.neighbors.len() < known;
+                if !fixed && !self.known(dev, *ip) {
+                    return Err(Refusal::of("ENOENT", format!("there is no neighbor {ip} on {dev}")));
+                }
+                self.forget(dev, *ip);
+                Ok(())
+            }
+            NeighChange::Flush(filter) => self.flush_neighbors(filter),
+        }
+    }
+
+    /// The link, if stations on it have MACs.
+    fn has_neighbors(&self, dev: &str) -> Result<(), Refusal> {
+        if dev == LO {
+            return Err(Refusal::of("EINVAL", "there are no neighbors on lo"));
+        }
+        let link = &self.config.links[self.index(dev)?];
+        match link.mac {
+            Some(_) => Ok(()),
+            None => {
+                let text = format!("{dev} is a {} link, and neighbors have no MAC there", link.kind.name());
+                Err(Refusal::of("EINVAL", text))
+            }
+        }
+    }
+
+    fn set_neighbor(
+        &mut self,
+        ip: IpAddr,
+        dev: &str,
+        mac: Option<&str>,
+        state: Nud,
+        (create, replace): (bool, bool),
+    ) -> Result<(), Refusal> {
+        self.has_neighbors(dev)?;
+        let invalid = |text: String| Err(Refusal::of("EINVAL", text));
+        if let Some(why) = not_a_host(ip) {
+            return invalid(format!("{ip} {why}: the address of a host is expected"));
+        }
+        let here = self.links.named(dev).is_some_and(|l| l.has(ip));
+        let local = matches!(ip, IpAddr::V6(v6) if v6.is_unicast_link_local());
+        if here || !local && self.config.owner(ip).is_some() {
+            return invalid(format!("{ip} is this router's own address, not a neighbor's"));
+        }
+        let mac = match mac.map(str::parse::<Mac>) {
+            Some(Ok(mac)) => match not_a_station(mac) {
+                Some(bad) => return invalid(bad),
+                None => Some(mac),
+            },
+            Some(Err(_)) => return invalid("that is no MAC: write one like 02:00:00:00:01:01".into()),
+            None if state == Nud::Failed => None,
+            None => return invalid("give the neighbor's MAC behind lladdr".into()),
+        };
+        let fixed = self.config.neighbors.iter().position(|n| n.ip == ip && n.dev == dev);
+        let known = fixed.is_some() || self.known(dev, ip);
+        if !known && !create {
+            return Err(Refusal::of("ENOENT", format!("there is no neighbor {ip} on {dev}: add it")));
+        }
+        if known && !replace {
+            let text = format!("{ip} on {dev} is a neighbor already: replace it, or delete it first");
+            return Err(Refusal::of("EEXIST", text));
+        }
+        let wanted = (state == Nud::Permanent).then_some(mac).flatten();
+        match (fixed, wanted) {
+            (Some(i), Some(mac)) => self.config.neighbors[i].mac = mac,
+            (Some(i), None) => drop(self.config.neighbors.remove(i)),
+            (None, Some(_)) if self.config.neighbors.len() >= NEIGHBORS => {
+                return Err(Refusal::of(
+                    "ENOBUFS",
+                    format!("there are {NEIGHBORS} static neighbors already"),
+                ));
+            }
+            (None, Some(mac)) => {
+                self.config.neighbors.push(NeighborConfig { line: 0, ip, mac, dev: dev.to_owned() });
+            }
+            (None, None) => {}
+        }
+        if let Some(link) = self.links.named(dev).map(|l| l.id) {
+            self.live.push(LiveAction::SetNeighbor { link, ip, mac, state });
+        }
+        Ok(())
+    }
+
+    /// Whether the living table has a neighbor, as far as it is known before the change.
+    fn known(&self, dev: &str, ip: IpAddr) -> bool {
+        let Some(on) = self.links.named(dev).map(|l| l.id) else { return false };
+        let said = self.live.iter().rev().find_map(|action| match action {
+            LiveAction::SetNeighbor { link, ip: set, .. } if (*link, *set) == (on, ip) => Some(true),
+            LiveAction::RemoveNeighbor { link, ip: gone } if (*link, *gone) == (on, ip) => Some(false),
+            _ => None,
+        });
+        said.unwrap_or_else(|| self.living.neighbors.get(on, ip, self.living.now).is_some())
+    }
+
+    fn forget(&mut self, dev: &str, ip: IpAddr) {
+        if let Some(link) = self.links.named(dev).map(|l| l.id) {
+            self.live.push(LiveAction::RemoveNeighbor { link, ip });
+        }
+    }
+
+    fn flush_neighbors(&mut self, filter: &NeighborFilter) -> Result<(), Refusal> {
+        if let Some(dev) = &filter.dev
+            && self.links.named(dev).is_none()
+        {
+            return Err(self.no_link(dev));
+        }
+        // As iproute2: those that somebody fixed go only if they are asked for by state.
+        if filter.states.iter().any(|s| s == Nud::Permanent.name()) {
+            self.config.neighbors.retain(|n| !filter.chooses(n.ip, Some(&n.dev), Nud::Permanent.name()));
+        }
+        let name = |id| self.links.get(id).map(|l| l.name.as_str());
+        for n in self.living.neighbors.entries(self.living.now) {
+            let kept = n.state == Nud::Permanent && filter.states.is_empty();
+            if !kept && filter.chooses(n.ip, name(n.link), n.state.name()) {
+                self.live.push(LiveAction::RemoveNeighbor { link: n.link, ip: n.ip });
+            }
+        }
+        Ok(())
+    }
+}

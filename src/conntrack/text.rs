@@ -92,7 +92,9 @@ fn family(v6: bool) -> (&'static str, u8) {
 
 /// Seconds that a flow has left; of an event nothing, if it ended because there were none.
 fn left(flow: &Flow, now: Instant, event: Option<EventKind>) -> Option<u64> {
-    let left = flow.deadline.since(now).as_secs();
+    // A flow that no table has yet begins to age when it is entered into one.
+    let from = if flow.status.has(Status::CONFIRMED) { now } else { Instant::ZERO };
+    let left = flow.deadline.since(from).as_secs();
     (left > 0 || event != Some(EventKind::Destroy)).then_some(left)
 }
 

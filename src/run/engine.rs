@@ -13,6 +13,7 @@
 //! flows that MASQUERADE gave its address. Knows nothing of sockets.
 
 pub(super) mod devices;
+mod flows;
 mod history;
 
 use std::collections::BTreeSet;
@@ -34,7 +35,7 @@ use crate::control::view::{self, Applied};
 use crate::control::{Answer, Verb};
 use crate::host::Services;
 use crate::path::{Listeners, Snapshot};
-use crate::router::Router;
+use crate::router::{Comparison, Router};
 
 use super::clock::Clock;
 use super::desk::Desk;
@@ -180,7 +181,7 @@ impl Engine {
                         .into())
                 }
             },
-            Verb::Diff { file, .. } => return self.diff(file),
+            Verb::Diff { file, flows } => return self.diff(file, flows),
             Verb::Config => {
                 let text = config::print(&self.setup.load());
                 return Answer::lines(text);
@@ -241,13 +242,21 @@ impl Engine {
     }
 
     /// What a reload would change.
-    fn diff(&self, file: Option<PathBuf>) -> Answer {
+    fn diff(&self, file: Option<PathBuf>, flows: bool) -> Answer {
         let now = self.setup.load_full();
         let next = config::load(file.as_deref().unwrap_or(&self.file))
             .and_then(|config| Setup::build(config, Some(&now)));
-        match next {
-            Ok(next) => Answer::list(config::diff(&now, &next)),
-            Err(problems) => Answer::no(problems),
+        let next = match next {
+            Ok(next) => next,
+            Err(problems) => return Answer::no(problems),
+        };
+        let differ = Answer::list(config::diff(&now, &next));
+        match (differ, flows) {
+            (Answer::Parts(parts), true) => {
+                let compare = Comparison::new(&self.router, &self.snapshot(&next), self.clock.now());
+                Answer::Parts(Box::new(parts.chain(flows::differ(compare))))
+            }
+            (differ, _) => differ,
         }
     }
 
@@ -317,20 +326,29 @@ impl Engine {
         Ok(notes)
     }
 
-    /// Swaps the snapshot. Routes of links that are down are left out.
+    /// Swaps the snapshot.
     fn swap(&mut self, next: &Setup) {
+        self.up = self.links_up();
+        self.router.replace(self.snapshot(next));
+    }
+
+    /// What packets meet under a setup. Routes of links that are down are left out.
+    fn snapshot(&self, setup: &Setup) -> Snapshot {
         let states = &self.router.live().states;
-        self.up = (0..self.router.room()).map(|l| states.is_up(LinkId(l as u16))).collect();
-        let up = &self.up;
-        let usable = |link: LinkId| up.get(link.index()).copied().unwrap_or(false);
-        let services = services(&next.config);
-        self.router.replace(Snapshot {
-            fib: Arc::new(next.rib.build_usable(&next.links, usable)),
-            links: next.links.clone(),
+        let services = services(&setup.config);
+        Snapshot {
+            fib: Arc::new(setup.rib.build_usable(&setup.links, |link| states.is_up(link))),
+            links: setup.links.clone(),
             listeners: Listeners { udp: services.ports(), tcp: services.ports() },
-            icmp_rate: next.config.icmp.rate,
-            hooks: super::hooks(&next.config, &next.programs),
-        });
+            icmp_rate: setup.config.icmp.rate,
+            hooks: super::hooks(&setup.config, &setup.programs),
+        }
+    }
+
+    /// Which links are up, by their places.
+    fn links_up(&self) -> Vec<bool> {
+        let states = &self.router.live().states;
+        (0..self.router.room()).map(|l| states.is_up(LinkId(l as u16))).collect()
     }
 
     /// Permanent neighbors follow the configuration.
@@ -434,7 +452,7 @@ impl Engine {
             self.hub.link(link, states.is_up(link.id), self.clock.now());
         }
         let setup = self.setup.load_full();
-        self.up = (0..self.router.room()).map(|l| states.is_up(LinkId(l as u16))).collect();
+        self.up = self.links_up();
         let up = &self.up;
         let usable = |link: LinkId| up.get(link.index()).copied().unwrap_or(false);
         let fib = Arc::new(setup.rib.build_usable(&snapshot.links, usable));

@@ -118,6 +118,14 @@ fn inward6(
     (src, dst): (Ipv6Addr, Ipv6Addr),
 ) -> Result<Way, DropReason> {
     let link = snap.links.get(ingress).ok_or(DropReason::LinkDown)?;
+    // What `ingress` refuses before anything is asked.
+    let inside = ingress == LinkId::LO;
+    if src.is_multicast() || !inside && src.is_loopback() {
+        return Err(DropReason::MartianSource);
+    }
+    if !inside && (dst.is_loopback() || dst.is_multicast() && dst.octets()[1] & 0xf < 2) {
+        return Err(DropReason::MartianDestination);
+    }
     let own = if link.has(src.into()) { Some(ingress) } else { snap.links.owner(src.into()) };
     if ingress != LinkId::LO && own.is_some_and(|on| live.dad.state(on, src) == DadState::Valid) {
         return Err(DropReason::MartianSource);
@@ -131,9 +139,6 @@ fn inward6(
     }
     if dst.is_unspecified() {
         return Err(DropReason::MartianDestination);
-    }
-    if dst.is_loopback() && ingress != LinkId::LO {
-        return Err(DropReason::NoRoute);
     }
     if dst.is_unicast_link_local() {
         let anywhere = ingress == LinkId::LO && snap.links.iter().any(|l| l.has(dst.into()));
@@ -174,7 +179,10 @@ fn onward(
         Action::Forward(hops) => {
             let (link, via) = hop(live, q, src, hops)?;
             fits(Some(link))?;
-            let redirects = |l: &Link| l.redirects;
+            if let (Some(IpAddr::V6(src)), true) = (q.from, ingress != LinkId::LO) {
+                beyond(src, link == ingress)?;
+            }
+            let redirects = |l: &Link| l.redirects && l.is_ethernet() && route::on_link(l, src);
             let turns_back = link == ingress && snap.links.get(link).is_some_and(redirects);
             Ok(Way::Out { link, via, prefix_len: entry.prefix_len, src: None, turns_back })
         }
@@ -182,6 +190,17 @@ fn onward(
         Action::Prohibit => Err(DropReason::Prohibit),
         Action::Blackhole => Err(DropReason::Blackhole),
     }
+}
+
+/// What `forward` refuses of IPv6 sources.
+fn beyond(src: Ipv6Addr, stays: bool) -> Result<(), DropReason> {
+    if src.is_unspecified() {
+        return Err(DropReason::MartianSource);
+    }
+    if src.is_unicast_link_local() && !stays {
+        return Err(DropReason::BeyondScope);
+    }
+    Ok(())
 }
 
 /// What the router makes itself: as `route::free`, with the source that it would choose.

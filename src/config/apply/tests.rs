@@ -180,7 +180,8 @@ fn routes_come_and_go() {
     w.route(Add, "unreachable 10.5.0.0/16").unwrap();
     w.route(Add, "10.4.0.0/16 via inet6 fd01::9").unwrap();
     w.route(Add, "default nexthop via 10.1.0.2 dev lan weight 3 nexthop via 10.2.0.2").unwrap();
-    assert_eq!(w.setup.config.routes.len(), 3);
+    w.route(Add, "default dev t0 src 10.1.0.1 metric 9").unwrap();
+    assert_eq!(w.setup.config.routes.len(), 4);
 }
 
 #[test]

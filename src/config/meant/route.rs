@@ -67,7 +67,7 @@ pub(super) fn route(
     };
     let to = to.map(|net| net.unwrap_or(everything));
     let src = t.src.get().and_then(|src| match src.value.parse::<IpAddr>() {
-        Ok(addr) if names.owner(addr).is_some() && Some(addr.is_ipv4()) == family => Some(addr),
+        Ok(addr) if names.owner(addr).is_some() && addr.is_ipv4() == family.unwrap_or(true) => Some(addr),
         _ => {
             let src_is = format!("{what}: src: {} is no address of this router", quoted(&src.value));
             sink.wrong(src.at, format!("{src_is} in the route's family"));

@@ -155,11 +155,11 @@ fn put(cx: &mut Cx<'_>, mut p: Packet, link: LinkId, dst: Option<Mac>) {
     if !framed {
         return cx.drop(p, DropReason::NotEncodable);
     }
-    match cx.me.outbox.get(link.index()) {
-        Some(queue) if queue.len() < OUTBOX => {
-            cx.note_sent(&p, link, dst);
-            cx.me.outbox[link.index()].push_back(p);
-        }
+    if p.meta.trace.is_some() && cx.me.outbox.get(link.index()).is_some_and(|q| q.len() < OUTBOX) {
+        cx.note_sent(&p, link, dst);
+    }
+    match cx.me.outbox.get_mut(link.index()) {
+        Some(queue) if queue.len() < OUTBOX => queue.push_back(p),
         Some(_) => lost(cx, p, link, DropReason::EgressQueueFull),
         None => cx.drop(p, DropReason::LinkDown),
     }

@@ -262,6 +262,11 @@ impl Shared {
         !self.over.load(Relaxed) && self.wanted.count.is_none_or(|n| self.taken.load(Relaxed) < n)
     }
 
+    /// Whether so much waits for its owner that more would be lost.
+    fn is_full(&self) -> bool {
+        self.records.is_full() || self.bytes.load(Relaxed) > QUEUE_BYTES
+    }
+
     /// Takes one more packet to be followed, if it wants more.
     fn take_one(&self) -> bool {
         let most = self.wanted.count.unwrap_or(u64::MAX);

@@ -10,6 +10,7 @@ mod live;
 mod numbers;
 mod rules;
 mod service;
+mod traces;
 mod usage;
 
 use std::path::Path;

@@ -77,7 +77,7 @@ impl Gave {
         Gave {
             sent: sent.iter().map(|(link, p)| (*link, p.meta.column, masked(p))).collect(),
             host: host.iter().map(|p| p.l3().to_vec()).collect(),
-            log,
+            log: log.into_iter().map(|(level, line)| (level, unnumbered(line))).collect(),
             drops: drops.collect(),
             events: events.map(|(c, e)| since(&|t| t.event(c, e))).collect(),
         }
@@ -104,6 +104,16 @@ fn masked(p: &Packet) -> Vec<u8> {
         bytes[l3 + 10..l3 + 12].fill(0);
     }
     bytes
+}
+
+/// A line of the log but for that identifier.
+fn unnumbered(line: String) -> String {
+    match line.split_once(" ID=") {
+        Some((head, tail)) if line.contains("IN= ") => {
+            format!("{head} {}", tail.trim_start_matches(|c: char| c.is_ascii_digit()))
+        }
+        _ => line,
+    }
 }
 
 /// What the router says it would do with a frame.

@@ -432,7 +432,7 @@ fn more_than_may_be_followed_is_counted_and_goes_its_way() {
     for _ in 0..5_000 {
         b.client_sends(&udp4(64, b"x"));
     }
-    assert_eq!((all(&w).len(), w.missed().lost), (4_096, 904));
+    assert_eq!((all(&w).len(), w.missed().unfollowed), (4_096, 904));
     b.balanced();
 }
 

@@ -310,7 +310,7 @@ pub(in crate::path) fn begin(
     for (at, truth, by_walk) in met.heard {
         let Some(active) = following.watches.get_mut(at) else { continue };
         let watch = &active.shared;
-        if active.followed >= watch.wanted.rate {
+        if active.followed >= watch.wanted.rate || watch.is_full() {
             match (truth, by_walk) {
                 (Truth::Yes, _) => watch.unfollowed.fetch_add(1, Relaxed),
                 (_, true) => watch.unjudged.fetch_add(1, Relaxed),
@@ -565,7 +565,7 @@ fn late(cx: &mut Cx<'_>, p: &Packet, reason: DropReason) {
         if watch.wanted.filter.holds(&facts) != Truth::Yes {
             continue;
         }
-        if active.told >= watch.wanted.rate {
+        if active.told >= watch.wanted.rate || watch.is_full() {
             watch.unfollowed.fetch_add(1, Relaxed);
         } else if watch.take_one() {
             active.told += 1;

@@ -329,3 +329,116 @@ impl Record {
         self.steps.iter().filter(|s| matches!(s, Step::Rule { .. } | Step::Policy { .. }))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MANUAL: &str = include_str!("../../../docs/trace.md");
+
+    /// One of each, with everything that may be absent.
+    fn steps() -> Vec<Step> {
+        let s = || "x".to_owned();
+        let some = || Some("x".to_owned());
+        vec![
+            Step::Received { link: s(), len: 1, handed_over: true },
+            Step::Made { len: 1 },
+            Step::Hook { hook: s(), input: some(), output: some() },
+            Step::Rule { command: s(), hook: s(), table: s(), chain: s(), number: 1, rule: s(), target: s() },
+            Step::Policy { command: s(), hook: s(), table: s(), chain: s(), verdict: s() },
+            Step::Function { name: s(), priority: 1, verdict: s() },
+            Step::Conntrack { state: s(), direction: some(), flow: Some(1), line: some(), why: some() },
+            Step::Confirmed { flow: 1, joined: true },
+            Step::Translated { kind: s(), before: s(), after: s() },
+            Step::Route {
+                table: some(),
+                kind: s(),
+                prefix: some(),
+                via: some(),
+                dev: some(),
+                nexthops: Some(2),
+            },
+            Step::Ttl { before: 2, after: 1 },
+            Step::TooBig { len: 1, mtu: 1, dev: s() },
+            Step::Cut { pieces: 2, into: s() },
+            Step::Piece { len: 1 },
+            Step::Reassembly { state: s(), len: 1 },
+            Step::Neighbor { dev: s(), ip: s(), state: s(), mac: some() },
+            Step::Caused { id: 1, packet: s() },
+            Step::Looped,
+            Step::Parked { why: s() },
+            Step::Continued,
+            Step::Sent { link: s(), len: 1, mac: some(), packet: s() },
+            Step::Delivered { to: s() },
+            Step::Stolen { by: s() },
+            Step::Dropped { reason: s(), text: s() },
+        ]
+    }
+
+    #[test]
+    fn the_manual_names_every_key() {
+        for step in steps() {
+            let value = serde_json::to_value(&step).unwrap();
+            let name = value["step"].as_str().unwrap();
+            let row = MANUAL.lines().find(|l| l.starts_with(&format!("| `{name}` |")));
+            let row = row.unwrap_or_else(|| panic!("docs/trace.md has no row for {name}"));
+            for key in value.as_object().unwrap().keys().filter(|k| *k != "step") {
+                let named = row.split(['`', ' ']).any(|w| w == key);
+                assert!(named, "docs/trace.md does not name {key} of {name}: {row}");
+            }
+            assert_eq!(serde_json::from_value::<Step>(value).unwrap(), step);
+            assert!(!step.label().is_empty() && !step.text().to_string().contains('\n'));
+        }
+        let record = Record {
+            id: 1,
+            cause: Some(1),
+            time: 1,
+            worker: 1,
+            link: Some("x".into()),
+            packet: "x".into(),
+            cache: Some("hit".into()),
+            continued: true,
+            partial: true,
+            steps: steps(),
+            more: 1,
+            end: End::Sent,
+            frames: vec![],
+        };
+        for key in serde_json::to_value(&record).unwrap().as_object().unwrap().keys() {
+            assert!(MANUAL.contains(&format!("\n| `{key}` |")), "docs/trace.md does not name {key}");
+        }
+        for end in [End::Sent, End::Delivered, End::Dropped, End::Parked, End::Stolen, End::Absorbed] {
+            let name = serde_json::to_value(end).unwrap();
+            assert_eq!(name, end.name());
+            assert!(MANUAL.contains(&format!("`{}`", end.name())));
+        }
+    }
+
+    #[test]
+    fn a_record_is_one_block_of_lines_that_align() {
+        let record = Record {
+            id: 7,
+            cause: None,
+            time: 45_296_000_123_456,
+            worker: 0,
+            link: Some("wan".into()),
+            packet: "IP a > b".into(),
+            cache: None,
+            continued: false,
+            partial: false,
+            steps: steps(),
+            more: 0,
+            end: End::Dropped,
+            frames: vec![],
+        };
+        let block = record.to_string();
+        let mut lines = block.lines();
+        assert_eq!(lines.next(), Some("#7 12:34:56.000123 wan: IP a > b"));
+        for line in lines.clone().filter(|l| l.len() > 16) {
+            assert!(line.starts_with("   ") && !line[15..].starts_with("  "), "{line:?}");
+        }
+        assert_eq!(lines.count(), record.steps.len());
+        assert_eq!(record.verdict(), "dropped, x: x");
+        assert!(record.comment().lines().count() > 3, "{}", record.comment());
+    }
+}

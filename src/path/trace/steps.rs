@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::base::{DropReason, Hook};
+use crate::base::{DropReason, Hook, Instant};
 use crate::conntrack::{Tracked, text};
 use crate::fib::Action;
 use crate::packet::{CtState, Direction, FlowId, Packet};
@@ -48,7 +48,11 @@ pub(in crate::path) fn conntrack(cx: &Cx<'_>, p: &Packet, hook: Hook, tracked: T
             Direction::Reply => "reply".to_owned(),
         }),
         flow: ct.flow.map(number),
-        line: flow.map(|c| text::line(&c.flow, cx.now, false).to_string()),
+        // The time of one that only begins runs from when it is entered.
+        line: flow.map(|c| {
+            let now = if c.id.is_some() { cx.now } else { Instant::ZERO };
+            text::line(&c.flow, now, false).to_string()
+        }),
         why,
     }
 }

@@ -49,7 +49,7 @@ pub const MAX_RESPONSE: usize = 16 << 20;
 const KEPT: usize = 256 << 10;
 
 /// The bytes of a length.
-const LENGTH: usize = 4;
+pub const LENGTH: usize = 4;
 
 /// What is asked of a router.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

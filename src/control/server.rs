@@ -34,7 +34,7 @@ use crate::base::Instant;
 use crate::config::Refusal;
 use crate::io::sys::{Peer, effective_user, in_group, peer_of};
 
-use super::protocol::{MAX_REQUEST, Response, Verb, encode};
+use super::protocol::{LENGTH, MAX_REQUEST, Response, Verb, encode};
 use client::{Client, Standing};
 pub use place::BindError;
 
@@ -45,7 +45,7 @@ pub const MAX_CLIENTS: usize = 32;
 pub const MAX_GUESTS: usize = 24;
 
 /// What may wait of requests that have not come whole, of all clients together, in bytes.
-pub const MAX_HELD: usize = 2 * MAX_REQUEST;
+pub const MAX_HELD: usize = 2 * (LENGTH + MAX_REQUEST);
 
 /// Connections taken in one after the other before those that are there have their turn.
 const AT_ONCE: usize = 64;

@@ -3,6 +3,7 @@
 mod bench;
 mod besieged;
 mod changes;
+mod explained;
 mod firewall;
 mod flows;
 mod forge;

@@ -251,7 +251,7 @@ fn routes_are_chosen() {
         "one with several ways is no link's, as in iproute2"
     );
     let via = Some("10.1.0.10".parse().unwrap());
-    assert_eq!(world.dsts(RouteFilter { via, ..v4() }), ["10.0.0.0/8"], "nor is it any gateway's");
+    assert_eq!(world.dsts(RouteFilter { via, ..v4() }), ["10.0.0.0/8"], "nor any gateway's");
     assert_eq!(world.dsts(RouteFilter { protocol: Some("static".into()), ..v4() }), ["10.0.0.0/8"]);
     assert_eq!(world.dsts(RouteFilter { kind: Some("blackhole".into()), ..v4() }), ["203.0.113.0/24"]);
     assert_eq!(

@@ -170,7 +170,7 @@ impl Watch {
             asked,
             router,
             zero: wall.saturating_sub(now.since(Instant::ZERO)),
-            said: Instant::ZERO,
+            said: now,
         }
     }
 

@@ -73,7 +73,7 @@ fn each_flow_is_asked_for_by_what_it_is() {
 }
 
 /// The number of the only flow there is.
-fn number(table: &Conntrack) -> u32 {
+fn number(table: &Conntrack) -> u64 {
     let mut number = 0;
     table.each(NOW, &mut |id, _| number = text::number(id));
     number

@@ -9,6 +9,7 @@ mod draw;
 #[path = "packets/gate.rs"]
 mod gate;
 #[path = "rules/kernel.rs"]
+#[allow(dead_code)] // its commands are for the tests of rules
 mod kernel;
 
 use std::cell::{Cell, RefCell};

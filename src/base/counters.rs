@@ -8,9 +8,12 @@
 //! entered = sent + delivered + (parked − unparked) + Σ dropped[reason]
 //! ```
 
+mod load;
+
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::{DropReason, HOOKS, Hook, LinkId};
+pub use load::{FlowTotals, LaneTotals, Load, Recent};
 
 /// Which side of the ledger a packet stands on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -135,45 +138,6 @@ pub enum AtHook {
 /// How many things are counted at a hook.
 const AT_HOOK: usize = 3;
 
-/// What a worker does with its time, and how much comes at once. Its thread is the only writer.
-#[derive(Debug, Default)]
-pub struct Load {
-    /// Nanoseconds spent with packets and timers.
-    pub busy: Cell,
-    /// Nanoseconds spent looking for packets that did not come.
-    pub looking: Cell,
-    /// Nanoseconds spent asleep.
-    pub asleep: Cell,
-    /// Batches taken from ports and from other workers.
-    pub batches: Cell,
-    /// Packets in them.
-    pub packets: Cell,
-    /// The same over the last seconds: set now and then, not added to.
-    pub recent: [Cell; 4],
-}
-
-/// What [`Load::recent`] holds, in its order.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Recent {
-    /// How long it is that is looked back on, in nanoseconds.
-    pub window: u64,
-    /// How much of it was [`Load::busy`].
-    pub busy: u64,
-    /// Batches in it.
-    pub batches: u64,
-    /// Packets in them.
-    pub packets: u64,
-}
-
-impl Load {
-    /// Says how it was of late.
-    pub fn set_recent(&self, r: Recent) {
-        for (cell, value) in self.recent.iter().zip([r.window, r.busy, r.batches, r.packets]) {
-            cell.set(value);
-        }
-    }
-}
-
 /// One link's traffic as one worker saw it. Packets and bytes as on the wire, with the L2 header.
 /// On lines of its own, so that two workers' tables share none.
 #[derive(Debug, Default)]
@@ -285,22 +249,9 @@ impl Counters {
 
     /// This block alone, for readers.
     pub fn lane(&self) -> LaneTotals {
-        let [window, busy, batches, packets] = self.load.recent.each_ref().map(Cell::get);
         // The loopback moves nothing.
-        let links = || self.links.iter().skip(1);
-        LaneTotals {
-            rx_packets: links().map(|l| l.rx_packets.get()).sum(),
-            rx_bytes: links().map(|l| l.rx_bytes.get()).sum(),
-            tx_packets: links().map(|l| l.tx_packets.get()).sum(),
-            tx_bytes: links().map(|l| l.tx_bytes.get()).sum(),
-            busy: self.load.busy.get(),
-            looking: self.load.looking.get(),
-            asleep: self.load.asleep.get(),
-            batches: self.load.batches.get(),
-            packets: self.load.packets.get(),
-            recent: Recent { window, busy, batches, packets },
-            flows: self.flows(),
-        }
+        let moved = self.load.lane(self.links.get(1..).unwrap_or_default());
+        LaneTotals { flows: self.flows(), ..moved }
     }
 
     fn flows(&self) -> FlowTotals {
@@ -404,44 +355,6 @@ pub struct HookTotals {
     pub dropped: u64,
     /// Packets that somebody there took.
     pub held: u64,
-}
-
-/// One worker's share of the traffic, and its [`Load`]. Frames and bytes of all links but the loopback.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[allow(missing_docs)] // the fields of LinkTotals and Load
-pub struct LaneTotals {
-    pub rx_packets: u64,
-    pub rx_bytes: u64,
-    pub tx_packets: u64,
-    pub tx_bytes: u64,
-    pub busy: u64,
-    pub looking: u64,
-    pub asleep: u64,
-    pub batches: u64,
-    pub packets: u64,
-    pub recent: Recent,
-    pub flows: FlowTotals,
-}
-
-/// What conntrack did on one worker.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct FlowTotals {
-    /// Translations that were looked at and another flow had.
-    pub taken: u64,
-    /// Packets that belong to no flow and can begin none.
-    pub invalid: u64,
-    /// ICMP messages among them.
-    pub errors: u64,
-    /// Flows put into the table.
-    pub begun: u64,
-    /// First packets that joined their flow, which another had begun.
-    pub joined: u64,
-    /// First packets dropped, their flow's place being taken.
-    pub clashed: u64,
-    /// First packets dropped, the table being full.
-    pub full: u64,
-    /// Flows that made way for others.
-    pub evicted: u64,
 }
 
 impl Totals {

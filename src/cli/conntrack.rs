@@ -268,7 +268,7 @@ The options and the output are those of conntrack-tools, so what reads one reads
 -b, --buffer-size BYTES                              how much of them may wait to be read
 -t, --timeout SECONDS                                what -U sets
 -o extended               with the family in front of each line
--o id                     with the flow's number
+-o id                     with the flow's number, which `sekisho trace flow NUMBER` takes
 -o timestamp              with the time of each event
 -o save, -o xml           as conntrack(8) has them
 -j, -o json               one JSON object for each flow, in a list; of events, one on each line

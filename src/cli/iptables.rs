@@ -38,8 +38,8 @@ struct Options {
     /// The router's control socket; else $SEKISHO_CONTROL, else that of the only router running
     #[arg(long, value_name = "PATH")]
     control: Option<PathBuf>,
-    /// Options of iptables(8)
-    #[arg(value_name = "OPTIONS", trailing_var_arg = true, allow_hyphen_values = true)]
+    /// Those of iptables(8)
+    #[arg(value_name = "WORDS", trailing_var_arg = true, allow_hyphen_values = true)]
     words: Vec<OsString>,
 }
 
@@ -261,5 +261,5 @@ rules that stay keep their counters. The change lives as long as the router, or 
 RULE: [!] -s -d ADDRESS[/MASK][,…]  [!] -i -o LINK[+]  [!] -p PROTOCOL  [!] -f  -m MATCH OPTIONS…  -j TARGET OPTIONS…  -g CHAIN
 docs/rules.md lists every match and target.
 
-Exit code 0: done; with -C, there is such a rule. Exit code 1: it can't be done, or there is none. Exit code 2: the words \
+Exit code 0: done; with -C, there is such a rule. Exit code 1: it can't be done, there is none, or no router. Exit code 2: the words \
 can't be understood. Exit code 3: there is no such table.";

@@ -181,9 +181,11 @@ fn links(old: &Config, new: &Config) -> impl Iterator<Item = Difference> {
     gone.chain(here).collect::<Vec<_>>().into_iter()
 }
 
+/// Those that a file lists: a link-local one that is made from the MAC follows from the link.
 fn all_addresses(c: &Config) -> Vec<String> {
-    let links = c.links.iter().map(|l| (l.name.as_str(), &l.addresses)).chain([("lo", &c.loopback)]);
-    links.flat_map(|(name, all)| all.iter().map(move |a| format!("{name} {}", address(a)))).collect()
+    let links = c.links.iter().flat_map(|l| settings::addresses(l).map(|a| (l.name.as_str(), a)));
+    let all = links.chain(c.loopback.iter().map(|a| ("lo", a)));
+    all.map(|(name, a)| format!("{name} {}", address(a))).collect()
 }
 
 fn neighbors(c: &Config) -> Vec<String> {

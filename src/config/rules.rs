@@ -49,7 +49,7 @@ impl Setup {
         let program =
             program.map_err(|all| wrong(all.first().map(|p| p.text.clone()).unwrap_or_default()))?;
         if program.needs_conntrack() && self.config.conntrack.enable == Enable::Off {
-            return Err(wrong(NEEDED.replace("this rule", "A rule")));
+            return Err(wrong(NEEDED_NOW.to_owned()));
         }
         let mut setup = self.clone();
         if change.only_looks() {
@@ -71,3 +71,88 @@ impl Setup {
 /// What is said of a rule that can't do without conntrack.
 const NEEDED: &str = "this rule needs connection tracking, which [conntrack] turns off: remove `enable = \"off\"` \
                       and `max = 0` there, or the rule here";
+
+/// The same, of a rule that is to be put in while the router runs.
+const NEEDED_NOW: &str = "A rule needs connection tracking, which [conntrack] turns off: turn it on in the router's file \
+                          and start it again, or do without the rule";
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::{Edit, parse};
+    use crate::control::protocol;
+    use crate::filter::iptables;
+
+    fn setup(text: &str) -> Setup {
+        let config = parse(&format!("[router]\nname = \"gw\"\n{text}"), Path::new("gw.toml"));
+        Setup::build(config.unwrap(), None).unwrap()
+    }
+
+    fn command(line: &str) -> RulesChange {
+        let words = line.split(' ').map(str::to_owned).collect();
+        RulesChange { family: protocol::Family::Inet, edit: Edit::Command { words } }
+    }
+
+    fn text(setup: &Setup) -> String {
+        setup.programs[0].as_ref().map_or_else(String::new, |p| iptables::write(&p.ruleset(), true))
+    }
+
+    #[test]
+    fn a_change_makes_another_setup_and_leaves_the_one_it_is_of() {
+        let before = setup("[firewall]\nrules4 = \"*filter\\n[5:6] -A FORWARD -j DROP\\nCOMMIT\\n\"\n");
+        let told = text(&before);
+        let after = before.with_rules(&command("-I FORWARD 1 -i lan -c 1 2 -j ACCEPT")).unwrap();
+        assert!(text(&after).contains("[1:2] -A FORWARD -i lan -j ACCEPT\n[5:6] -A FORWARD -j DROP\n"));
+        assert_eq!(text(&before), told);
+        // What the configuration says is what runs.
+        let says = after.config.rules[0].as_ref().map(|r| iptables::write(&r.ruleset, false));
+        assert_eq!(says, after.programs[0].as_ref().map(|p| iptables::write(&p.ruleset(), false)));
+        // Where there were none, there are some then; the other family has none.
+        let none = setup("");
+        let some = none.with_rules(&command("-t nat -A POSTROUTING -j MASQUERADE")).unwrap();
+        assert!(
+            text(&some).starts_with("*nat\n") && some.programs[1].is_none() && none.programs[0].is_none()
+        );
+    }
+
+    #[test]
+    fn a_test_looks_and_changes_nothing() {
+        let before = setup("");
+        let test = |text: &str| RulesChange {
+            family: protocol::Family::Inet,
+            edit: Edit::Restore {
+                text: text.into(),
+                noflush: false,
+                test: true,
+                counters: false,
+                table: None,
+            },
+        };
+        let after = before.with_rules(&test("*filter\n-A FORWARD -j DROP\nCOMMIT\n")).unwrap();
+        assert!(after.programs[0].is_none() && after.config == before.config);
+        assert!(before.with_rules(&test("*filter\n-A FORWARD --foo\nCOMMIT\n")).is_err());
+    }
+
+    #[test]
+    fn rules_that_track_are_refused_where_nothing_is_tracked() {
+        let off = setup("[conntrack]\nenable = \"off\"\n");
+        let no = off.with_rules(&command("-t nat -A POSTROUTING -j MASQUERADE")).err().unwrap();
+        assert_eq!(no.errno, Some("EINVAL"));
+        assert!(no.text.starts_with("Invalid argument. A rule needs connection tracking, which"), "{no}");
+        assert!(off.with_rules(&command("-A FORWARD -j DROP")).is_ok());
+        let no = off.with_rules(&command("-A none -j DROP")).err().unwrap();
+        assert_eq!(no.errno, Some("ENOENT"));
+    }
+
+    #[test]
+    fn changes_are_plain_to_write() {
+        let plain = r#"{"family":"inet","op":"command","words":["-F"]}"#;
+        assert_eq!(serde_json::from_str::<RulesChange>(plain).unwrap(), command("-F"));
+        assert_eq!(serde_json::to_string(&command("-F")).unwrap(), plain);
+        let short: RulesChange =
+            serde_json::from_str(r#"{"family":"inet6","op":"restore","text":""}"#).unwrap();
+        assert!(matches!(short.edit, Edit::Restore { noflush: false, test: false, counters: false, .. }));
+    }
+}

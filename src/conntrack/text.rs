@@ -24,7 +24,7 @@ pub struct Line<'a> {
     flow: &'a Flow,
     now: Instant,
     extended: bool,
-    id: Option<u32>,
+    id: Option<u64>,
     event: Option<(EventKind, bool)>,
 }
 
@@ -47,10 +47,9 @@ impl Line<'_> {
     }
 }
 
-/// The number by which conntrack-tools know a flow: another for each that ever stood in its place.
-pub fn number(id: FlowId) -> u32 {
-    let both = u64::from(id.slot) << 32 | u64::from(id.tenant.get());
-    (both.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32
+/// The number that a flow is told by: another for each that ever stood in its place.
+pub fn number(id: FlowId) -> u64 {
+    u64::from(id.tenant.get()) << 32 | u64::from(id.slot)
 }
 
 /// What conntrack-tools print in front of what happened to a flow.
@@ -93,7 +92,9 @@ fn family(v6: bool) -> (&'static str, u8) {
 
 /// Seconds that a flow has left; of an event nothing, if it ended because there were none.
 fn left(flow: &Flow, now: Instant, event: Option<EventKind>) -> Option<u64> {
-    let left = flow.deadline.since(now).as_secs();
+    // A flow that no table has yet begins to age when it is entered into one.
+    let from = if flow.status.has(Status::CONFIRMED) { now } else { Instant::ZERO };
+    let left = flow.deadline.since(from).as_secs();
     (left > 0 || event != Some(EventKind::Destroy)).then_some(left)
 }
 

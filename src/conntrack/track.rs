@@ -242,10 +242,15 @@ impl Conntrack {
         }
         if matches!(step, Step::Accept { .. } | Step::Remove) {
             p.meta.ct = Ct { state: standing(before, dir), dir, flow: Some(id) };
+            let mut seen = *flow;
             if dir == Direction::Reply {
-                flow.status.set(Status::SEEN_REPLY);
+                seen.status.set(Status::SEEN_REPLY);
             }
-            *current = Some(Current { id: Some(id), flow: *flow });
+            // What ends a flow is its answer to who looks at the packet, and not to who is told of the end.
+            if matches!(step, Step::Accept { .. }) {
+                flow.status = seen.status;
+            }
+            *current = Some(Current { id: Some(id), flow: seen });
         }
         if matches!(step, Step::Accept { .. }) && told.is_some_and(|told| told != Told::of(flow)) {
             self.events.tell(EventKind::Update, id, flow, Some(now), false);

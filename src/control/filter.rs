@@ -27,7 +27,7 @@ impl RouteFilter {
         let dev = hop.and_then(|h| h.link).or_else(|| r.link()).and_then(name);
         let is = |wanted: &Option<String>, word: &str| wanted.as_ref().is_none_or(|w| w == word);
         (self.dev.is_none() || self.dev.as_deref() == dev)
-            && self.via.is_none_or(|via| r.hops().iter().any(|h| h.via == Some(via)))
+            && self.via.is_none_or(|via| hop.is_some_and(|h| h.via == Some(via)))
             && is(&self.protocol, &r.protocol.to_string())
             && is(&self.scope, r.scope().unwrap_or("global"))
             && is(&self.kind, r.kind.word().unwrap_or("unicast"))

@@ -21,7 +21,7 @@ use crate::neighbor::{Change, DadState};
 use crate::router::Router;
 
 /// Changes kept for those who watch.
-const KEPT: usize = 16_384;
+const KEPT: usize = 32_768;
 
 /// Events told at once.
 const PART: usize = 512;
@@ -95,7 +95,8 @@ impl Hub {
 
     /// A link went up or down by itself.
     pub fn link(&self, link: &Link, up: bool, now: Instant) {
-        if self.0.is_followed() {
+        // One that was set down has been told of.
+        if link.up && self.0.is_followed() {
             Writer { hub: self, now }.link(false, link, up);
         }
     }
@@ -122,7 +123,10 @@ impl Writer<'_> {
 
     fn link(&self, deleted: bool, link: &Link, up: bool) {
         let view = shown::link(link, up, &LinkTotals::default(), None);
-        self.write(deleted, Happening::Link(view::Link { linkmode: None, stats64: None, ..view }));
+        self.write(
+            deleted,
+            Happening::Link(view::Link { linkmode: None, linkinfo: None, stats64: None, ..view }),
+        );
     }
 
     fn address(&self, deleted: bool, link: &Link, i: usize, a: &Address) {
@@ -166,7 +170,7 @@ impl Watch {
             asked,
             router,
             zero: wall.saturating_sub(now.since(Instant::ZERO)),
-            said: Instant::ZERO,
+            said: now,
         }
     }
 

@@ -204,7 +204,7 @@ pub struct RouteFilter {
     pub table: Table,
     /// Those with one way out, by this link.
     pub dev: Option<String>,
-    /// Those by this gateway.
+    /// Those with one way out, by this gateway.
     pub via: Option<std::net::IpAddr>,
     /// Those made by this protocol, by its name.
     pub protocol: Option<String>,

@@ -271,7 +271,7 @@ pub struct Flow {
     pub userspace: bool,
     /// Its number, as long as it lives.
     #[serde(default)]
-    pub id: u32,
+    pub id: u64,
     /// `ipv4` or `ipv6`.
     pub family: String,
     /// The protocol as conntrack-tools name it: `tcp`, `icmpv6`, `unknown`.

@@ -20,12 +20,12 @@ mod outward;
 mod port;
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::net::UnixDatagram;
+use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{self, Builder, ScopedJoinHandle};
 
 use super::guard::Guard;
+use super::named::Named;
 use super::netlink::Netlink;
 use super::open::{DeviceSpec, OpenError};
 use super::port::Status;
@@ -36,11 +36,12 @@ use crate::link::{Driver, InUse};
 use crate::packet::{Caps, Steering};
 use gro::Gro;
 use line::{Line, LineError};
+pub(super) use outward::Outward;
 pub(super) use port::PacketPort;
 
 /// What the ports of a link have in common.
 struct Shared {
-    name: String,
+    interface: Named,
     mac: Option<Mac>,
     mtu: usize,
     caps: Caps,
@@ -52,8 +53,6 @@ struct Shared {
     /// Why there are no rings, once there was a reason.
     no_rings: Mutex<Option<Arc<str>>>,
     steering: Steering,
-    /// For questions about interfaces: a socket stays in its network namespace, whoever asks.
-    questions: UnixDatagram,
     incarnation: Mutex<Incarnation>,
 }
 
@@ -76,27 +75,9 @@ pub(super) fn open(
     workers: usize,
     better: Option<Arc<str>>,
 ) -> Result<Vec<PacketPort>, OpenError> {
-    let name = &spec.device;
-    let device = Netlink::open()?.link(name).map_err(|e| match e.is_missing() {
-        true => OpenError::NoDevice(name.clone()),
-        false => OpenError::Netlink(e),
-    })?;
-    if !device.ethernet {
-        return Err(OpenError::NotEthernet(name.clone()));
-    }
-    if device.mtu < spec.mtu {
-        return Err(OpenError::Mtu { device: name.clone(), has: device.mtu, wants: spec.mtu });
-    }
-    let failed = |source| OpenError::Device { device: name.clone(), source };
-    if let Err(e) = sys::packet_socket() {
-        return Err(match e.raw_os_error() {
-            Some(libc::EPERM | libc::EACCES) => OpenError::NoRawSockets,
-            _ => failed(e),
-        });
-    }
-    let questions = UnixDatagram::unbound().map_err(failed)?;
+    let (interface, device) = Named::find(spec)?;
     let shared = Arc::new(Shared {
-        name: name.clone(),
+        interface,
         mac: spec.mac,
         mtu: spec.mtu as usize,
         caps: match spec.offload {
@@ -111,7 +92,6 @@ pub(super) fn open(
         better,
         no_rings: Mutex::default(),
         steering: spec.steering,
-        questions,
         incarnation: Mutex::default(),
     });
     shared.incarnate(&mut shared.lock(), device.index)?;
@@ -129,8 +109,8 @@ impl Shared {
         incarnation.lines.clear();
         incarnation.gro = None;
         incarnation.guard = None;
-        let failed = |source| OpenError::Device { device: self.name.clone(), source };
-        let guard = Guard::raise(index, &self.name)?;
+        let failed = |source| OpenError::Device { device: self.interface.name.clone(), source };
+        let guard = Guard::raise(index, &self.interface.name)?;
         // Some drivers answer a request for another address by hearing everything: not asked in vain.
         let own = Netlink::open()?.link_at(index)?.mac;
         let other = self.mac.filter(|mac| own != Some(*mac));
@@ -142,7 +122,7 @@ impl Shared {
             result => result,
         };
         let Some(lines) = lines.map_err(|e| failed(e.into()))? else { return Ok(()) };
-        let gro = if self.caps.tso4 { Gro::on(index, &self.name) } else { None };
+        let gro = if self.caps.tso4 { Gro::on(index, &self.interface.name) } else { None };
         let generation = incarnation.generation + 1;
         *incarnation = Incarnation { generation, guard: Some(guard), gro, lines, complaint: None };
         Ok(())
@@ -176,7 +156,10 @@ impl Shared {
             if receives && self.receivers > 1 {
                 match join(line.socket(), &mut group, &program) {
                     // Before Linux 6.13 only sockets that receive can form a group.
-                    Err(e) if e.raw_os_error() == Some(libc::EINVAL) && self.status() != Status::Up => {
+                    Err(e)
+                        if e.raw_os_error() == Some(libc::EINVAL)
+                            && self.interface.status() != Status::Up =>
+                    {
                         return Ok(None);
                     }
                     other => other?,
@@ -210,23 +193,9 @@ impl Shared {
         InUse { asked: self.asked, driver, fallback }
     }
 
-    /// The index of the interface that has the name now; `None` if there is none.
-    fn index(&self) -> Option<u32> {
-        sys::interface_index(self.questions.as_fd(), &self.name).ok()
-    }
-
     /// The longest L3 packet that the interface surely takes: whoever set up the link may have changed it since.
     fn mtu(&self) -> usize {
-        sys::interface_mtu(self.questions.as_fd(), &self.name).map_or(0, |mtu| mtu as usize).min(self.mtu)
-    }
-
-    fn status(&self) -> Status {
-        match sys::interface_flags(self.questions.as_fd(), &self.name) {
-            Ok(flags) if flags.running => Status::Up,
-            Ok(flags) if flags.up => Status::NoCarrier,
-            Ok(_) => Status::Down,
-            Err(_) => Status::Gone,
-        }
+        self.interface.mtu().min(self.mtu)
     }
 }
 

@@ -25,18 +25,16 @@
 mod incarnation;
 mod port;
 mod program;
-mod sender;
 mod unfinished;
 
 use std::io;
-use std::os::fd::AsFd;
-use std::os::unix::net::UnixDatagram;
 use std::sync::{Arc, Mutex};
 
 use super::bpf::BpfError;
-use super::netlink::{Device, Netlink};
+use super::named::Named;
+use super::netlink::Device;
 use super::open::{DeviceSpec, OpenError};
-use super::sys::{self, XdpLayout};
+use super::sys::XdpLayout;
 use incarnation::Shared;
 pub(super) use port::XdpPort;
 
@@ -105,34 +103,15 @@ pub enum XdpError {
 
 /// Opens the ports of a packet link, one for each worker.
 pub(super) fn open(spec: &DeviceSpec, workers: usize) -> Result<Vec<XdpPort>, OpenError> {
-    let name = &spec.device;
-    let device = Netlink::open()?.link(name).map_err(|e| match e.is_missing() {
-        true => OpenError::NoDevice(name.clone()),
-        false => OpenError::Netlink(e),
-    })?;
-    if !device.ethernet {
-        return Err(OpenError::NotEthernet(name.clone()));
-    }
-    if device.mtu < spec.mtu {
-        return Err(OpenError::Mtu { device: name.clone(), has: device.mtu, wants: spec.mtu });
-    }
-    let failed = |source| OpenError::Device { device: name.clone(), source };
-    if let Err(e) = sys::packet_socket() {
-        return Err(match e.raw_os_error() {
-            Some(libc::EPERM | libc::EACCES) => OpenError::NoRawSockets,
-            _ => failed(e),
-        });
-    }
-    let questions = UnixDatagram::unbound().map_err(failed)?;
+    let (interface, device) = Named::find(spec)?;
     let workers = workers.max(1);
     let shared = Arc::new(Shared {
-        name: name.clone(),
+        interface,
         mac: spec.mac,
         offload: spec.offload,
         asked: spec.driver,
         receivers: spec.queues.clamp(1, workers),
         workers,
-        questions,
         incarnation: Mutex::default(),
     });
     shared.incarnate(&mut shared.lock(), device.index)?;
@@ -148,12 +127,6 @@ fn layout(device: &Device, checksums: bool) -> XdpLayout {
     let frame = if longest + XDP_PACKET_HEADROOM <= 2_048 { 2_048 } else { 4_096 };
     let pieces = longest + XDP_PACKET_HEADROOM > frame;
     XdpLayout { frame, receive: RECEIVE, transmit: TRANSMIT, pieces, checksums }
-}
-
-/// The receive queues of the interface that are in use.
-fn queues(questions: &UnixDatagram, name: &str) -> u32 {
-    // Drivers that can't tell have one.
-    sys::receive_queues(questions.as_fd(), name).unwrap_or(1).max(1)
 }
 
 /// An Ethernet header and two tags.

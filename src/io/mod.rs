@@ -9,6 +9,7 @@ pub mod bpf;
 pub mod fault;
 pub mod guard;
 pub mod memory;
+mod named;
 pub mod netlink;
 mod open;
 pub mod pcap;

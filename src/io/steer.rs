@@ -10,11 +10,12 @@
 //! ```
 
 use libc::{
-    BPF_A, BPF_ADD, BPF_ALU, BPF_AND, BPF_B, BPF_H, BPF_IMM, BPF_IND, BPF_JA, BPF_JEQ, BPF_JMP, BPF_JSET,
-    BPF_K, BPF_LD, BPF_LDX, BPF_LSH, BPF_MEM, BPF_MISC, BPF_MOD, BPF_MUL, BPF_RET, BPF_RSH, BPF_ST, BPF_TAX,
-    BPF_TXA, BPF_W, BPF_X, BPF_XOR, sock_filter,
+    BPF_A, BPF_ALU, BPF_IMM, BPF_IND, BPF_JA, BPF_JMP, BPF_K, BPF_LD, BPF_LDX, BPF_MEM, BPF_MISC, BPF_RET,
+    BPF_ST, BPF_TAX, BPF_X, sock_filter,
 };
 
+use super::bpf::classic::{Classic, Mark, Op, Side, Test};
+use super::bpf::{Alu, Width};
 use crate::packet::steer::{
     ERRORS4, ERRORS6, EXTENSIONS, FRAGMENT4, GOLDEN, MIX, QUERIES4, QUERIES6, SKIPPED6, Steering,
 };
@@ -25,7 +26,11 @@ use crate::wire::proto;
 pub fn classic(steering: &Steering, l3: u32) -> Vec<sock_filter> {
     let mut w = Writer { l3, ..Writer::default() };
     w.whole(steering);
-    w.finish()
+    match w.code.assemble() {
+        Ok(ops) => ops.into_iter().map(Op::filter).collect(),
+        // Jumps that lead nowhere, or back: nothing of a configuration makes any.
+        Err(_) => vec![FIRST.filter()],
+    }
 }
 
 /// A classic program, of which every instruction can be reached, as an extended one of the type SOCKET_FILTER: each number is one instruction as it stands in memory
@@ -107,6 +112,9 @@ const STX_MEM_W: u8 = 0x63;
 const JA: u8 = 0x05;
 const EXIT: u8 = 0x95;
 
+/// A whole program: everything is the first worker's.
+const FIRST: Op = Op { code: (BPF_RET | BPF_K) as u16, jt: 0, jf: 0, k: 0 };
+
 /// Places in the program's memory.
 const UPPER: u32 = 0;
 const ALSO: u32 = 1;
@@ -115,102 +123,95 @@ const OTHER: u32 = 3;
 const IP: u32 = 4;
 const TEMP: u32 = 5;
 
-/// A place in the program that jumps lead to, known once it is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Label(usize);
-
-/// Writes a program; jumps lead forward, as classic BPF has them.
+/// Writes the program.
 #[derive(Default)]
 struct Writer {
-    code: Vec<sock_filter>,
+    code: Classic,
     l3: u32,
-    labels: Vec<Option<usize>>,
-    /// Jumps whose distance is to be filled in.
-    jumps: Vec<(usize, Label)>,
 }
 
 /// What a family's part needs to be told of the rest.
 struct Ends {
-    pair: Label,
-    query: Label,
-    mix: Label,
+    pair: Mark,
+    query: Mark,
+    mix: Mark,
 }
 
 impl Writer {
     fn whole(&mut self, steering: &Steering) {
-        let [v4, v6, pair, query, mix] = std::array::from_fn(|_| self.label());
+        let [v4, v6, pair, query, mix] = std::array::from_fn(|_| self.code.mark());
         let ends = Ends { pair, query, mix };
-        self.op(BPF_LDX | BPF_IMM, 0);
-        self.load(BPF_B, 0);
-        self.op(BPF_ALU | BPF_RSH | BPF_K, 4);
+        self.code.load_x_number(0);
+        self.load(Width::B1, 0);
+        self.code.alu(Alu::Shr, 4);
         self.is(4, v4);
         self.is(6, v6);
-        self.op(BPF_RET | BPF_K, 0);
+        self.code.ret(0);
         for (at, family) in [(v4, Family::V4), (v6, Family::V6)] {
-            self.here(at);
-            let quote = self.label();
+            self.code.bind(at);
+            let quote = self.code.mark();
             self.store_imm(IP, 0);
             self.packet(steering, family, Some(quote), &ends);
             // X is where the quoted packet begins.
-            self.here(quote);
-            self.op(BPF_LDX | BPF_MEM, UPPER);
-            self.op(BPF_MISC | BPF_TXA, 0);
-            self.op(BPF_ALU | BPF_ADD | BPF_K, 8);
-            self.op(BPF_ST, IP);
+            self.code.bind(quote);
+            self.code.recall_x(UPPER);
+            self.code.x_to_a();
+            self.code.alu(Alu::Add, 8);
+            self.code.keep(IP);
             self.packet(steering, family, None, &ends);
         }
         // A query's identifier stands where the second port of nothing else does.
-        self.here(query);
-        self.op(BPF_LDX | BPF_MEM, UPPER);
-        self.load(BPF_H, 4);
-        self.op(BPF_ST, ONE);
+        self.code.bind(query);
+        self.code.recall_x(UPPER);
+        self.load(Width::B2, 4);
+        self.code.keep(ONE);
         self.store_imm(OTHER, 0);
-        let sum = self.label();
-        self.jump(sum);
-        self.here(pair);
-        self.op(BPF_LDX | BPF_MEM, UPPER);
-        self.load(BPF_H, 0);
-        self.op(BPF_ST, ONE);
-        self.load(BPF_H, 2);
-        self.op(BPF_ST, OTHER);
-        self.here(sum);
+        let sum = self.code.mark();
+        self.code.jump(sum);
+        self.code.bind(pair);
+        self.code.recall_x(UPPER);
+        self.load(Width::B2, 0);
+        self.code.keep(ONE);
+        self.load(Width::B2, 2);
+        self.code.keep(OTHER);
+        self.code.bind(sum);
         // (a + b) << 16 ^ a ^ b, and the addresses.
-        self.op(BPF_LD | BPF_MEM, ONE);
-        self.op(BPF_LDX | BPF_MEM, OTHER);
-        self.op(BPF_ALU | BPF_ADD | BPF_X, 0);
-        self.op(BPF_ALU | BPF_LSH | BPF_K, 16);
-        self.op(BPF_ALU | BPF_XOR | BPF_X, 0);
+        self.code.recall(ONE);
+        self.code.recall_x(OTHER);
+        self.code.alu(Alu::Add, Side::X);
+        self.code.alu(Alu::Shl, 16);
+        self.code.alu(Alu::Xor, Side::X);
         for more in [ONE, ALSO] {
-            self.op(BPF_LDX | BPF_MEM, more);
-            self.op(BPF_ALU | BPF_XOR | BPF_X, 0);
+            self.code.recall_x(more);
+            self.code.alu(Alu::Xor, Side::X);
         }
-        self.here(mix);
-        self.op(BPF_ALU | BPF_XOR | BPF_K, steering.key);
+        self.code.bind(mix);
+        self.code.alu(Alu::Xor, steering.key);
         for (shift, times) in [(16, Some(MIX[0])), (13, Some(MIX[1])), (16, None)] {
-            self.op(BPF_MISC | BPF_TAX, 0);
-            self.op(BPF_ALU | BPF_RSH | BPF_K, shift);
-            self.op(BPF_ALU | BPF_XOR | BPF_X, 0);
+            self.code.a_to_x();
+            self.code.alu(Alu::Shr, shift);
+            self.code.alu(Alu::Xor, Side::X);
             if let Some(times) = times {
-                self.op(BPF_ALU | BPF_MUL | BPF_K, times);
+                self.code.alu(Alu::Mul, times);
             }
         }
-        self.op(BPF_ALU | BPF_MOD | BPF_K, steering.workers.max(1));
-        self.op(BPF_RET | BPF_A, 0);
+        self.code.alu(Alu::Mod, steering.workers.max(1));
+        self.code.ret_a();
     }
 
     /// A packet whose L3 header is at M[IP]. Errors go to `quote`, unless this is a quote itself.
-    fn packet(&mut self, steering: &Steering, family: Family, quote: Option<Label>, ends: &Ends) {
-        let [addresses, icmp] = std::array::from_fn(|_| self.label());
+    fn packet(&mut self, steering: &Steering, family: Family, quote: Option<Mark>, ends: &Ends) {
+        let [addresses, icmp] = std::array::from_fn(|_| self.code.mark());
         let (counts, queries, errors, icmp_proto): (_, &[u8], &[u8], _) = match family {
             Family::V4 => (steering.addresses[0], &QUERIES4, &ERRORS4, proto::ICMP),
             Family::V6 => (steering.addresses[1], &QUERIES6, &ERRORS6, proto::ICMPV6),
         };
         match counts {
             true => self.both_addresses(family),
-            false => self.op(BPF_LD | BPF_IMM, 0),
+            false => self.code.load_number(0),
         }
-        self.op(BPF_ST, ALSO);
-        self.op(BPF_LDX | BPF_MEM, IP);
+        self.code.keep(ALSO);
+        self.code.recall_x(IP);
         match family {
             Family::V4 => self.upper4(addresses),
             Family::V6 => self.upper6(),
@@ -219,126 +220,102 @@ impl Writer {
             self.is(with_ports.into(), ends.pair);
         }
         self.is(icmp_proto.into(), icmp);
-        self.jump(addresses);
-        self.here(icmp);
-        self.op(BPF_LDX | BPF_MEM, UPPER);
-        self.load(BPF_B, 0);
+        self.code.jump(addresses);
+        self.code.bind(icmp);
+        self.code.recall_x(UPPER);
+        self.load(Width::B1, 0);
         for kind in queries {
             self.is((*kind).into(), ends.query);
         }
         for (kind, quote) in errors.iter().filter_map(|kind| Some((kind, quote?))) {
             self.is((*kind).into(), quote);
         }
-        self.here(addresses);
+        self.code.bind(addresses);
         self.both_addresses(family);
-        self.jump(ends.mix);
+        self.code.jump(ends.mix);
     }
 
     /// A: the protocol; M[UPPER]: where its header is. A fragment goes to `addresses`.
-    fn upper4(&mut self, addresses: Label) {
-        self.load(BPF_H, 6);
-        self.test(BPF_JSET, FRAGMENT4.into(), addresses);
-        self.load(BPF_B, 0);
-        self.op(BPF_ALU | BPF_AND | BPF_K, 0xf);
-        self.op(BPF_ALU | BPF_LSH | BPF_K, 2);
-        self.op(BPF_ALU | BPF_ADD | BPF_X, 0);
-        self.op(BPF_ST, UPPER);
-        self.load(BPF_B, 9);
+    fn upper4(&mut self, addresses: Mark) {
+        self.load(Width::B2, 6);
+        self.test(Test::Set, FRAGMENT4.into(), addresses);
+        self.load(Width::B1, 0);
+        self.code.alu(Alu::And, 0xf);
+        self.code.alu(Alu::Shl, 2);
+        self.code.alu(Alu::Add, Side::X);
+        self.code.keep(UPPER);
+        self.load(Width::B1, 9);
     }
 
     fn upper6(&mut self) {
-        self.op(BPF_MISC | BPF_TXA, 0);
-        self.op(BPF_ALU | BPF_ADD | BPF_K, 40);
-        self.op(BPF_ST, UPPER);
-        self.load(BPF_B, 6);
-        let done = self.label();
+        self.code.x_to_a();
+        self.code.alu(Alu::Add, 40);
+        self.code.keep(UPPER);
+        self.load(Width::B1, 6);
+        let done = self.code.mark();
         for _ in 0..EXTENSIONS {
-            let skip = self.label();
+            let skip = self.code.mark();
             for header in SKIPPED6 {
                 self.is(header.into(), skip);
             }
-            self.jump(done);
-            self.here(skip);
-            self.op(BPF_LDX | BPF_MEM, UPPER);
-            self.load(BPF_B, 1);
-            self.op(BPF_ALU | BPF_ADD | BPF_K, 1);
-            self.op(BPF_ALU | BPF_LSH | BPF_K, 3);
-            self.op(BPF_ALU | BPF_ADD | BPF_X, 0);
-            self.op(BPF_ST, UPPER);
-            self.load(BPF_B, 0);
+            self.code.jump(done);
+            self.code.bind(skip);
+            self.code.recall_x(UPPER);
+            self.load(Width::B1, 1);
+            self.code.alu(Alu::Add, 1);
+            self.code.alu(Alu::Shl, 3);
+            self.code.alu(Alu::Add, Side::X);
+            self.code.keep(UPPER);
+            self.load(Width::B1, 0);
         }
-        self.here(done);
+        self.code.bind(done);
     }
 
     /// A: both addresses of the packet at M[IP], in any order.
     fn both_addresses(&mut self, family: Family) {
         for (at, to) in family.addresses().into_iter().zip([ONE, OTHER]) {
-            self.op(BPF_LDX | BPF_MEM, IP);
-            self.load(BPF_W, at);
+            self.code.recall_x(IP);
+            self.load(Width::B4, at);
             for more in 1..family.words() {
-                self.op(BPF_ALU | BPF_MUL | BPF_K, GOLDEN);
-                self.op(BPF_ST, TEMP);
-                self.load(BPF_W, at + 4 * more);
-                self.op(BPF_LDX | BPF_MEM, TEMP);
-                self.op(BPF_ALU | BPF_ADD | BPF_X, 0);
-                self.op(BPF_LDX | BPF_MEM, IP);
+                self.code.alu(Alu::Mul, GOLDEN);
+                self.code.keep(TEMP);
+                self.load(Width::B4, at + 4 * more);
+                self.code.recall_x(TEMP);
+                self.code.alu(Alu::Add, Side::X);
+                self.code.recall_x(IP);
             }
-            self.op(BPF_ST, to);
+            self.code.keep(to);
         }
         // a ^ b ^ (a + b) * GOLDEN; b is in A.
-        self.op(BPF_LDX | BPF_MEM, ONE);
-        self.op(BPF_ALU | BPF_ADD | BPF_X, 0);
-        self.op(BPF_ALU | BPF_MUL | BPF_K, GOLDEN);
+        self.code.recall_x(ONE);
+        self.code.alu(Alu::Add, Side::X);
+        self.code.alu(Alu::Mul, GOLDEN);
         for more in [ONE, OTHER] {
-            self.op(BPF_LDX | BPF_MEM, more);
-            self.op(BPF_ALU | BPF_XOR | BPF_X, 0);
+            self.code.recall_x(more);
+            self.code.alu(Alu::Xor, Side::X);
         }
-    }
-
-    fn op(&mut self, code: u32, k: u32) {
-        self.code.push(sock_filter { code: code as u16, jt: 0, jf: 0, k });
     }
 
     /// Loads from X and so many bytes.
-    fn load(&mut self, size: u32, at: u32) {
-        self.op(BPF_LD | size | BPF_IND, self.l3 + at);
+    fn load(&mut self, width: Width, at: u32) {
+        self.code.load_x(width, self.l3 + at);
     }
 
     fn store_imm(&mut self, to: u32, k: u32) {
-        self.op(BPF_LD | BPF_IMM, k);
-        self.op(BPF_ST, to);
+        self.code.load_number(k);
+        self.code.keep(to);
     }
 
-    fn is(&mut self, k: u32, to: Label) {
-        self.test(BPF_JEQ, k, to);
+    fn is(&mut self, k: u32, to: Mark) {
+        self.test(Test::Eq, k, to);
     }
 
     /// A conditional jump reaches 255 instructions, the plain one behind it any.
-    fn test(&mut self, how: u32, k: u32, to: Label) {
-        self.code.push(sock_filter { code: (BPF_JMP | how | BPF_K) as u16, jt: 0, jf: 1, k });
-        self.jump(to);
-    }
-
-    fn jump(&mut self, to: Label) {
-        self.jumps.push((self.code.len(), to));
-        self.op(BPF_JMP | BPF_JA, 0);
-    }
-
-    fn label(&mut self) -> Label {
-        self.labels.push(None);
-        Label(self.labels.len() - 1)
-    }
-
-    fn here(&mut self, label: Label) {
-        self.labels[label.0] = Some(self.code.len());
-    }
-
-    fn finish(mut self) -> Vec<sock_filter> {
-        for (at, label) in &self.jumps {
-            let to = self.labels[label.0].unwrap_or(self.code.len());
-            self.code[*at].k = (to - at - 1) as u32;
-        }
-        self.code
+    fn test(&mut self, how: Test, k: u32, to: Mark) {
+        let past = self.code.mark();
+        self.code.jump_unless(how, k, past);
+        self.code.jump(to);
+        self.code.bind(past);
     }
 }
 

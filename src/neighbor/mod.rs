@@ -235,6 +235,8 @@ pub struct Info {
 }
 
 #[cfg(test)]
+mod by_hand;
+#[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod tests;

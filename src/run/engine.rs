@@ -13,9 +13,11 @@
 //! flows that MASQUERADE gave its address. Knows nothing of sockets.
 
 pub(super) mod devices;
+mod flows;
 mod history;
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -33,7 +35,7 @@ use crate::control::view::{self, Applied};
 use crate::control::{Answer, Verb};
 use crate::host::Services;
 use crate::path::{Listeners, Snapshot};
-use crate::router::Router;
+use crate::router::{Comparison, Router};
 
 use super::clock::Clock;
 use super::desk::Desk;
@@ -179,7 +181,7 @@ impl Engine {
                         .into())
                 }
             },
-            Verb::Diff { file, .. } => return self.diff(file),
+            Verb::Diff { file, flows } => return self.diff(file, flows),
             Verb::Config => {
                 let text = config::print(&self.setup.load());
                 return Answer::lines(text);
@@ -202,7 +204,7 @@ impl Engine {
         // A neighbor that lives and dies by itself is no reason to make tables anew.
         let differs = matches!(change, config::Change::Rules(_)) || changed.setup.config != now.config;
         if differs {
-            notes.extend(self.commit(changed.setup)?);
+            notes.extend(self.commit_beside(changed.setup, &changed.live)?);
         }
         let refused = changed.refused.into_iter().map(|(index, no)| {
             let errno = no.errno.map(str::to_owned);
@@ -240,13 +242,21 @@ impl Engine {
     }
 
     /// What a reload would change.
-    fn diff(&self, file: Option<PathBuf>) -> Answer {
+    fn diff(&self, file: Option<PathBuf>, flows: bool) -> Answer {
         let now = self.setup.load_full();
         let next = config::load(file.as_deref().unwrap_or(&self.file))
             .and_then(|config| Setup::build(config, Some(&now)));
-        match next {
-            Ok(next) => Answer::list(config::diff(&now, &next)),
-            Err(problems) => Answer::no(problems),
+        let next = match next {
+            Ok(next) => next,
+            Err(problems) => return Answer::no(problems),
+        };
+        let differ = Answer::list(config::diff(&now, &next));
+        match (differ, flows) {
+            (Answer::Parts(parts), true) => {
+                let compare = Comparison::new(&self.router, &self.snapshot(&next), self.clock.now());
+                Answer::Parts(Box::new(parts.chain(flows::differ(compare))))
+            }
+            (differ, _) => differ,
         }
     }
 
@@ -284,6 +294,11 @@ impl Engine {
 
     /// Puts a setup in force, or changes nothing.
     fn commit(&mut self, next: Setup) -> Result<Vec<String>, Refusal> {
+        self.commit_beside(next, &[])
+    }
+
+    /// The same; neighbors that `live` will change are left to it.
+    fn commit_beside(&mut self, next: Setup, live: &[LiveAction]) -> Result<Vec<String>, Refusal> {
         let before = self.setup.load_full();
         if next.links.bound() > self.router.room() {
             return Err(
@@ -304,38 +319,53 @@ impl Engine {
         // From here on nobody runs the old rules.
         self.desk.settle();
         next.settle(&before);
-        self.neighbors(&before, &next);
+        self.neighbors(&before, &next, live);
         self.addresses(&before, &next);
         self.history.add(before);
         self.transactions.store(self.history.number(), Relaxed);
         Ok(notes)
     }
 
-    /// Swaps the snapshot. Routes of links that are down are left out.
+    /// Swaps the snapshot.
     fn swap(&mut self, next: &Setup) {
+        self.up = self.links_up();
+        self.router.replace(self.snapshot(next));
+    }
+
+    /// What packets meet under a setup. Routes of links that are down are left out.
+    fn snapshot(&self, setup: &Setup) -> Snapshot {
         let states = &self.router.live().states;
-        self.up = (0..self.router.room()).map(|l| states.is_up(LinkId(l as u16))).collect();
-        let up = &self.up;
-        let usable = |link: LinkId| up.get(link.index()).copied().unwrap_or(false);
-        let services = services(&next.config);
-        self.router.replace(Snapshot {
-            fib: Arc::new(next.rib.build_usable(&next.links, usable)),
-            links: next.links.clone(),
+        let services = services(&setup.config);
+        Snapshot {
+            fib: Arc::new(setup.rib.build_usable(&setup.links, |link| states.is_up(link))),
+            links: setup.links.clone(),
             listeners: Listeners { udp: services.ports(), tcp: services.ports() },
-            icmp_rate: next.config.icmp.rate,
-            hooks: super::hooks(&next.config, &next.programs),
-        });
+            icmp_rate: setup.config.icmp.rate,
+            hooks: super::hooks(&setup.config, &setup.programs),
+        }
+    }
+
+    /// Which links are up, by their places.
+    fn links_up(&self) -> Vec<bool> {
+        let states = &self.router.live().states;
+        (0..self.router.room()).map(|l| states.is_up(LinkId(l as u16))).collect()
     }
 
     /// Permanent neighbors follow the configuration.
-    fn neighbors(&self, before: &Setup, next: &Setup) {
+    fn neighbors(&self, before: &Setup, next: &Setup, live: &[LiveAction]) {
         let all = |s: &Setup| -> Vec<_> {
             let link = |n: &config::NeighborConfig| s.links.named(&n.dev).map(|l| (l.id, n.ip, n.mac));
             s.config.neighbors.iter().filter_map(link).collect()
         };
         let (old, new) = (all(before), all(next));
-        let gone: Vec<_> =
-            old.iter().filter(|(l, ip, _)| !new.iter().any(|n| (n.0, n.1) == (*l, *ip))).copied().collect();
+        let stays = |link: LinkId, ip: IpAddr| {
+            let set = |a: &LiveAction| match a {
+                LiveAction::SetNeighbor { link: on, ip: of, .. } => (*on, *of) == (link, ip),
+                LiveAction::RemoveNeighbor { .. } => false,
+            };
+            new.iter().any(|n| (n.0, n.1) == (link, ip)) || live.iter().any(set)
+        };
+        let gone: Vec<_> = old.iter().filter(|(l, ip, _)| !stays(*l, *ip)).copied().collect();
         let come: Vec<_> = new.iter().filter(|n| !old.contains(n)).copied().collect();
         if gone.is_empty() && come.is_empty() {
             return;
@@ -422,7 +452,7 @@ impl Engine {
             self.hub.link(link, states.is_up(link.id), self.clock.now());
         }
         let setup = self.setup.load_full();
-        self.up = (0..self.router.room()).map(|l| states.is_up(LinkId(l as u16))).collect();
+        self.up = self.links_up();
         let up = &self.up;
         let usable = |link: LinkId| up.get(link.index()).copied().unwrap_or(false);
         let fib = Arc::new(setup.rib.build_usable(&snapshot.links, usable));

@@ -40,6 +40,9 @@ fn tell(state: &[NotifyState<'_>]) {
     }
 }
 
+/// Nobody needs to be told more often, whatever is asked for.
+const SHORTEST: Duration = Duration::from_millis(10);
+
 /// Tells the manager, often enough, that the main thread still goes round: it ends a service that doesn't say so
 /// (`WatchdogSec=`).
 #[derive(Debug)]
@@ -56,7 +59,8 @@ impl Watchdog {
 
     /// Twice in the time allowed, as sd_watchdog_enabled(3) recommends.
     fn new(allowed: Option<Duration>, now: Instant) -> Self {
-        Watchdog { pause: allowed.map(|allowed| allowed / 2), next: now }
+        let allowed = allowed.filter(|allowed| !allowed.is_zero());
+        Watchdog { pause: allowed.map(|allowed| (allowed / 2).max(SHORTEST)), next: now }
     }
 
     /// Says so, if it is time to.
@@ -91,5 +95,8 @@ mod tests {
         assert!(dog.is_due(at(1_300)) && !dog.is_due(at(2_200)) && dog.is_due(at(2_300)));
         let mut none = Watchdog::new(None, at(0));
         assert!(!none.is_due(at(9_000)) && none.next().is_none());
+        assert!(Watchdog::new(Some(Duration::ZERO), at(0)).next().is_none());
+        let mut hasty = Watchdog::new(Some(Duration::from_nanos(1)), at(0));
+        assert!(hasty.is_due(at(0)) && hasty.next() > Some(at(5)));
     }
 }

@@ -122,6 +122,39 @@ fn a_running_router_is_asked_and_ended() {
 }
 
 #[test]
+fn an_empty_flow_table_is_asked_and_emptied() {
+    let dir = dir();
+    let dir = dir.path();
+    let router = Router::start(dir);
+    let ran = |words: &str| {
+        let words: Vec<&str> = words.split(' ').collect();
+        let ran = sekisho(dir, &[&["conntrack", "--control", "gw.sock"], words.as_slice()].concat());
+        (ran.code, ran.out, ran.err)
+    };
+    let said = |code, out: &str, err: &str| (code, out.to_owned(), err.to_owned());
+    assert_eq!(ran("-C"), said(0, "0\n", ""));
+    assert_eq!(ran("-L"), said(0, "", "sekisho: 0 flow entries have been shown.\n"));
+    assert_eq!(ran("-L -j"), said(0, "[]\n", "sekisho: 0 flow entries have been shown.\n"));
+    assert_eq!(ran("-D -p tcp"), said(1, "", "sekisho: 0 flow entries have been deleted.\n"));
+    assert_eq!(ran("-U -p tcp -m 1"), said(1, "", "sekisho: 0 flow entries have been updated.\n"));
+    assert_eq!(ran("-F"), said(0, "", "sekisho: connection tracking table has been emptied.\n"));
+    assert_eq!(
+        ran("-G -p udp -s 10.0.0.1 -d 10.0.0.2 --sport 1 --dport 2"),
+        said(1, "", "sekisho: Operation failed: such conntrack doesn't exist\n")
+    );
+    assert_eq!(
+        ran("-S").1,
+        "cpu=0   \tfound=0 invalid=0 insert=0 insert_failed=0 drop=0 early_drop=0 error=0 search_restart=0 \
+         clash_resolve=0 chaintoolong=0 \n"
+    );
+    let stats: Value = serde_json::from_str(&ran("-S -j").1).expect("JSON");
+    assert_eq!(stats[0]["early_drop"], 0);
+    let misuse = ran("-D -e NEW");
+    assert_eq!((misuse.0, misuse.1.as_str(), misuse.2.lines().count()), (2, "", 1), "{misuse:?}");
+    assert_eq!(router.terminate(), Some(0));
+}
+
+#[test]
 fn a_killed_router_can_be_started_again() {
     let dir = dir();
     drop(Router::start(dir.path()));

@@ -74,6 +74,29 @@ fn metrics_are_as_promtool_wants_them() {
 }
 
 #[test]
+fn promtool_understands_the_dashboard() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/grafana.json");
+    let dashboard: Value =
+        serde_json::from_str(&fs::read_to_string(path).expect("a dashboard")).expect("JSON");
+    let panels = dashboard["panels"].as_array().expect("panels").iter();
+    let targets = panels.flat_map(|p| p["targets"].as_array().expect("targets"));
+    let mut rules = "groups:\n- name: dashboard\n  rules:\n".to_owned();
+    for (n, target) in targets.enumerate() {
+        // What Grafana puts in itself.
+        let expr = target["expr"].as_str().expect("an expression");
+        let expr = expr.replace("$__rate_interval", "5m").replace("$instance", ".*");
+        rules += &format!("  - record: panel:{n}\n    expr: {}\n", Value::from(expr));
+    }
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let file = dir.path().join("rules.yml");
+    fs::write(&file, rules).expect("it can be written to");
+    if let Some(judged) = tool("promtool", &["check", "rules", file.to_str().expect("a name")], "") {
+        let said = judged.unwrap_or_else(|e| panic!("{e}"));
+        assert!(said.contains("SUCCESS"), "{said}");
+    }
+}
+
+#[test]
 fn those_who_ask_and_change_are_counted() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let dir = dir.path();

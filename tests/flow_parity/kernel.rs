@@ -6,9 +6,11 @@
 //!                                    └────────┘   what it thinks of a packet: in the packet's DSCP
 //! ```
 
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
@@ -24,6 +26,11 @@ const DEVICES: [&str; 2] = ["lan", "wan"];
 
 pub(crate) struct Kernel {
     taps: [Wiretap; 2],
+    /// What `conntrack -E` prints, line by line.
+    events: Receiver<String>,
+    follower: Child,
+    /// Flows made to mark a place among the events.
+    marks: u16,
     // Last: the thread leaves before the namespaces go.
     _inside: Guard,
     _lab: Topology,
@@ -67,7 +74,50 @@ impl Kernel {
         for program in ["iptables-legacy-restore", "ip6tables-legacy-restore"] {
             restore(program);
         }
-        Kernel { taps, _inside: inside, _lab: lab }
+        let (follower, events) = follow();
+        let mut kernel = Kernel { taps, events, follower, marks: 0, _inside: inside, _lab: lab };
+        // It may take a while until it listens.
+        while kernel.events_until_mark(Duration::from_millis(200)).is_none() {}
+        kernel
+    }
+
+    /// What `conntrack -E` has printed since it was asked last, but for what programs did.
+    pub(crate) fn events(&mut self) -> Vec<String> {
+        self.events_until_mark(Duration::from_secs(20)).expect("conntrack -E tells of the mark")
+    }
+
+    /// Events come when they come: those of a flow that is made now come behind all others.
+    fn events_until_mark(&mut self, patience: Duration) -> Option<Vec<String>> {
+        self.marks += 1;
+        let port = self.marks.to_string();
+        let mark = [
+            "-I",
+            "-p",
+            "udp",
+            "-s",
+            "192.0.2.1",
+            "-d",
+            "192.0.2.2",
+            "-t",
+            "9",
+            "--dport",
+            "9",
+            "--sport",
+            &port,
+        ];
+        let made = Command::new("conntrack").args(mark).stderr(Stdio::null()).status().unwrap();
+        assert!(made.success());
+        let (deadline, mark) = (Instant::now() + patience, format!(" sport={port} dport=9 "));
+        let mut lines = vec![];
+        loop {
+            let line = self.events.recv_timeout(deadline.saturating_duration_since(Instant::now())).ok()?;
+            if line.contains(MARK) && line.contains(&mark) && line.contains("[NEW]") {
+                return Some(lines);
+            }
+            if !line.contains("[USERSPACE]") && !line.contains(MARK) {
+                lines.push(line);
+            }
+        }
     }
 
     /// Sends a packet and says what the kernel thought of it. It carries a number by which it is known again.
@@ -107,6 +157,7 @@ impl Kernel {
         assert!(out.status.success());
         let mut lines: Vec<String> =
             String::from_utf8(out.stdout).unwrap().lines().map(str::to_owned).collect();
+        lines.retain(|line| !line.contains(MARK));
         lines.sort();
         lines
     }
@@ -118,9 +169,30 @@ impl Kernel {
     }
 }
 
+impl Drop for Kernel {
+    fn drop(&mut self) {
+        let _ = self.follower.kill();
+        let _ = self.follower.wait();
+    }
+}
+
+/// `conntrack -E`, and its lines.
+fn follow() -> (Child, Receiver<String>) {
+    let mut command = Command::new("conntrack");
+    command.args(["-E", "-o", "extended", "-b", "8000000"]).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().expect("conntrack: apt install conntrack");
+    let (to, lines) = mpsc::channel();
+    let out = BufReader::new(child.stdout.take().unwrap());
+    thread::spawn(move || out.lines().map_while(Result::ok).try_for_each(|line| to.send(line)));
+    (child, lines)
+}
+
 fn mac(side: usize, station: u8) -> Mac {
     Mac([2, 0, 0, 0, side as u8, station])
 }
+
+/// What the lines of flows have that mark a place among the events.
+const MARK: &str = " src=192.0.2.1 ";
 
 const SETTINGS: [(&str, &str); 7] = [
     ("net/ipv4/ip_forward", "1"),

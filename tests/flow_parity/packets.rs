@@ -16,6 +16,8 @@ pub(crate) struct Message {
     pub(crate) dst: IpAddr,
     pub(crate) proto: u8,
     pub(crate) l4: Vec<u8>,
+    /// Milliseconds of silence before it.
+    pub(crate) wait: u64,
 }
 
 impl fmt::Debug for Message {
@@ -70,6 +72,28 @@ impl Message {
     }
 }
 
+/// A packet between the first hosts, with its checksum at `field` of the upper layer.
+fn between(side: usize, v6: bool, proto: u8, l4: Vec<u8>, field: usize) -> Message {
+    let mut m = Message { side, src: host(side, 0, v6), dst: host(1 - side, 0, v6), proto, l4, wait: 0 };
+    m.fill(field);
+    m
+}
+
+/// A TCP segment of a connection that the first side has begun.
+pub(crate) fn segment(side: usize, v6: bool, flags: u8, seq: u32, ack: u32) -> Message {
+    let mut l4 = if side == 0 { vec![0x50, 7, 0, 9] } else { vec![0, 9, 0x50, 7] };
+    l4.extend(seq.to_be_bytes());
+    l4.extend(ack.to_be_bytes());
+    l4.extend([0x50, flags, 0x20, 0, 0, 0, 0, 0]);
+    between(side, v6, proto::TCP, l4, 16)
+}
+
+/// A datagram, or an answer to it.
+pub(crate) fn datagram(side: usize, v6: bool) -> Message {
+    let ports = if side == 0 { [0x50, 7, 0, 9] } else { [0, 9, 0x50, 7] };
+    between(side, v6, proto::UDP, [&ports[..], &[0, 8, 0, 0]].concat(), 6)
+}
+
 /// A packet of any kind.
 pub(crate) fn any(r: &mut Random) -> Message {
     let v6 = r.percent(50);
@@ -89,7 +113,7 @@ fn plain(r: &mut Random, v6: bool) -> Message {
     let side = r.below(2) as usize;
     let src = host(side, some(r), v6);
     let dst = host(1 - side, some(r), v6);
-    let mut m = Message { side, src, dst, proto: 0, l4: Vec::new() };
+    let mut m = Message { side, src, dst, proto: 0, l4: Vec::new(), wait: 0 };
     match r.below(100) {
         0..30 => udp(r, &mut m),
         30..65 => icmp(r, &mut m),
@@ -214,7 +238,7 @@ fn error(r: &mut Random, v6: bool) -> Message {
     let mut l4 = vec![kind, r.below(3) as u8, 0, 0, 0, 0, 0, 0];
     l4.extend(&quoted);
     let proto = if v6 { proto::ICMPV6 } else { proto::ICMP };
-    let mut m = Message { side, src: host(side, some(r), v6), dst, proto, l4 };
+    let mut m = Message { side, src: host(side, some(r), v6), dst, proto, l4, wait: 0 };
     m.fill(2);
     if r.percent(5) {
         m.l4[4] ^= 1;

@@ -8,7 +8,7 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use sekisho::base::Column;
 use sekisho::io::memory::{self, Config};
-use sekisho::io::netlink::Netlink;
+use sekisho::io::netlink::{Netlink, Veth};
 use sekisho::io::pcap::Capture;
 use sekisho::io::{DeviceSpec, Port, Sent, Status, open};
 use sekisho::link::{Driver, LinkKind};
@@ -39,6 +39,16 @@ pub(crate) fn spec(kind: LinkKind, device: &str) -> DeviceSpec {
         owner: None,
         group: None,
     }
+}
+
+/// Makes a veth pair of these names with so many queues, both ends up; gives their indices.
+pub(crate) fn near_and_far(n: &mut Netlink, queues: u32) -> [u32; 2] {
+    n.link_add_veth_with(&Veth { name: "near", peer: "far", peer_netns: None, queues }).unwrap();
+    ["near", "far"].map(|name| {
+        let index = n.link_index(name).unwrap();
+        n.set_up(index).unwrap();
+        index
+    })
 }
 
 pub(crate) fn open_one(spec: &DeviceSpec) -> Box<dyn Port> {
@@ -281,11 +291,7 @@ fn packet(driver: Driver, offload: bool) {
     here.run(|| {
         let mut admin = Netlink::open().unwrap();
         let mut make = || {
-            admin.link_add_veth("near", "far", None).unwrap();
-            for name in ["near", "far"] {
-                let index = admin.link_index(name).unwrap();
-                admin.set_up(index).unwrap();
-            }
+            near_and_far(&mut admin, 1);
         };
         make();
         let near = open_one(&DeviceSpec { offload, driver, ..spec(LinkKind::Packet, "near") });
@@ -321,9 +327,7 @@ fn frames_beyond_an_interface_that_takes_less_now_are_refused() {
         let Some(here) = Netns::new() else { return };
         here.run(|| {
             let mut n = Netlink::open().unwrap();
-            n.link_add_veth("near", "far", None).unwrap();
-            let [index, far] = ["near", "far"].map(|name| n.link_index(name).unwrap());
-            [index, far].into_iter().for_each(|i| n.set_up(i).unwrap());
+            let [index, far] = near_and_far(&mut n, 1);
             let mut port = open_one(&DeviceSpec { driver, ..spec(LinkKind::Packet, "near") });
             if driver == Driver::Xdp && !has(driver, port.as_ref()) {
                 return;

@@ -12,7 +12,7 @@ use sekisho::io::{DeviceSpec, Port, Sent, Status, open};
 use sekisho::link::LinkKind;
 use sekisho::packet::{Csum, Packet, Pool, Steering};
 
-use crate::contract::{frame, open_one, receive, spec, until};
+use crate::contract::{frame, near_and_far, open_one, receive, spec, until};
 use crate::netns::Netns;
 use crate::tun_tap::parsed;
 
@@ -77,7 +77,7 @@ fn wire(a: &mut Box<dyn Port>, b: &mut Box<dyn Port>, stop: &AtomicBool) -> Seen
 }
 
 /// Moves bytes through TCP and checks each.
-fn transfer(client: &Netns, server: &Netns, at: &str, bytes: usize) {
+pub(crate) fn transfer(client: &Netns, server: &Netns, at: &str, bytes: usize) {
     let listener = server.run(|| TcpListener::bind(at).unwrap());
     let pattern = |at: usize| (at % 251) as u8 ^ (at >> 12) as u8;
     std::thread::scope(|scope| {
@@ -147,11 +147,7 @@ fn a_tag_that_the_kernel_took_off_comes_back() {
     let Some(here) = Netns::new() else { return };
     here.run(|| {
         let mut n = Netlink::open().unwrap();
-        n.link_add_veth("near", "far", None).unwrap();
-        for name in ["near", "far"] {
-            let index = n.link_index(name).unwrap();
-            n.set_up(index).unwrap();
-        }
+        near_and_far(&mut n, 1);
         let (mut near, mut far) =
             (open_one(&spec(LinkKind::Packet, "near")), open_one(&spec(LinkKind::Packet, "far")));
         let mut pool = Pool::new(8);

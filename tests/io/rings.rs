@@ -14,17 +14,13 @@ use sekisho::io::{DeviceSpec, Port, Sent, Status};
 use sekisho::link::{Driver, LinkKind};
 use sekisho::packet::{Csum, Gso, GsoKind, Net, Offload, Packet, Pool};
 
-use crate::contract::{frame, open_one, receive, spec, until};
+use crate::contract::{frame, near_and_far, open_one, receive, spec, until};
 use crate::netns::Netns;
 use crate::tun_tap::with_tun;
 
 fn pair() -> (Box<dyn Port>, Box<dyn Port>) {
     let mut n = Netlink::open().unwrap();
-    n.link_add_veth("near", "far", None).unwrap();
-    for name in ["near", "far"] {
-        let index = n.link_index(name).unwrap();
-        n.set_up(index).unwrap();
-    }
+    near_and_far(&mut n, 1);
     let mut ports = ["near", "far"].map(|name| open_one(&spec(LinkKind::Packet, name)));
     until("both are up", || ports.iter_mut().all(|p| p.check() == Status::Up));
     let [near, far] = ports;

@@ -1,8 +1,7 @@
 //! Tun and tap links: creation, take-over, removal, and traffic with the kernel at the other end.
 
 use std::collections::VecDeque;
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::net::UdpSocket;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -15,6 +14,7 @@ use sekisho::packet::{Csum, Packet, Pool, Steering};
 
 use crate::contract::{open_one, spec, until};
 use crate::netns::Netns;
+use crate::packet::transfer;
 
 /// A new namespace, if there may be one with tun devices in it.
 pub(crate) fn with_tun() -> Option<Netns> {
@@ -312,17 +312,7 @@ fn tcp_crosses_two_taps() {
         let (mut a, mut b) = (make(&left, "10.8.0.1/24"), make(&right, "10.8.0.2/24"));
         std::thread::scope(|scope| {
             let carried = scope.spawn(|| carry(&mut a, &mut b, &stop));
-            let listener = right.run(|| TcpListener::bind("10.8.0.2:5001").unwrap());
-            let sender = scope.spawn(|| {
-                let mut stream = left.run(|| TcpStream::connect("10.8.0.2:5001").unwrap());
-                let bytes: Vec<u8> = (0..8u32 << 20).map(|i| (i % 253) as u8).collect();
-                stream.write_all(&bytes).unwrap();
-            });
-            let mut got = Vec::new();
-            listener.accept().unwrap().0.read_to_end(&mut got).unwrap();
-            assert_eq!(got.len(), 8 << 20);
-            assert!(got.iter().enumerate().all(|(i, b)| *b == (i % 253) as u8));
-            sender.join().unwrap();
+            transfer(&left, &right, "10.8.0.2:5001", 8 << 20);
             stop.store(true, Relaxed);
             let (super_frames, longest) = carried.join().unwrap();
             assert_eq!((super_frames > 10, longest > 1514), (offload, offload), "{super_frames} {longest}");

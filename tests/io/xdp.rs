@@ -1,8 +1,7 @@
 //! AF_XDP: what a frame loses on its way to XDP, and what becomes of it here.
 
 use std::collections::VecDeque;
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::net::UdpSocket;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -13,8 +12,9 @@ use sekisho::link::{Driver, LinkKind};
 use sekisho::packet::offload::finish_checksum;
 use sekisho::packet::{Csum, Packet, Pool};
 
-use crate::contract::{frame, has, open_one, receive, spec, until};
+use crate::contract::{frame, has, near_and_far, open_one, receive, spec, until};
 use crate::netns::Netns;
+use crate::packet::transfer;
 use crate::tun_tap::parsed;
 
 fn xdp(device: &str) -> DeviceSpec {
@@ -206,17 +206,7 @@ fn tcp_crosses_two_ports() {
         let stop = AtomicBool::new(false);
         std::thread::scope(|scope| {
             let carried = scope.spawn(|| carry(&mut a, &mut b, &stop));
-            let listener = hosts_right.run(|| TcpListener::bind("10.8.0.2:5001").unwrap());
-            let sender = scope.spawn(|| {
-                let mut stream = hosts_left.run(|| TcpStream::connect("10.8.0.2:5001").unwrap());
-                let bytes: Vec<u8> = (0..8u32 << 20).map(|i| (i % 253) as u8).collect();
-                stream.write_all(&bytes).unwrap();
-            });
-            let mut got = Vec::new();
-            listener.accept().unwrap().0.read_to_end(&mut got).unwrap();
-            assert_eq!(got.len(), 8 << 20);
-            assert!(got.iter().enumerate().all(|(i, b)| *b == (i % 253) as u8));
-            sender.join().unwrap();
+            transfer(&hosts_left, &hosts_right, "10.8.0.2:5001", 8 << 20);
             stop.store(true, Relaxed);
             let longest = carried.join().unwrap();
             assert_eq!(longest, mtu as usize + 14);
@@ -254,12 +244,7 @@ fn queues_are_shared_out() {
         let Some(here) = Netns::new() else { return };
         here.run(|| {
             let mut n = Netlink::open().unwrap();
-            let veth = Veth { name: "near", peer: "far", peer_netns: None, queues };
-            n.link_add_veth_with(&veth).unwrap();
-            for name in ["near", "far"] {
-                let index = n.link_index(name).unwrap();
-                n.set_up(index).unwrap();
-            }
+            near_and_far(&mut n, queues);
             let mut near = open(&DeviceSpec { queues: 2, ..xdp("near") }, workers).unwrap();
             if !has(Driver::Xdp, near[0].as_ref()) {
                 return;
@@ -294,11 +279,7 @@ fn frames_that_found_no_room_are_counted() {
     let Some(here) = Netns::new() else { return };
     here.run(|| {
         let mut n = Netlink::open().unwrap();
-        n.link_add_veth("near", "far", None).unwrap();
-        for name in ["near", "far"] {
-            let index = n.link_index(name).unwrap();
-            n.set_up(index).unwrap();
-        }
+        near_and_far(&mut n, 1);
         let mut near = open_one(&xdp("near"));
         if !has(Driver::Xdp, near.as_ref()) {
             return;

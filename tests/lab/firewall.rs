@@ -38,7 +38,7 @@ const RULES6: &str = "\
 COMMIT
 ";
 
-fn firewall() -> Gateway {
+pub(crate) fn firewall() -> Gateway {
     Gateway::new(&Choice { rules4: RULES4, rules6: RULES6, ..Choice::default() })
 }
 
@@ -51,7 +51,7 @@ fn sekisho(gw: &Gateway, args: &[&str]) -> (String, String) {
     (out, err)
 }
 
-fn until(what: &str, mut so: impl FnMut() -> bool) {
+pub(crate) fn until(what: &str, mut so: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(10);
     while !so() {
         assert!(Instant::now() < deadline, "waited in vain: {what}");
@@ -59,14 +59,14 @@ fn until(what: &str, mut so: impl FnMut() -> bool) {
     }
 }
 
-fn bound(space: &Netns, at: &str) -> UdpSocket {
+pub(crate) fn bound(space: &Netns, at: &str) -> UdpSocket {
     let socket = space.run(|| UdpSocket::bind(at)).unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     socket
 }
 
 /// What the client does: a datagram that is not answered and one that is, in both families, and pings.
-fn traffic(client: &Netns, server: &Netns) {
+pub(crate) fn traffic(client: &Netns, server: &Netns) {
     for ([here, there], family) in [(["10.1.0.2", "10.2.0.2"], 0), (["[fd01::2]", "[fd02::2]"], 1)] {
         let deaf = bound(server, &format!("{there}:6000"));
         let silent = bound(client, &format!("{here}:5000"));
@@ -87,7 +87,7 @@ fn traffic(client: &Netns, server: &Netns) {
 
 /// Lines of `conntrack -L`, sorted, without what differs from one time to another: seconds, the identifiers of pings,
 /// ports that a kernel chose, references, and the state in which the two ends leave a connection.
-fn book(listed: &str) -> Vec<String> {
+pub(crate) fn book(listed: &str) -> Vec<String> {
     let line = |line: &str| {
         let mut words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
         words[2] = "SECONDS".into();
@@ -106,7 +106,7 @@ fn book(listed: &str) -> Vec<String> {
 }
 
 /// A kernel in the router's place, with the same rules.
-fn kernel_router() -> Topology {
+pub(crate) fn kernel_router() -> Topology {
     let lan = End::new("router", "lan").address(net("10.1.0.1/24")).address(net("fd01::1/64"));
     let wan = End::new("router", "wan").address(net("10.2.0.1/24")).address(net("fd02::1/64"));
     let client = End::new("client", "eth0").address(net("10.1.0.2/24")).address(net("fd01::2/64"));

@@ -180,6 +180,19 @@ impl Program {
         control(&self.place)
     }
 
+    /// The file it was started with.
+    pub(crate) fn file(&self) -> PathBuf {
+        self.place.path("gw.toml")
+    }
+
+    /// What a command that is to fail says, and its exit code.
+    pub(crate) fn refused(&self, args: &[&str]) -> (i32, String) {
+        let out = Command::new(SEKISHO).args(args).env("SEKISHO_CONTROL", self.control()).output().unwrap();
+        let said = String::from_utf8_lossy(&out.stderr).into_owned();
+        assert!(!out.status.success() && out.stdout.is_empty(), "sekisho {}: {said}", args.join(" "));
+        (out.status.code().unwrap(), said)
+    }
+
     /// Starts it again, when it has ended.
     fn again(&mut self, netns: &Netns) {
         self.router = run(netns, &self.place.path("gw.toml"), &self.control());

@@ -1,5 +1,5 @@
 //! The flow cache repeats what the walk does, and nothing else: two routers with the same rules and the same packets, one
-//! of which has no cache, give the same frames, flows, marks, logs and counters.
+//! of which has no cache, give the same frames, flows, marks, logs and counters, and tell the same of their flows.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
@@ -9,6 +9,7 @@ use proptest::sample::select;
 
 use sekisho::base::counters::Tally;
 use sekisho::base::{Column, DropReason, Event, HOOKS, LinkId, Mac};
+use sekisho::conntrack::Listener;
 use sekisho::filter::{Family, iptables};
 use sekisho::packet::{Csum, Gso, GsoKind, Meta, Offload, Packet};
 use sekisho::path::FlowCacheConfig;
@@ -215,6 +216,8 @@ struct Pair {
     talks: Vec<Talk>,
     rules: Vec<[String; 2]>,
     last: Option<(LinkId, Vec<u8>, Offload)>,
+    /// Who hears what is told of each one's flows.
+    listeners: [Listener; 2],
 }
 
 impl Pair {
@@ -240,7 +243,9 @@ impl Pair {
             b.answer_arp(WAN, SERVER, SERVER_MAC);
             b
         });
-        Pair { benches, talks: talks(), rules, last: None }
+        let listen = |b: &Bench| b.router.live().conntrack.listen(100_000, Box::new(|_| true));
+        let listeners = benches.each_ref().map(listen);
+        Pair { benches, listeners, talks: talks(), rules, last: None }
     }
 
     fn act(&mut self, act: &Act) {
@@ -308,6 +313,8 @@ impl Pair {
             panic!("{act:?}: {} and {} frames, first apart: {first:02x?}", a.len(), b.len());
         }
         assert_eq!(walked.flows(), cached.flows(), "{act:?}");
+        let told = self.listeners.each_ref().map(|l| l.take(usize::MAX));
+        assert_eq!(told[0], told[1], "{act:?}");
         for talk in &mut self.talks {
             talk.hear(&walked.out);
         }

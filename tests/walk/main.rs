@@ -4,6 +4,7 @@
 //! `make.rs` makes packets, `check.rs` holds every frame that leaves against the formats. Every
 //! test ends by asking the ledger whether each packet is accounted for.
 
+mod asked;
 mod basics;
 mod cached;
 mod check;

@@ -4,6 +4,8 @@ use std::io::Write;
 use std::net::IpAddr;
 use std::process::ExitCode;
 
+use ipnet::Ipv4Net;
+
 use super::super::complain;
 use super::words::Deed;
 use crate::config::{AddrChange, Change, RouteChange};
@@ -43,6 +45,11 @@ impl Refused {
             (Deed::Change(Change::Route(RouteChange::One { .. })), "ENETUNREACH") => {
                 "Error: Nexthop has invalid gateway.".to_owned()
             }
+            (Deed::Change(Change::Route(RouteChange::One { route, .. })), "EINVAL")
+                if has_host_bits(route) =>
+            {
+                "Error: Invalid prefix for given prefix length.".to_owned()
+            }
             _ => format!("RTNETLINK answers: {}", in_words(errno)),
         };
         Refused { kernel: Some(said), text, code: 2 }
@@ -59,6 +66,12 @@ impl Refused {
     pub(super) fn code(&self) -> ExitCode {
         ExitCode::from(self.code)
     }
+}
+
+/// Whether an IPv4 destination has bits behind its prefix.
+fn has_host_bits(route: &str) -> bool {
+    let prefix = route.split(' ').find_map(|word| word.parse::<Ipv4Net>().ok());
+    prefix.is_some_and(|net| net.trunc() != net)
 }
 
 /// What the kernel says of an address besides an error number.

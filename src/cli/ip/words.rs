@@ -6,6 +6,7 @@
 
 mod ask;
 mod change;
+mod tables;
 
 use std::ffi::OsString;
 use std::net::IpAddr;
@@ -18,6 +19,10 @@ use crate::control::protocol::{
     Family, LinkFilter, Monitor, NeighborFilter, Relation, RouteFilter, RouteGet, Show, Table,
 };
 use crate::fib::Protocol;
+use tables::{
+    ADDRESS_COMMANDS, Command, KEYWORDS, LINK_COMMANDS, NEIGHBOR_COMMANDS, OBJECTS, OPTIONS, Object, Opt,
+    ROUTE_COMMANDS,
+};
 
 /// What was said.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -457,189 +462,6 @@ impl<'a> Words<'a> {
         self.next().ok_or_else(|| format!("'{of}' has nothing behind it: give its value"))
     }
 }
-
-#[derive(Clone, Copy)]
-enum Object {
-    Link,
-    Address,
-    Route,
-    Neighbor,
-    Monitor,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Command {
-    Show,
-    Help,
-    Get,
-    Change(change::Verb),
-    Other,
-}
-
-#[derive(Clone, Copy)]
-enum Opt {
-    Four,
-    Six,
-    Family,
-    Json,
-    Pretty,
-    Brief,
-    Oneline,
-    Stats,
-    Details,
-    Help,
-    Stamp(Stamp),
-    Force,
-    Batch,
-    Nothing,
-    Other,
-}
-
-/// Objects in the order iproute2 looks them up (`ip.c`).
-const OBJECTS: [(&str, Option<Object>); 17] = [
-    ("address", Some(Object::Address)),
-    ("addrlabel", None),
-    ("maddress", None),
-    ("route", Some(Object::Route)),
-    ("rule", None),
-    ("neighbor", Some(Object::Neighbor)),
-    ("neighbour", Some(Object::Neighbor)),
-    ("ntable", None),
-    ("link", Some(Object::Link)),
-    ("tunnel", None),
-    ("tuntap", None),
-    ("token", None),
-    ("monitor", Some(Object::Monitor)),
-    ("mroute", None),
-    ("netns", None),
-    ("vrf", None),
-    ("help", None),
-];
-
-const ADDRESS_COMMANDS: [(&str, Command); 12] = [
-    ("add", Command::Change(change::Verb::Add)),
-    ("change", Command::Change(change::Verb::Change)),
-    ("chg", Command::Change(change::Verb::Change)),
-    ("replace", Command::Change(change::Verb::Replace)),
-    ("delete", Command::Change(change::Verb::Delete)),
-    ("show", Command::Show),
-    ("lst", Command::Show),
-    ("list", Command::Show),
-    ("flush", Command::Change(change::Verb::Flush)),
-    ("save", Command::Other),
-    ("restore", Command::Other),
-    ("help", Command::Help),
-];
-
-/// `ip link s` is `set` there.
-const LINK_COMMANDS: [(&str, Command); 10] = [
-    ("add", Command::Change(change::Verb::Add)),
-    ("set", Command::Change(change::Verb::Set)),
-    ("change", Command::Change(change::Verb::Change)),
-    ("replace", Command::Other),
-    ("delete", Command::Change(change::Verb::Delete)),
-    ("show", Command::Show),
-    ("lst", Command::Show),
-    ("list", Command::Show),
-    ("property", Command::Other),
-    ("help", Command::Help),
-];
-
-const ROUTE_COMMANDS: [(&str, Command); 16] = [
-    ("list", Command::Show),
-    ("show", Command::Show),
-    ("lst", Command::Show),
-    ("get", Command::Get),
-    ("add", Command::Change(change::Verb::Add)),
-    ("append", Command::Change(change::Verb::Append)),
-    ("change", Command::Change(change::Verb::Change)),
-    ("chg", Command::Change(change::Verb::Change)),
-    ("replace", Command::Change(change::Verb::Replace)),
-    ("prepend", Command::Other),
-    ("delete", Command::Change(change::Verb::Delete)),
-    ("test", Command::Other),
-    ("flush", Command::Change(change::Verb::Flush)),
-    ("save", Command::Other),
-    ("restore", Command::Other),
-    ("help", Command::Help),
-];
-
-const NEIGHBOR_COMMANDS: [(&str, Command); 11] = [
-    ("add", Command::Change(change::Verb::Add)),
-    ("change", Command::Change(change::Verb::Change)),
-    ("chg", Command::Change(change::Verb::Change)),
-    ("replace", Command::Change(change::Verb::Replace)),
-    ("delete", Command::Change(change::Verb::Delete)),
-    ("get", Command::Other),
-    ("show", Command::Show),
-    ("lst", Command::Show),
-    ("list", Command::Show),
-    ("flush", Command::Change(change::Verb::Flush)),
-    ("help", Command::Help),
-];
-
-/// Options in the order iproute2 looks them up.
-const OPTIONS: [(&str, Opt); 24] = [
-    ("loops", Opt::Other),
-    ("family", Opt::Family),
-    ("4", Opt::Four),
-    ("6", Opt::Six),
-    ("0", Opt::Other),
-    ("M", Opt::Other),
-    ("B", Opt::Other),
-    ("human-readable", Opt::Other),
-    ("iec", Opt::Other),
-    ("stats", Opt::Stats),
-    ("statistics", Opt::Stats),
-    ("details", Opt::Details),
-    // There are no names to be looked up in the first place, so nothing is done for these two.
-    ("resolve", Opt::Nothing),
-    ("oneline", Opt::Oneline),
-    ("timestamp", Opt::Stamp(Stamp::Long)),
-    ("tshort", Opt::Stamp(Stamp::Short)),
-    ("force", Opt::Force),
-    ("batch", Opt::Batch),
-    ("brief", Opt::Brief),
-    ("json", Opt::Json),
-    ("pretty", Opt::Pretty),
-    ("help", Opt::Help),
-    ("netns", Opt::Other),
-    ("Numeric", Opt::Nothing),
-];
-
-/// Selectors of iproute2's that can't be used here, and so are no names of links or prefixes.
-const KEYWORDS: [&str; 30] = [
-    "master",
-    "nomaster",
-    "type",
-    "vrf",
-    "label",
-    "to",
-    "scope",
-    "permanent",
-    "dynamic",
-    "secondary",
-    "primary",
-    "tentative",
-    "deprecated",
-    "dadfailed",
-    "temporary",
-    "group",
-    "proxy",
-    "unused",
-    "iif",
-    "src",
-    "from",
-    "tos",
-    "dsfield",
-    "mark",
-    "realm",
-    "realms",
-    "metric",
-    "cached",
-    "cache",
-    "nhid",
-];
 
 #[cfg(test)]
 mod tests;

@@ -75,6 +75,15 @@ fn links_addresses_routes_and_neighbors() {
 }
 
 #[test]
+fn a_link_local_address_that_is_made_is_no_news() {
+    let with = "[link.lan]\nkind = \"tap\"\naddresses = [\"10.1.0.1/24\"]\n";
+    assert_eq!(told("", with), ["link +lan kind = \"tap\"", "address +lan 10.1.0.1/24"]);
+    assert_eq!(told(with, LAN), ["link -lan link_local = true +lan link_local = false"]);
+    let listed = with.replace("\"]", "\", \"fe80::1/64\"]");
+    assert_eq!(told(with, &listed), ["address +lan fe80::1/64"]);
+}
+
+#[test]
 fn links_in_other_places_are_the_same_links() {
     let wan = "[link.wan]\nkind = \"tap\"\naddresses = [\"10.2.0.1/24\"]\nlink_local = false\n";
     let route = "[[route]]\nto = \"192.0.2.0/24\"\nvia = \"10.1.0.2\"\ndev = \"lan\"\n";

@@ -178,3 +178,82 @@ proptest! {
         again(&setup(&text, Path::new("/nowhere/gw.toml")));
     }
 }
+
+/// A router, and changes of it as they come over the control socket.
+const GW: &str = "[router]\nname = \"gw\"\n\
+    [link.lan]\nkind = \"tap\"\nmac = \"02:00:00:00:01:01\"\naddresses = [\"10.1.0.1/24\", \"fd01::1/64\"]\n\
+    [link.wan]\nkind = \"packet\"\naddresses = [\"10.2.0.1/24\", \"10.2.0.7/24\"]\n[link.t0]\nkind = \"tun\"\naddresses = [\"10.3.0.1/30\"]\n\
+    [[route]]\nto = \"default\"\nvia = \"10.2.0.2\"\n\
+    [[neighbor]]\nip = \"10.1.0.2\"\nmac = \"02:00:00:00:01:02\"\ndev = \"lan\"\n";
+const CHANGES: &[&str] = &[
+    r#"{"object":"link","op":"add","name":"t1","kind":"tap"}"#,
+    r#"{"object":"link","op":"add","name":"t2.5","kind":"tun","settings":{"mtu":1200,"up":false}}"#,
+    r#"{"object":"addr","op":"add","dev":"t1","addr":"10.4.0.1","prefix_len":24}"#,
+    r#"{"object":"link","op":"delete","name":"t1"}"#,
+    r#"{"object":"link","op":"delete","name":"wan"}"#,
+    r#"{"object":"addr","op":"delete","dev":"lan","addr":"fe80::ff:fe00:101","prefix_len":64}"#,
+    r#"{"object":"link","op":"set","name":"lan","settings":{"mtu":1300}}"#,
+    r#"{"object":"link","op":"set","name":"lan","settings":{"mtu":9000}}"#,
+    r#"{"object":"link","op":"set","name":"lan","settings":{"up":false}}"#,
+    r#"{"object":"link","op":"set","name":"lan","settings":{"mac":"02:00:00:00:09:09"}}"#,
+    r#"{"object":"addr","op":"add","dev":"lan","addr":"fe80::5","prefix_len":64}"#,
+    r#"{"object":"addr","op":"add","dev":"lan","addr":"fd09::1","prefix_len":64}"#,
+    r#"{"object":"addr","op":"add","dev":"lo","addr":"192.0.2.9","prefix_len":32}"#,
+    r#"{"object":"addr","op":"delete","dev":"lan","addr":"fe80::5","prefix_len":64}"#,
+    r#"{"object":"addr","op":"delete","dev":"wan","addr":"10.2.0.1","prefix_len":24}"#,
+    r#"{"object":"addr","op":"flush","dev":"lan"}"#,
+    r#"{"object":"route","op":"one","action":"add","route":"192.0.2.0/24 via 10.1.0.9 proto bgp metric 7"}"#,
+    r#"{"object":"route","op":"one","action":"add","route":"192.0.2.0/24 dev t0 scope link"}"#,
+    r#"{"object":"route","op":"one","action":"add","route":"blackhole 203.0.113.0/24"}"#,
+    r#"{"object":"route","op":"one","action":"add","route":"default via fd01::9"}"#,
+    r#"{"object":"route","op":"one","action":"add","route":"0.0.0.0/0 via inet6 fe80::9 dev lan metric 9"}"#,
+    r#"{"object":"route","op":"one","action":"add","route":"198.51.100.0/24 nexthop via 10.1.0.3 weight 3 nexthop via 10.2.0.3"}"#,
+    r#"{"object":"route","op":"one","action":"replace","route":"default via 10.1.0.8 src 10.1.0.1"}"#,
+    r#"{"object":"route","op":"one","action":"delete","route":"default"}"#,
+    r#"{"object":"neigh","op":"set","ip":"fd01::7","dev":"lan","mac":"02:00:00:00:07:07","state":"permanent","create":true,"replace":true}"#,
+    r#"{"object":"neigh","op":"delete","ip":"10.1.0.2","dev":"lan"}"#,
+    r#"{"object":"rules","family":"inet","op":"command","words":["-A","FORWARD","-i","lan","-j","DROP"]}"#,
+    r#"{"object":"rules","family":"inet","op":"command","words":["-t","nat","-A","POSTROUTING","-o","wan","-j","MASQUERADE"]}"#,
+    r#"{"object":"rules","family":"inet6","op":"command","words":["-P","INPUT","DROP"]}"#,
+    r#"{"object":"rules","family":"inet","op":"command","words":["-F"]}"#,
+];
+
+#[test]
+fn each_change_can_be_made_of_some_router() {
+    let neighbors = NeighborTable::new(neighbor::Config::default(), 1);
+    let mut made = vec![false; CHANGES.len()];
+    // In this order and in the other, so that what has to be there first is.
+    for order in [Vec::from_iter(0..CHANGES.len()), Vec::from_iter((0..CHANGES.len()).rev())] {
+        let mut s = setup(GW, Path::new("gw.toml"));
+        for n in order {
+            let change: Change =
+                serde_json::from_str(CHANGES[n]).unwrap_or_else(|e| panic!("{e}: {}", CHANGES[n]));
+            if let Ok(changed) = s.changed(&change, &neighbors, Instant::ZERO) {
+                made[n] = true;
+                s = changed.setup;
+            }
+        }
+        again(&s);
+    }
+    let never: Vec<_> = CHANGES.iter().zip(made).filter(|(_, made)| !made).map(|(c, _)| c).collect();
+    assert_eq!(never, Vec::<&&str>::new());
+}
+
+proptest! {
+    /// Whatever was changed while the router ran, its print is the router.
+    #[test]
+    fn what_was_changed_is_printed(order in prop::collection::vec(0..CHANGES.len(), 0..14)) {
+        let neighbors = NeighborTable::new(neighbor::Config::default(), 1);
+        let mut s = setup(GW, Path::new("gw.toml"));
+        for n in order {
+            let change: Change = serde_json::from_str(CHANGES[n]).unwrap();
+            if let Ok(changed) = s.changed(&change, &neighbors, Instant::ZERO) {
+                let told = crate::config::diff(&s, &changed.setup);
+                s = changed.setup;
+                prop_assert!(told.len() < 200, "{told:?}");
+            }
+            prop_assert_eq!(crate::config::diff(&s, &s), Vec::new());
+        }
+        again(&s);
+    }
+}

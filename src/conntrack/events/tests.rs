@@ -96,7 +96,7 @@ fn a_connection_from_begin_to_end() {
     // One that is refused is over at once, and told so once.
     rig.segment(&t, SYN, 10, 0);
     rig.segment(&back(&t), 0x14, 0, 11);
-    assert_eq!(rig.told(), ["New SYN_SENT 0", "Destroy CLOSE seen 0"]);
+    assert_eq!(rig.told(), ["New SYN_SENT 0", "Destroy CLOSE 0"]);
 }
 
 #[test]

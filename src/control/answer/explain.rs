@@ -55,9 +55,6 @@ fn in_words(words: &[String], shadow: &Shadow, now: Instant) -> Result<Asked, St
         return Ok(Asked { link: at, ethernet: false, bytes, notes: Vec::new() });
     };
     let mut notes = Vec::new();
-    if !shadow.router().live().states.is_up(link.id) {
-        notes.push(format!("{name} is down: nothing comes in by it now"));
-    }
     let (from, to) = stations(&spoken, link, own, shadow, now, &mut notes);
     Ok(Asked { link: at, ethernet: true, bytes: spoken.frame(from, to), notes })
 }
@@ -167,6 +164,9 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
 fn told(asked: Asked, shadow: &mut Shadow, now: Instant) -> Explanation {
     let Asked { link, ethernet, bytes, mut notes } = asked;
     let packet = describe(&bytes, ethernet);
+    if let Some((_, name)) = link.as_ref().filter(|(id, _)| !shadow.router().live().states.is_up(*id)) {
+        notes.push(format!("{name} is down: nothing comes in by it now"));
+    }
     let walked = shadow.walk(link.as_ref().map(|l| l.0), Packet::from_slice(&bytes), now);
     let outcome = Outcome::of(&walked.records);
     remarks(&walked, &outcome, &mut notes);

@@ -194,13 +194,24 @@ impl Draft {
             let text = format!("there are {most} rules in {chain}: none can become the {}th", at + 1);
             return Err(No::Refused(Why::InsertionTooBig, text));
         }
+        self.goes_to_no_built_in(&rule)?;
         let goes_to = goes_to(&rule).map(str::to_owned);
-        place.rules.insert(at, rule.into());
+        self.get_mut(chain)?.rules.insert(at, rule.into());
         self.rules += 1;
         if let Some(to) = goes_to {
             self.get_mut(&to)?.references += 1;
         }
         Ok(())
+    }
+
+    fn goes_to_no_built_in(&self, rule: &Rule) -> Result<(), No> {
+        match goes_to(rule).filter(|to| self.kind(to) == Kind::BuiltIn) {
+            Some(to) => {
+                let text = format!("no rule can go to a built-in chain, and {to} is one");
+                Err(No::Refused(Why::Invalid, text))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Takes a rule away, by its number.
@@ -225,6 +236,7 @@ impl Draft {
         let place = self
             .get(chain)
             .ok_or_else(|| refused(format!("there is no chain '{chain}' in table {table}")))?;
+        self.goes_to_no_built_in(rule)?;
         let found = place.rules.iter().position(|r| says_the_same(&r.rule, rule));
         found.map(|i| i + 1).ok_or_else(|| refused(format!("there is no such rule in {chain}")))
     }

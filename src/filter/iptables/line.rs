@@ -10,7 +10,7 @@ use crate::filter::targets::Target;
 
 use super::command::Manner;
 use super::known;
-use super::no::{No, Why};
+use super::no::No;
 use super::options::{Arg, BASE, Found, Options, Owner};
 use super::spec::{Given, MatchSpec, One, TargetSpec};
 use super::value;
@@ -433,18 +433,15 @@ impl<'a> Reader<'a> {
             return Err("more than one -j or -g".into());
         }
         let kind = (self.around.chain)(name);
-        if kind == Kind::BuiltIn {
-            let text = format!("no rule can go to a built-in chain, and {name} is one");
-            return Err(No::Refused(Why::Invalid, text));
-        }
         let no_chain = || format!("there is no chain '{name}' (chains are declared before rules go to them)");
         self.target = Some(match (option, name, kind) {
-            ('g', _, Kind::User) => Target::Goto(name.to_owned()),
+            // To a built-in one no rule can go: whoever puts it into its chain says so.
+            ('g', _, Kind::User | Kind::BuiltIn) => Target::Goto(name.to_owned()),
             ('g', ..) => return Err(format!("-g: {}", no_chain()).into()),
             (_, "ACCEPT", _) => Target::Accept,
             (_, "DROP", _) => Target::Drop,
             (_, "RETURN", _) => Target::Return,
-            (_, _, Kind::User) => Target::Jump(name.to_owned()),
+            (_, _, Kind::User | Kind::BuiltIn) => Target::Jump(name.to_owned()),
             _ => {
                 let spec = match known::target_spec(name, self.around.family) {
                     Ok(spec) => spec,

@@ -127,6 +127,11 @@ impl Line {
         self.socket.as_fd()
     }
 
+    /// What to send by: the socket, and the slots of another if there are any.
+    pub(super) fn outward(&mut self) -> (BorrowedFd<'_>, Option<&mut TxRing>) {
+        (self.socket.as_fd(), self.tx.as_mut())
+    }
+
     /// Whether there are rings.
     pub(super) fn has_rings(&self) -> bool {
         self.rx.is_some() || self.tx.is_some()

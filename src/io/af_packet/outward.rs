@@ -1,17 +1,17 @@
-//! Packets into a packet socket: ordinary ones through slots, super-frames each by itself.
+//! Packets into a packet socket: through slots if there are any, in batches what does not go through them.
 
 use std::collections::VecDeque;
 use std::io;
+use std::os::fd::BorrowedFd;
 
 use super::inward::BATCH;
-use super::line::Line;
 use crate::io::port::Sent;
 use crate::io::sys::{Batch, TxRing};
 use crate::packet::offload::VnetHdr;
 use crate::packet::{Caps, Packet, Pool};
 
 /// What sending takes.
-pub(super) struct Outward {
+pub(in crate::io) struct Outward {
     batch: Batch,
     headers: Vec<[u8; VnetHdr::LEN]>,
     caps: Caps,
@@ -21,7 +21,7 @@ pub(super) struct Outward {
 
 impl Outward {
     /// For an interface that takes L3 packets of `mtu` bytes.
-    pub(super) fn new(caps: Caps, mtu: usize) -> Self {
+    pub(in crate::io) fn new(caps: Caps, mtu: usize) -> Self {
         let mut outward =
             Outward { batch: Batch::new(BATCH), headers: vec![[0; VnetHdr::LEN]; BATCH], caps, longest: 0 };
         outward.set_mtu(mtu);
@@ -34,9 +34,10 @@ impl Outward {
     }
 
     /// Sends from the front of the queue until it is empty or the device is full.
-    pub(super) fn transmit(
+    pub(in crate::io) fn transmit(
         &mut self,
-        line: &mut Line,
+        socket: BorrowedFd<'_>,
+        mut slots: Option<&mut TxRing>,
         pool: &mut Pool,
         queue: &mut VecDeque<Packet>,
         sent: &mut Sent,
@@ -47,16 +48,16 @@ impl Outward {
                 refuse_front(pool, queue, sent);
                 continue;
             }
-            let (count, result) = match &mut line.tx {
+            let (count, result) = match &mut slots {
                 Some(ring) if self.suits(front) => match self.fill(ring, queue) {
                     // The slots are with those who have not yet read what we sent; a frame more by itself.
-                    0 => self.send(line, queue, 1),
-                    _ => line.tx.as_mut().map_or((0, Ok(())), TxRing::send),
+                    0 => self.send(socket, queue, 1),
+                    _ => ring.send(),
                 },
                 ring => {
                     let (slots, most) = (ring.is_some(), queue.len().min(BATCH));
                     let run = queue.iter().take(most).take_while(|p| !(slots && self.suits(p))).count();
-                    self.send(line, queue, run)
+                    self.send(socket, queue, run)
                 }
             };
             for packet in queue.drain(..count.min(queue.len())) {
@@ -90,7 +91,12 @@ impl Outward {
     }
 
     /// Sends the first packets of the queue, up to the first that the device may not have.
-    fn send(&mut self, line: &Line, queue: &VecDeque<Packet>, most: usize) -> (usize, io::Result<()>) {
+    fn send(
+        &mut self,
+        socket: BorrowedFd<'_>,
+        queue: &VecDeque<Packet>,
+        most: usize,
+    ) -> (usize, io::Result<()>) {
         let fit = queue.iter().take(most).take_while(|p| self.caps.take(&p.meta.offload));
         let mut ready = 0;
         for (header, packet) in self.headers.iter_mut().zip(fit) {
@@ -98,7 +104,7 @@ impl Outward {
             ready += 1;
         }
         let frames = self.headers[..ready].iter().zip(queue.iter());
-        match self.batch.send(line.socket(), frames.map(|(h, p)| [&h[..], p.data()])) {
+        match self.batch.send(socket, frames.map(|(h, p)| [&h[..], p.data()])) {
             Ok(count) => (count, Ok(())),
             Err(e) => (0, Err(e)),
         }

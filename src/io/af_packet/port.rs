@@ -101,7 +101,7 @@ impl PacketPort {
         }
         self.shared.refuse_rings(STUCK.to_owned());
         if let Err(e) = line.drop_rings() {
-            tracing::warn!("{}: a ring that stands still can't be closed: {e}", self.shared.name);
+            tracing::warn!("{}: a ring that stands still can't be closed: {e}", self.shared.interface.name);
         }
     }
 }
@@ -121,13 +121,14 @@ impl Port for PacketPort {
 
     fn transmit(&mut self, pool: &mut Pool, queue: &mut VecDeque<Packet>, sent: &mut Sent) {
         if let Some(line) = &mut self.line {
-            self.outward.transmit(line, pool, queue, sent);
+            let (socket, slots) = line.outward();
+            self.outward.transmit(socket, slots, pool, queue, sent);
         }
     }
 
     fn check(&mut self) -> Status {
         let shared = self.shared.clone();
-        let Some(index) = shared.index() else {
+        let Some(index) = shared.interface.index() else {
             let mut incarnation = shared.lock();
             if incarnation.generation == self.generation {
                 // What it took from the interface goes back, in case that only has another name now.
@@ -164,7 +165,7 @@ impl Port for PacketPort {
         self.count_overruns();
         self.look_whether_stuck();
         self.outward.set_mtu(shared.mtu());
-        shared.status()
+        shared.interface.status()
     }
 
     fn fd(&self) -> Option<RawFd> {

@@ -2,31 +2,28 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::UnixDatagram;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::super::bpf::{Link, XdpMode};
 use super::super::guard::Guard;
+use super::super::named::Named;
 use super::super::netlink::{Device, Netlink};
 use super::super::open::OpenError;
-use super::super::port::Status;
 use super::super::sys::{self, Membership, PacketOption, XdpLayout, XdpSocket};
 use super::program::Redirect;
-use super::{XdpError, layout, queues};
+use super::{XdpError, layout};
 use crate::base::Mac;
 use crate::link::Driver;
 use crate::packet::Caps;
 
 /// What the ports of a link have in common.
 pub(super) struct Shared {
-    pub(super) name: String,
+    pub(super) interface: Named,
     pub(super) mac: Option<Mac>,
     pub(super) offload: bool,
     pub(super) asked: Driver,
     pub(super) receivers: usize,
     pub(super) workers: usize,
-    /// For questions about interfaces: a socket stays in its network namespace, whoever asks.
-    pub(super) questions: UnixDatagram,
     pub(super) incarnation: Mutex<Incarnation>,
 }
 
@@ -69,8 +66,8 @@ impl Shared {
     pub(super) fn incarnate(&self, incarnation: &mut Incarnation, index: u32) -> Result<(), OpenError> {
         incarnation.end();
         let device = Netlink::open()?.link_at(index)?;
-        let guard = Guard::raise(index, &self.name)?;
-        let queues = queues(&self.questions, &self.name);
+        let guard = Guard::raise(index, &self.interface.name)?;
+        let queues = self.interface.receive_queues();
         let redirect = Redirect::new(index, queues).map_err(|e| self.program(e))?;
         // Hardware hands over what was on a wire; a virtual device what a host left to it.
         let unfinished = device.kind.is_some();
@@ -89,7 +86,7 @@ impl Shared {
                     sockets.push(socket);
                 }
             }
-            let failed = |source| OpenError::Device { device: self.name.clone(), source };
+            let failed = |source| OpenError::Device { device: self.interface.name.clone(), source };
             let other = self.mac.filter(|mac| worker == 0 && device.mac != Some(*mac));
             let anchor = anchor(index, worker == 0, other).map_err(failed)?;
             let waiter =
@@ -97,10 +94,10 @@ impl Shared {
             shares.push(Some(Share { anchor, sockets, waiter, caps, unfinished }));
         }
         let link = redirect.attach(index, XdpMode::Native).map_err(|e| match e.errno() {
-            Some(libc::EBUSY | libc::EEXIST) => XdpError::Taken(self.name.clone()),
-            Some(libc::EOPNOTSUPP) => XdpError::NoNativeMode(self.name.clone()),
-            Some(libc::ERANGE) => XdpError::PeerMtu(self.name.clone()),
-            Some(libc::ENOSPC) => XdpError::PeerQueues(self.name.clone()),
+            Some(libc::EBUSY | libc::EEXIST) => XdpError::Taken(self.interface.name.clone()),
+            Some(libc::EOPNOTSUPP) => XdpError::NoNativeMode(self.interface.name.clone()),
+            Some(libc::ERANGE) => XdpError::PeerMtu(self.interface.name.clone()),
+            Some(libc::ENOSPC) => XdpError::PeerQueues(self.interface.name.clone()),
             _ => self.program(e),
         })?;
         *incarnation = Incarnation {
@@ -133,7 +130,7 @@ impl Shared {
                     layout.checksums = false;
                 }
                 Err(source) => {
-                    let device = self.name.clone();
+                    let device = self.interface.name.clone();
                     let kilobytes =
                         layout.frame as usize * (layout.receive + layout.transmit) as usize / 1_024;
                     return Err(match source.raw_os_error() {
@@ -148,26 +145,7 @@ impl Shared {
     }
 
     fn program(&self, e: super::super::bpf::BpfError) -> XdpError {
-        XdpError::Program { device: self.name.clone(), source: Box::new(e) }
-    }
-
-    /// The index of the interface that has the name now; `None` if there is none.
-    pub(super) fn index(&self) -> Option<u32> {
-        sys::interface_index(self.questions.as_fd(), &self.name).ok()
-    }
-
-    /// The longest L3 packet the interface takes.
-    pub(super) fn mtu(&self) -> usize {
-        sys::interface_mtu(self.questions.as_fd(), &self.name).map_or(0, |mtu| mtu as usize)
-    }
-
-    pub(super) fn status(&self) -> Status {
-        match sys::interface_flags(self.questions.as_fd(), &self.name) {
-            Ok(flags) if flags.running => Status::Up,
-            Ok(flags) if flags.up => Status::NoCarrier,
-            Ok(_) => Status::Down,
-            Err(_) => Status::Gone,
-        }
+        XdpError::Program { device: self.interface.name.clone(), source: Box::new(e) }
     }
 }
 

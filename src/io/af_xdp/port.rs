@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::Arc;
 
+use super::super::af_packet::Outward;
 use super::super::port::{Port, Sent, Status, takes};
 use super::super::sys::{self, Pushed, XdpSocket};
 use super::incarnation::{Incarnation, Share, Shared};
-use super::sender::Sender;
 use super::unfinished;
 use crate::link::{Driver, InUse};
 use crate::packet::offload::finish_checksum;
@@ -19,7 +19,8 @@ pub(in super::super) struct XdpPort {
     shared: Arc<Shared>,
     worker: usize,
     share: Option<Share>,
-    sender: Option<Sender>,
+    /// For a worker without a queue: through the packet socket.
+    outward: Option<Outward>,
     /// Of a packet in several pieces, those that have come.
     begun: Option<Packet>,
     generation: u64,
@@ -39,7 +40,7 @@ impl XdpPort {
             shared,
             worker,
             share: None,
-            sender: None,
+            outward: None,
             begun: None,
             generation: 0,
             epoch: 0,
@@ -64,9 +65,9 @@ impl XdpPort {
         self.generation = incarnation.generation;
         self.share = incarnation.take(self.worker);
         self.epoch += u32::from(self.share.is_some());
-        let sends_only = self.share.as_ref().is_some_and(|s| s.sockets.is_empty());
-        if sends_only && self.sender.is_none() {
-            self.sender = Some(Sender::new());
+        if let Some(share) = self.share.as_ref().filter(|s| s.sockets.is_empty()) {
+            // There are no slots, so that it need not know how much the interface takes.
+            self.outward.get_or_insert_with(|| Outward::new(share.caps, 0));
         }
     }
 
@@ -100,9 +101,9 @@ impl XdpPort {
 
     /// Learns the interface's condition; sends what waits for it.
     fn look(&mut self) -> Status {
-        let status = self.shared.status();
+        let status = self.shared.interface.status();
         self.up = status == Status::Up;
-        self.mtu = self.shared.mtu();
+        self.mtu = self.shared.interface.mtu();
         if self.up {
             for socket in self.share.iter_mut().flat_map(|s| &mut s.sockets) {
                 let _ = socket.submit();
@@ -161,8 +162,8 @@ impl Port for XdpPort {
 
     fn transmit(&mut self, pool: &mut Pool, queue: &mut VecDeque<Packet>, sent: &mut Sent) {
         let Some(share) = self.share.as_mut().filter(|_| self.up) else { return };
-        if let (Some(sender), []) = (&mut self.sender, &share.sockets[..]) {
-            return sender.send(share.anchor.as_fd(), share.caps, pool, queue, sent);
+        if let (Some(outward), []) = (&mut self.outward, &share.sockets[..]) {
+            return outward.transmit(share.anchor.as_fd(), None, pool, queue, sent);
         }
         let Some(socket) = share.sockets.first_mut() else { return };
         let mut full = false;
@@ -190,7 +191,7 @@ impl Port for XdpPort {
 
     fn check(&mut self) -> Status {
         let shared = self.shared.clone();
-        let index = shared.index();
+        let index = shared.interface.index();
         let mut incarnation = shared.lock();
         let mine = incarnation.generation == self.generation;
         let bound = index.is_some_and(|index| self.is_bound_to(index)) && !(mine && incarnation.over);

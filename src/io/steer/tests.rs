@@ -1,4 +1,4 @@
-use libc::BPF_ABS;
+use libc::{BPF_ABS, BPF_ADD, BPF_AND, BPF_H, BPF_JEQ, BPF_LSH, BPF_MOD, BPF_MUL, BPF_RSH, BPF_W, BPF_XOR};
 use proptest::prelude::*;
 
 use super::*;

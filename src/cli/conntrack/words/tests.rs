@@ -146,7 +146,61 @@ fn letters_and_names_are_there_once() {
     }
 }
 
+/// Words as somebody might write them: options there are, with values that fit some of them.
+fn likely() -> impl Strategy<Value = String> {
+    let letters: Vec<String> = OPTIONS.iter().filter(|o| o.0 != ' ').map(|o| format!("-{}", o.0)).collect();
+    let names: Vec<String> = OPTIONS.iter().map(|o| format!("--{}", o.1)).collect();
+    const VALUES: &[&str] = &[
+        "tcp",
+        "udp",
+        "icmp",
+        "47",
+        "10.0.0.1",
+        "10.0.0.0/8",
+        "fd00::1",
+        "fd00::/64",
+        "80",
+        "0x10/0xf0",
+        "ASSURED,UNREPLIED",
+        "NEW,DESTROY",
+        "ALL",
+        "extended,id",
+        "timestamp",
+        "json",
+        "save",
+        "xml",
+        "conntrack",
+        "expect",
+        "ESTABLISHED",
+        "0",
+        "1.2.3.4:77",
+        "[fd00::1]:77",
+        "4294967295",
+        "-1",
+        "",
+    ];
+    prop_oneof![
+        prop::sample::select(letters),
+        prop::sample::select(names),
+        prop::sample::select(VALUES).prop_map(str::to_owned),
+    ]
+}
+
 proptest! {
+    #[test]
+    fn likely_words_are_a_request_or_one_sentence(words in proptest::collection::vec(likely(), 0..9)) {
+        use crate::control::protocol::{Request, Verb};
+        match parse(&words.iter().map(OsString::from).collect::<Vec<_>>()) {
+            Ok(Said::Help) => {}
+            Ok(Said::Ask(asked)) => {
+                let request = Request::new(Verb::Conntrack(asked.flows));
+                let text = serde_json::to_vec(&request).unwrap();
+                prop_assert_eq!(Request::parse(&text), Ok(request));
+            }
+            Err(sentence) => prop_assert!(!sentence.is_empty() && !sentence.contains('\n'), "{sentence}"),
+        }
+    }
+
     #[test]
     fn any_words_are_survived(words in proptest::collection::vec("-{0,2}[A-Za-zé=/0-9.]{0,8}", 0..6)) {
         let _ = parse(&words.iter().map(OsString::from).collect::<Vec<_>>());

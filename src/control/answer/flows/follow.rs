@@ -13,9 +13,9 @@ use crate::control::protocol::{EventName, FlowFilter, FlowForm, FlowKind};
 use crate::control::server::{Fed, Feed};
 use crate::control::view::{self, FlowNews};
 
-/// Events that wait for a client, unless it wants another number; and at most: 13 MB.
+/// Events that wait for a client, unless it wants another number; and at most: 7 MB.
 const WAITING: u32 = 8_192;
-const MOST_WAITING: u32 = 65_536;
+const MOST_WAITING: u32 = 32_768;
 
 /// Events told at a time.
 const PAGE: usize = 512;

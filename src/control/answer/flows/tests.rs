@@ -73,7 +73,7 @@ fn each_flow_is_asked_for_by_what_it_is() {
 }
 
 /// The number of the only flow there is.
-fn number(table: &Conntrack) -> u32 {
+fn number(table: &Conntrack) -> u64 {
     let mut number = 0;
     table.each(NOW, &mut |id, _| number = text::number(id));
     number
@@ -253,4 +253,89 @@ fn what_happens_is_told_to_who_asked_and_losses_too() {
     assert_eq!(told[1], FlowNews::Lost(2));
     assert_eq!(news(&mut ends, NOW), None);
     assert_eq!(news(&mut ends, NOW + Duration::from_secs(1)), Some(vec![]));
+}
+
+mod random {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn net() -> impl Strategy<Value = Option<IpNet>> {
+        let some = prop::sample::select(
+            &["10.0.0.0/30", "10.0.0.2/32", "198.51.100.1/32", "0.0.0.0/0", "::/0", "fd00::/8"][..],
+        );
+        prop::option::weighted(0.3, some.prop_map(|text| text.parse().unwrap()))
+    }
+
+    fn filters() -> impl Strategy<Value = FlowFilter> {
+        let rare = |n: std::ops::Range<u32>| prop::option::weighted(0.15, n);
+        let nat = prop::option::weighted(
+            0.15,
+            (prop::option::of(Just("192.0.2.1".parse().unwrap())), prop::option::of(0..6000u16))
+                .prop_map(|(to, port)| Translated { to, port }),
+        );
+        let family = prop::option::weighted(0.3, prop::sample::select(vec![Family::Inet, Family::Inet6]));
+        let proto = prop::option::weighted(0.3, prop::sample::select(vec![1u8, 6, 17, 47, 58, 99, 132]));
+        let bits = || prop_oneof![6 => Just(0u32), 1 => Just(2), 1 => Just(4), 1 => any::<u32>()];
+        let mark = prop::option::weighted(0.15, (any::<u32>(), prop_oneof![Just(0), any::<u32>()]));
+        let state = prop::option::weighted(0.1, "[A-Z_]{0,12}");
+        (
+            (family, proto, net(), net(), net(), net()),
+            (rare(3999..4002), rare(52..54), rare(0..70_000), rare(6..10), rare(0..2), rare(76..79)),
+            (state, mark, bits(), bits(), nat.clone(), nat.clone(), nat),
+        )
+            .prop_map(
+                |((family, proto, a, b, c, d), (sport, dport, reply, kind, code, id), rest)| {
+                    let (state, mark, status, status_not, src_nat, dst_nat, any_nat) = rest;
+                    FlowFilter {
+                        family,
+                        proto,
+                        orig_src: a,
+                        orig_dst: b,
+                        reply_src: c,
+                        reply_dst: d,
+                        orig_sport: sport.map(|n| n as u16),
+                        orig_dport: dport.map(|n| n as u16),
+                        reply_sport: None,
+                        reply_dport: reply.map(|n| n as u16),
+                        icmp_type: kind.map(|n| n as u8),
+                        icmp_code: code.map(|n| n as u8),
+                        icmp_id: id.map(|n| n as u16),
+                        state,
+                        mark,
+                        status,
+                        status_not,
+                        src_nat,
+                        dst_nat,
+                        any_nat,
+                    }
+                },
+            )
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_deleted_or_changed_is_what_would_be_shown(
+            filter in filters(), mark in any::<(u32, u32)>(), seconds in any::<u32>(),
+            kind in prop::sample::select(vec![FlowKind::Text, FlowKind::Save, FlowKind::Xml]),
+        ) {
+            let all = flows();
+            let (a, b) = (table(&all), table(&all));
+            let form = FlowForm { kind, ..TEXT };
+            let shown = texts(pages(&a, form, filter.clone(), Deed::Show));
+            let timeout = Some(Duration::from_secs(seconds.into()));
+            let changed = texts(pages(&b, form, filter.clone(), Deed::Update { mark: Some(mark), timeout }));
+            prop_assert_eq!(shown.len(), changed.len());
+            prop_assert_eq!(b.len(), all.len());
+            let gone = texts(pages(&a, form, filter.clone(), Deed::Delete));
+            let sames = |lines: &[String]| lines.iter().map(|l| l.trim_start_matches("-D").trim_start_matches("-A").to_owned()).collect::<Vec<_>>();
+            prop_assert_eq!(sames(&shown), sames(&gone));
+            prop_assert_eq!(a.len(), all.len() - gone.len());
+            // Whatever it is asked by, one flow at most is got, and one that fits.
+            if let Answer::Parts(parts) = get(&b, TEXT, &filter, NOW) {
+                prop_assert_eq!(parts.count(), 1);
+                prop_assert!(texts(pages(&b, TEXT, filter, Deed::Show)).len() <= 1);
+            }
+        }
+    }
 }

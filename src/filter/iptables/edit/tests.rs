@@ -67,7 +67,7 @@ fn commands_change_what_they_say_and_nothing_else() {
         ("-P FORWARD DROP -c 5 6", "+:FORWARD DROP [5:6] -:FORWARD ACCEPT [0:0]"),
         ("-Z INPUT 2", "+[0:0] -A INPUT -j a -[3:30] -A INPUT -j a"),
         ("-C INPUT -j a", ""),
-        ("-t raw -A OUTPUT -j NOTRACK", "+*raw +:PREROUTING ACCEPT [0:0] +[0:0] -A OUTPUT -j NOTRACK"),
+        ("-t raw -A OUTPUT -j NOTRACK", "+*raw +[0:0] -A OUTPUT -j NOTRACK"),
     ] {
         assert_eq!(changes(line), change, "{line}");
     }

@@ -1,0 +1,215 @@
+//! Configurations that take each other's place while packets pass: all of one or all of the other, or nothing.
+
+use std::fs;
+use std::net::UdpSocket;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use sekisho::control::client::Client;
+use sekisho::control::protocol::{Reload, Verb};
+use sekisho::control::view::Applied;
+use sekisho::lab::isolate;
+use sekisho::lab::probes::Ping;
+
+use crate::gateway::{Choice, Gateway, SERVER, drops, ip};
+use crate::home::wait_until;
+
+/// A rule set whose one half is of no use without the other: what meets one's mark and the other's filter is dropped.
+fn rules(mark: u32) -> String {
+    format!(
+        "*mangle\n-A PREROUTING -p udp -j MARK --set-mark {mark}\nCOMMIT\n*nat\n-A POSTROUTING -o wan -j MASQUERADE\nCOMMIT\n\
+         *filter\n:FORWARD DROP\n-A FORWARD -m conntrack --ctstate ESTABLISHED -m mark --mark {mark} -j ACCEPT\n\
+         -A FORWARD -i lan -m mark --mark {mark} -j ACCEPT\n-A FORWARD -p icmp -j ACCEPT\nCOMMIT\n"
+    )
+}
+
+/// The file the router was started with, and the same with another set of rules, a route, a neighbor and a link more.
+fn other(gw: &Gateway) -> [String; 2] {
+    let first = fs::read_to_string(gw.file()).unwrap();
+    let second = first.replace("--set-mark 1", "--set-mark 2").replace("--mark 1", "--mark 2");
+    assert_ne!(first, second);
+    let more = "\n[[route]]\nto = \"203.0.113.0/24\"\nvia = \"10.2.0.2\"\n\
+                \n[[neighbor]]\nip = \"10.2.0.77\"\nmac = \"02:00:00:00:77:77\"\ndev = \"wan\"\n\
+                \n[link.extra]\nkind = \"tun\"\naddresses = [\"10.77.0.1/24\"]\n";
+    [first, second + more]
+}
+
+fn reload(gw: &Gateway) -> Applied {
+    let mut client = Client::connect(&gw.control()).unwrap();
+    client.ask(Verb::Reload(Reload::default())).unwrap()
+}
+
+/// Datagrams that go through the router while something else happens: how many were sent, and how many came.
+fn meanwhile(gw: &Gateway, longest: Duration, happens: impl FnOnce()) -> (u64, u64) {
+    let far = gw.server().run(|| UdpSocket::bind("10.2.0.2:7000")).unwrap();
+    far.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+    let near = gw.client().run(|| UdpSocket::bind("10.1.0.2:7001")).unwrap();
+    near.connect("10.2.0.2:7000").unwrap();
+    let (sent, come, end) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
+    let begun = Instant::now();
+    thread::scope(|s| {
+        s.spawn(|| {
+            // Until all are there: who waits for one that was lost waits in vain, and says so in the end.
+            while (!end.load(Relaxed) || come.load(Relaxed) < sent.load(Relaxed)) && begun.elapsed() < longest
+            {
+                if far.recv(&mut [0; 8]).is_ok() {
+                    come.fetch_add(1, Relaxed);
+                }
+            }
+        });
+        s.spawn(|| {
+            while !end.load(Relaxed) && begun.elapsed() < longest {
+                near.send(&[7; 8]).unwrap();
+                sent.fetch_add(1, Relaxed);
+                // A steady rate that the far socket can hold for half a second.
+                thread::sleep(Duration::from_millis(2));
+            }
+        });
+        happens();
+        end.store(true, Relaxed);
+    });
+    (sent.into_inner(), come.into_inner())
+}
+
+/// How much memory the router has, in KiB.
+fn memory(gw: &Gateway) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", gw.router.id())).unwrap();
+    let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+fn reloads(count: u64, longest: Duration) {
+    let rules4: &'static str = rules(1).leak();
+    let gw = Gateway::new(&Choice { workers: 2, rules4, ..Choice::default() });
+    gw.acquaint();
+    let files = other(&gw);
+    // Tables, pools and rings have their size by then.
+    let warm = 100.min(count / 2);
+    let mut after_warming = 0;
+    let (sent, come) = meanwhile(&gw, longest, || {
+        for n in 1..=count {
+            fs::write(gw.file(), &files[n as usize % 2]).unwrap();
+            let applied = reload(&gw);
+            assert_eq!((applied.transaction, applied.changed), (n, true));
+            if n == warm {
+                after_warming = memory(&gw);
+            }
+        }
+    });
+    assert_eq!((come, sent > 50), (sent, true), "of {sent} datagrams {come} came");
+    let grown = memory(&gw).saturating_sub(after_warming);
+    println!("{count} reloads, {sent} datagrams, {grown} KiB more than after {warm} reloads");
+    assert!(grown < 16 << 10, "{grown} KiB more than after {warm} reloads");
+    let stats = gw.balanced();
+    assert_eq!((drops(&stats, "filter_drop"), drops(&stats, "link_down")), (0, 0), "{stats:#}");
+    // One flow all the time: translated once, forgotten never.
+    let flows = gw.tell(&["conntrack", "-L", "-p", "udp"]);
+    assert_eq!(flows.lines().filter(|l| l.contains("dport=7000")).count(), 1, "{flows}");
+    gw.stop();
+}
+
+#[test]
+fn a_thousand_reloads_lose_no_packet() {
+    isolate::test(|| reloads(1_000, Duration::from_secs(200)));
+}
+
+#[test]
+#[ignore = "minutes long: run it by name"]
+fn ten_thousand_reloads_lose_no_packet() {
+    isolate::test(|| reloads(10_000, Duration::from_secs(1_800)));
+}
+
+#[test]
+fn what_is_refused_changes_nothing() {
+    isolate::test(|| {
+        let gw = Gateway::new(&Choice { rules4: rules(1).leak(), ..Choice::default() });
+        gw.acquaint();
+        let text = fs::read_to_string(gw.file()).unwrap();
+        let before = (gw.tell(&["config"]), gw.tell(&["ip", "-j", "link"]));
+        let busy = "\n[link.taken]\nkind = \"packet\"\ndevice = \"nowhere\"\n";
+        for (wrong, why) in [
+            (text.replace("[[route]]", "[[rute]]"), ""),
+            (format!("{text}\n[[route]]\nto = \"192.0.2.0/24\"\nvia = \"172.16.0.1\"\n"), "no way out"),
+            (text.replace("-j MASQUERADE", "-j NOWHERE"), "NOWHERE"),
+            (text.replace("workers = 1", "workers = 2"), "workers"),
+            (format!("{text}{busy}"), "nowhere"),
+            // What was opened already is closed again.
+            (format!("{text}\n[link.first]\nkind = \"tun\"\n{busy}"), "nowhere"),
+        ] {
+            if wrong == text {
+                continue;
+            }
+            fs::write(gw.file(), &wrong).unwrap();
+            let (code, said) = gw.refused(&["reload"]);
+            assert_eq!(code, 1, "{said}");
+            assert!(said.starts_with("sekisho: ") && said.contains(why), "{why}: {said}");
+            assert_eq!(said.lines().count(), 1, "{said}");
+            assert!(!gw.lab["router"].run(|| fs::exists("/proc/sys/net/ipv4/conf/first")).unwrap());
+        }
+        let after = (gw.tell(&["config"]), gw.tell(&["ip", "-j", "link"]));
+        assert_eq!(before.0, after.0);
+        assert!(gw.client().run(|| Ping::new(ip(SERVER[0])).run()).unwrap().complete());
+        assert_eq!(gw.stats()["control"]["transactions"], 0);
+        gw.stop();
+    });
+}
+
+#[test]
+fn who_cuts_their_own_line_gets_it_back() {
+    isolate::test(|| {
+        let gw = Gateway::new(&Choice { rules4: rules(1).leak(), ..Choice::default() });
+        gw.acquaint();
+        let answers = || gw.client().run(|| Ping::new(ip(SERVER[0])).run()).is_ok_and(|r| r.complete());
+        assert!(answers());
+        let text = fs::read_to_string(gw.file()).unwrap();
+        fs::write(gw.file(), text.replace("-A FORWARD -p icmp -j ACCEPT\n", "")).unwrap();
+
+        let said = gw.tell(&["reload", "--confirm", "2"]);
+        assert!(said.starts_with("transaction 1 is in force for 2 s"), "{said}");
+        assert!(!answers());
+        let (code, said) = gw.refused(&["reload"]);
+        assert!(code == 1 && said.contains("waits to be confirmed"), "{said}");
+        wait_until("the rules are what they were", &answers);
+        let (code, said) = gw.refused(&["confirm"]);
+        assert!(code == 1 && said.contains("nothing waits to be confirmed"), "{said}");
+
+        // The same, confirmed: it stays, until it is taken back.
+        gw.tell(&["reload", "--confirm", "60"]);
+        gw.tell(&["confirm"]);
+        assert!(!answers());
+        gw.tell(&["rollback"]);
+        assert!(answers());
+        gw.tell(&["rollback"]);
+        assert!(!answers(), "taking back is taken back");
+        let (code, said) = gw.refused(&["rollback", "40"]);
+        assert!(code == 1 && said.contains("can be taken back"), "{said}");
+        assert_eq!(gw.stats()["control"]["transactions"], 5);
+        gw.tell(&["rollback", "2"]);
+        assert!(!answers());
+        // Its log warns of what nobody confirmed, so it is not asked for a clean one.
+        assert!(gw.router.said().contains("nobody confirmed the reload"), "{}", gw.router.said());
+    });
+}
+
+#[test]
+fn a_device_that_another_link_takes_is_handed_over() {
+    isolate::test(|| {
+        let gw = Gateway::new(&Choice::default());
+        gw.acquaint();
+        let answers = || gw.client().run(|| Ping::new(ip(SERVER[0])).run()).is_ok_and(|r| r.complete());
+        assert!(answers());
+        // wan is called uplink from now on; its device is wan still.
+        let text = fs::read_to_string(gw.file()).unwrap();
+        let renamed = text.replace("[link.wan]\n", "[link.uplink]\ndevice = \"wan\"\n");
+        assert_ne!(text, renamed);
+        fs::write(gw.file(), renamed).unwrap();
+        gw.tell(&["reload"]);
+        wait_until("the renamed link carries packets", &answers);
+        let names = gw.tell(&["ip", "-br", "link"]);
+        assert!(names.contains("uplink") && !names.contains("wan"), "{names}");
+        gw.tell(&["rollback"]);
+        wait_until("the link of the old name carries packets", &answers);
+        gw.stop();
+    });
+}

@@ -27,7 +27,7 @@ pub(super) struct Trace {
 /// Which packets to follow, and for how long.
 #[derive(Debug, clap::Args)]
 pub(super) struct Which {
-    /// Stop after so many packets
+    /// Stop after so many packets that match; what the router makes because of them is told besides
     #[arg(short, long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
     /// Stop after so many seconds

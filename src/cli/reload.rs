@@ -2,15 +2,11 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use super::{Failure, Outcome, Run, complain, say};
 use crate::control::client::Client;
 use crate::control::protocol::{self, Verb};
 use crate::control::view::Applied;
-
-/// How long a transaction may take: a million routes from a slow disk, behind others.
-const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Have the running router take its configuration file in again.
 ///
@@ -100,9 +96,7 @@ impl Run for Rollback {
 
 impl How {
     fn client(&self) -> Result<Client, Failure> {
-        let mut client = Client::find(self.control.as_deref())?;
-        client.wait_up_to(PATIENCE)?;
-        Ok(client)
+        Ok(Client::find(self.control.as_deref())?)
     }
 
     /// Asks for a transaction and says what came of it.

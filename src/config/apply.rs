@@ -154,6 +154,8 @@ impl<'a> Draft<'a> {
         };
         let places = self.places.and(&self.links);
         let setup = Setup { config: self.config, links: self.links, places, rib: self.rib, programs };
+        // They are for other links, and have counted what they have counted.
+        setup.carry(before);
         Ok(Changed { setup, notes: told(self.notes), live: self.live, refused: Vec::new() })
     }
 

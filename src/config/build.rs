@@ -12,7 +12,7 @@ use std::path::Path;
 use ipnet::IpNet;
 
 use super::problem::{Problem, Problems};
-use super::{Config, Doubt, HopConfig, RouteConfig, RouteFile, RouteType};
+use super::{Config, Doubt, HopConfig, RouteConfig, RouteFile, RouteType, open_file};
 use crate::fib::{
     self, BuildCause, BuildError, Family, Fib, LoadError, NextHop, Rib, Route, RouteError, RouteKind,
 };
@@ -95,7 +95,7 @@ enum FileError {
 }
 
 fn from_file(file: &RouteFile, links: &Links, rib: &mut Rib) -> Result<(), FileError> {
-    let opened = File::open(&file.path).map_err(FileError::Unreadable)?;
+    let opened = open_file(&file.path).map_err(FileError::Unreadable)?;
     let mut bounded = BufReader::with_capacity(1 << 16, opened.take(MAX_ROUTE_FILE));
     fib::load(&mut bounded, links, |route| rib.insert(route)).map_err(FileError::Lines)?;
     if bounded.get_ref().limit() == 0 { Err(FileError::TooLong) } else { Ok(()) }

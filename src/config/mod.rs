@@ -23,9 +23,10 @@ mod rules;
 mod settings;
 mod setup;
 
-use std::fs::File;
-use std::io::Read;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
 use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -337,10 +338,20 @@ struct Doubt {
     anything: bool,
 }
 
+/// Opens an ordinary file. Others may give what they give when they like, or never, and whoever waits for a running
+/// router's answer would wait with it.
+fn open_file(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no ordinary file")),
+    }
+}
+
 fn read(path: &Path) -> Result<String, Problems> {
     let bad = |text: String| Problems::with_file(path, text);
     let mut bytes = Vec::new();
-    File::open(path)
+    open_file(path)
         .and_then(|f| f.take(MAX_FILE + 1).read_to_end(&mut bytes))
         .map_err(|e| bad(format!("can't be read: {e}")))?;
     if bytes.len() as u64 > MAX_FILE {

@@ -21,6 +21,9 @@ pub const ENVIRONMENT: &str = "SEKISHO_CONTROL";
 /// How long to wait for the router to say anything.
 pub const TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The same for a transaction: a million routes from a slow disk, behind others'.
+pub const LONG: Duration = Duration::from_secs(600);
+
 /// Why there is no answer. Each is the one sentence to show.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
@@ -169,14 +172,6 @@ impl Client {
         Ok(Client { stream, input: Decoder::new(MAX_RESPONSE), path: owned() })
     }
 
-    /// How long to wait from now on for the router to say anything, instead of [`TIMEOUT`].
-    ///
-    /// # Errors
-    /// As of [`UnixStream::set_read_timeout`].
-    pub fn wait_up_to(&mut self, patience: Duration) -> Result<(), ClientError> {
-        self.stream.set_read_timeout(Some(patience)).map_err(|e| ClientError::Io(self.path.clone(), e))
-    }
-
     /// Where the router is.
     pub fn path(&self) -> &Path {
         &self.path
@@ -222,6 +217,8 @@ impl Client {
     }
 
     fn send(&mut self, verb: Verb) -> Result<(), ClientError> {
+        let patience = if verb.is_transaction() { LONG } else { TIMEOUT };
+        self.stream.set_read_timeout(Some(patience)).map_err(|e| ClientError::Io(self.path.clone(), e))?;
         let bytes = encode(&Request::new(verb)).filter(|b| b.len() <= MAX_REQUEST);
         // One that hangs up may have said why before.
         match self.stream.write_all(&bytes.ok_or(ClientError::TooLong)?) {

@@ -137,6 +137,14 @@ pub enum Verb {
     Capture(Capture),
 }
 
+impl Verb {
+    /// Whether whoever asks waits in line with all others that change the router, or look at what changes it.
+    pub fn is_transaction(&self) -> bool {
+        use Verb::{Change, Config, Confirm, Diff, Reload, Rollback};
+        matches!(self, Change(_) | Reload(_) | Confirm | Rollback { .. } | Diff { .. } | Config)
+    }
+}
+
 /// `reload`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

@@ -3,7 +3,7 @@
 //! Wraps any port. Several ports write into one file, each an interface of its own with its name, each
 //! frame with its direction and a time in nanoseconds. The writing is done by a thread behind a bounded
 //! queue of batches: a slow disk costs the capture frames, which are counted in the file, never the path. Frames
-//! are written as they cross the port, super-frames and partial checksums included. What the blocks look like, [`pcapng`](super::pcapng) knows.
+//! are written as they cross the port, super-frames and partial checksums included. What the blocks look like, [`pcapng`] knows.
 
 use std::collections::VecDeque;
 use std::fs::File;

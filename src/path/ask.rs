@@ -1,6 +1,6 @@
 //! Where the walk would send a packet, asked without one: `ip route get`.
 //!
-//! The questions are those of [`route`](super::route), in its order, to the same tables; nobody is answered and nothing is
+//! The questions are those of [`route`], in its order, to the same tables; nobody is answered and nothing is
 //! counted. Hooks are not asked: what rules and conntrack would do with a packet it takes a packet to say.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

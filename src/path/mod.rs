@@ -119,8 +119,11 @@ fn from_link(cx: &mut Cx<'_>, packet: Packet) {
 #[cold]
 fn met(cx: &mut Cx<'_>, link: LinkId, mut packet: Packet, ahead: Option<&flow_cache::Probe>) {
     let mut met = trace::meet(cx, &packet, Some(link));
+    // The cache takes off what Ethernet padded a packet with; it is told, and captured, as it came.
+    let len = packet.len();
     if let Some(met) = met.take_if(|met| met.walks) {
         let cache = flow_cache::would_replay(cx, link, &mut packet);
+        packet.grew(len.saturating_sub(packet.len()));
         trace::begin(cx, &mut packet, met, Some(link), cache);
         if packet.meta.trace.is_some() {
             return from_link(cx, packet);
@@ -130,6 +133,7 @@ fn met(cx: &mut Cx<'_>, link: LinkId, mut packet: Packet, ahead: Option<&flow_ca
         Some((out, mac)) => egress::frame(cx, packet, out, mac),
         None => {
             if let Some(met) = met {
+                packet.grew(len.saturating_sub(packet.len()));
                 trace::begin(cx, &mut packet, met, Some(link), None);
             }
             from_link(cx, packet);

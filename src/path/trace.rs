@@ -284,9 +284,13 @@ impl Shared {
     }
 }
 
+/// What a record takes, in bytes, about: more than its frames where many rules matched.
 fn held(record: &Record) -> usize {
-    record.frames.iter().map(|f| f.data.len()).sum()
+    record.frames.iter().map(|f| f.data.len()).sum::<usize>() + record.steps.len() * STEP
 }
+
+/// A step, with its words.
+const STEP: usize = 400;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)

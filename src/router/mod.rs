@@ -122,6 +122,14 @@ impl Router {
         }
     }
 
+    /// Forgets once more what [`Router::replace`] forgot when it put another configuration in the place of `old`: flows that a
+    /// batch began which was on its way. To be called when none is any more.
+    pub fn forget(&self, old: &Snapshot) {
+        if let Some(lost) = forgets(old, &self.snapshot()) {
+            self.shared.live.conntrack.remove_where(Instant::ZERO, &lost);
+        }
+    }
+
     /// A link was taken down or away, not merely unplugged: flows that MASQUERADE gave its address are forgotten. Says
     /// how many.
     pub fn link_gone(&self, link: LinkId) -> usize {

@@ -16,10 +16,9 @@ pub(super) mod devices;
 mod flows;
 mod history;
 
-use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::collections::{BTreeSet, HashSet};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -44,6 +43,9 @@ use history::History;
 
 /// Transactions that may wait.
 pub(super) const CAPACITY: usize = 64;
+
+/// When to try again to put in force what can't be just now.
+const AGAIN: Duration = Duration::from_secs(5);
 
 /// How long a reload may ask to be confirmed within: a day.
 const LONGEST_WAIT: u64 = 86_400;
@@ -85,6 +87,7 @@ pub(super) struct Engine {
     transactions: Arc<AtomicU64>,
     gone: Gone,
     bell: Bell,
+    stop: Arc<AtomicBool>,
     clock: Clock,
     hub: Hub,
     /// The file it was started with.
@@ -111,6 +114,7 @@ pub(super) struct Parts {
     pub transactions: Arc<AtomicU64>,
     pub gone: Gone,
     pub bell: Bell,
+    pub stop: Arc<AtomicBool>,
     pub clock: Clock,
     pub hub: Hub,
 }
@@ -118,7 +122,8 @@ pub(super) struct Parts {
 impl Engine {
     /// To be made with a router whose table has all routes in it, whether their links are up or not.
     pub(super) fn new(parts: Parts) -> Self {
-        let Parts { router, setup, desk, devices, services, transactions, gone, bell, clock, hub } = parts;
+        let Parts { router, setup, desk, devices, services, transactions, gone, bell, stop, clock, hub } =
+            parts;
         let up = vec![true; router.room()];
         let file = setup.load().config.path.clone();
         let history = History::default();
@@ -131,6 +136,7 @@ impl Engine {
             transactions,
             gone,
             bell,
+            stop,
             clock,
             hub,
             file,
@@ -152,6 +158,8 @@ impl Engine {
                     Err(_) => return,
                 },
                 recv(asks) -> ask => match ask {
+                    // Who asked is told that the router stops.
+                    Ok(_) if self.stop.load(Relaxed) => return,
                     Ok(ask) => self.serve(ask),
                     Err(_) => asks = never(),
                 },
@@ -253,7 +261,15 @@ impl Engine {
         let differ = Answer::list(config::diff(&now, &next));
         match (differ, flows) {
             (Answer::Parts(parts), true) => {
-                let compare = Comparison::new(&self.router, &self.snapshot(&next), self.clock.now());
+                let states = &self.router.live().states;
+                // Links that would come are up, as far as the file says so.
+                let stays = |l: &crate::link::Link| {
+                    now.links.get(l.id).is_some_and(|o| (&o.name, o.up) == (&l.name, l.up))
+                };
+                let up =
+                    |id| next.links.get(id).is_some_and(|l| if stays(l) { states.is_up(id) } else { l.up });
+                let snapshot = self.snapshot(&next, up);
+                let compare = Comparison::new(&self.router, &snapshot, self.clock.now());
                 Answer::Parts(Box::new(parts.chain(flows::differ(compare))))
             }
             (differ, _) => differ,
@@ -261,12 +277,9 @@ impl Engine {
     }
 
     fn rollback(&mut self, steps: usize) -> Result<Applied, Refusal> {
-        let to = match (steps, self.unconfirmed.take()) {
-            (1, Some(u)) => u.back_to,
-            (_, waiting) => {
-                self.unconfirmed = waiting;
-                self.history.back(steps)?
-            }
+        let to = match (steps, &self.unconfirmed) {
+            (1, Some(u)) => u.back_to.clone(),
+            _ => self.history.back(steps)?,
         };
         let now = self.setup.load_full();
         let notes = self.commit(to.again(&now)?)?;
@@ -277,14 +290,18 @@ impl Engine {
     /// Nobody has confirmed: all is as it was before.
     fn give_back(&mut self) {
         let now = self.clock.now();
-        let Some(u) = self.unconfirmed.take_if(|u| u.until <= now) else { return };
+        let Some(Unconfirmed { back_to, .. }) = self.unconfirmed.take_if(|u| u.until <= now) else { return };
         let current = self.setup.load_full();
-        let back = u.back_to.again(&current).map_err(Refusal::from).and_then(|setup| self.commit(setup));
+        let back = back_to.again(&current).map_err(Refusal::from).and_then(|setup| self.commit(setup));
         match back {
             Ok(_) => tracing::warn!("nobody confirmed the reload: what was before it is in force again"),
-            Err(e) => tracing::error!(
-                "nobody confirmed the reload, and what was before can't be in force again: {e}"
-            ),
+            Err(e) => {
+                let until = now + AGAIN;
+                tracing::error!(
+                    "nobody confirmed the reload, and what was before can't be in force again yet: {e}"
+                );
+                self.unconfirmed = Some(Unconfirmed { until, back_to });
+            }
         }
     }
 
@@ -305,7 +322,15 @@ impl Engine {
                 format!("there is room for {} links: delete some first", self.router.room() - 1).into()
             );
         }
-        let opened = self.devices.open(&before, &next, &self.desk)?;
+        let opened = match self.devices.open(&before, &next, &self.desk) {
+            Ok(opened) => opened,
+            Err(no) => {
+                // A device may have been closed for it, and not be back.
+                self.follow();
+                return Err(no);
+            }
+        };
+        let old = self.router.snapshot();
         for link in next.links.iter().filter(|l| before.links.get(l.id).is_none_or(|b| b.name != l.name)) {
             self.router.begin_link(link.id);
         }
@@ -316,9 +341,12 @@ impl Engine {
         let up = |link: LinkId| self.up.get(link.index()).copied().unwrap_or(false);
         self.hub.changed(&before, &next, &up, self.clock.now());
         let notes = opened.in_force(&before, &next, &self.desk, &self.router);
-        // From here on nobody runs the old rules.
+        // Links that came up or went down with it have their routes before anybody is answered.
+        self.follow();
+        // From here on nobody runs the old rules, or begins flows with the old addresses.
         self.desk.settle();
         next.settle(&before);
+        self.router.forget(&old);
         self.neighbors(&before, &next, live);
         self.addresses(&before, &next);
         self.history.add(before);
@@ -329,15 +357,15 @@ impl Engine {
     /// Swaps the snapshot.
     fn swap(&mut self, next: &Setup) {
         self.up = self.links_up();
-        self.router.replace(self.snapshot(next));
+        let states = &self.router.live().states;
+        self.router.replace(self.snapshot(next, |link| states.is_up(link)));
     }
 
-    /// What packets meet under a setup. Routes of links that are down are left out.
-    fn snapshot(&self, setup: &Setup) -> Snapshot {
-        let states = &self.router.live().states;
+    /// What packets meet under a setup. Routes of links that are not up are left out.
+    fn snapshot(&self, setup: &Setup, up: impl Fn(LinkId) -> bool) -> Snapshot {
         let services = services(&setup.config);
         Snapshot {
-            fib: Arc::new(setup.rib.build_usable(&setup.links, |link| states.is_up(link))),
+            fib: Arc::new(setup.rib.build_usable(&setup.links, up)),
             links: setup.links.clone(),
             listeners: Listeners { udp: services.ports(), tcp: services.ports() },
             icmp_rate: setup.config.icmp.rate,
@@ -357,16 +385,18 @@ impl Engine {
             let link = |n: &config::NeighborConfig| s.links.named(&n.dev).map(|l| (l.id, n.ip, n.mac));
             s.config.neighbors.iter().filter_map(link).collect()
         };
+        if before.config.neighbors == next.config.neighbors && before.links == next.links {
+            return;
+        }
         let (old, new) = (all(before), all(next));
-        let stays = |link: LinkId, ip: IpAddr| {
-            let set = |a: &LiveAction| match a {
-                LiveAction::SetNeighbor { link: on, ip: of, .. } => (*on, *of) == (link, ip),
-                LiveAction::RemoveNeighbor { .. } => false,
-            };
-            new.iter().any(|n| (n.0, n.1) == (link, ip)) || live.iter().any(set)
-        };
-        let gone: Vec<_> = old.iter().filter(|(l, ip, _)| !stays(*l, *ip)).copied().collect();
-        let come: Vec<_> = new.iter().filter(|n| !old.contains(n)).copied().collect();
+        let set = live.iter().filter_map(|a| match a {
+            LiveAction::SetNeighbor { link, ip, .. } => Some((*link, *ip)),
+            LiveAction::RemoveNeighbor { .. } => None,
+        });
+        let stay: HashSet<_> = new.iter().map(|n| (n.0, n.1)).chain(set).collect();
+        let there: HashSet<_> = old.iter().collect();
+        let gone: Vec<_> = old.iter().filter(|(l, ip, _)| !stay.contains(&(*l, *ip))).copied().collect();
+        let come: Vec<_> = new.iter().filter(|n| !there.contains(n)).copied().collect();
         if gone.is_empty() && come.is_empty() {
             return;
         }

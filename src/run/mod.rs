@@ -258,6 +258,7 @@ pub fn start_after(
         services: offered,
         gone,
         bell: running.bell.clone(),
+        stop: running.stop.clone(),
         clock,
         hub: running.hub.clone(),
     };
@@ -317,12 +318,7 @@ impl Running {
     /// Answers a request of the control socket: at once, or, if it is a transaction, when that has been made.
     pub fn answer(&self, verb: Verb) -> Answer {
         match verb {
-            Verb::Change(_)
-            | Verb::Reload(_)
-            | Verb::Confirm
-            | Verb::Rollback { .. }
-            | Verb::Diff { .. }
-            | Verb::Config => self.transact(verb),
+            verb if verb.is_transaction() => self.transact(verb),
             Verb::Monitor(asked) => {
                 let watch = monitor::Watch::new(asked, &self.hub, self.router().clone(), self.now());
                 Answer::Feed(Box::new(watch))

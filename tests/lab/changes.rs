@@ -88,6 +88,10 @@ fn a_thousand_changes_of_rules_lose_no_packet_and_no_count() {
             let changes = (0..CHANGES).try_for_each(|n| {
                 let mut client = Client::connect(&gw.control())?;
                 let change = Change::Rules(RulesChange { family: Family::Inet, edit: change(n) });
+                // Not so fast that nobody would be hit.
+                while sent.load(Relaxed) < n as u64 / 4 && begun.elapsed() < LONGEST {
+                    thread::sleep(PAUSE / 4);
+                }
                 client.ask::<Applied>(Verb::Change(change)).map(drop)
             });
             end.store(true, Relaxed);

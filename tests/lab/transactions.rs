@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::UdpSocket;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -147,6 +148,13 @@ fn what_is_refused_changes_nothing() {
             assert_eq!(said.lines().count(), 1, "{said}");
             assert!(!gw.lab["router"].run(|| fs::exists("/proc/sys/net/ipv4/conf/first")).unwrap());
         }
+        // A file that never ends, or begins, holds up nobody.
+        let fifo = gw.file().with_file_name("fifo");
+        assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+        for verb in ["reload", "diff"] {
+            let (_, said) = gw.refused(&[verb, fifo.to_str().unwrap()]);
+            assert!(said.contains("no ordinary file"), "{said}");
+        }
         let after = (gw.tell(&["config"]), gw.tell(&["ip", "-j", "link"]));
         assert_eq!(before.0, after.0);
         assert!(gw.client().run(|| Ping::new(ip(SERVER[0])).run()).unwrap().complete());
@@ -189,6 +197,30 @@ fn who_cuts_their_own_line_gets_it_back() {
         assert!(!answers());
         // Its log warns of what nobody confirmed, so it is not asked for a clean one.
         assert!(gw.router.said().contains("nobody confirmed the reload"), "{}", gw.router.said());
+    });
+}
+
+#[test]
+fn links_that_come_and_go_take_no_count_away() {
+    isolate::test(|| {
+        let gw = Gateway::new(&Choice { rules4: rules(1).leak(), ..Choice::default() });
+        gw.acquaint();
+        assert!(gw.client().run(|| Ping::new(ip(SERVER[0])).run()).unwrap().complete());
+        let counted = || {
+            let rules = gw.tell(&["iptables-save", "-c"]);
+            let line = rules.lines().find(|l| l.ends_with("-A FORWARD -p icmp -j ACCEPT")).unwrap();
+            let packets = line.trim_start_matches('[').split(':').next().unwrap();
+            packets.parse::<u64>().unwrap()
+        };
+        let before = counted();
+        assert!(before > 0);
+        gw.tell(&["ip", "link", "add", "more", "type", "tun"]);
+        assert_eq!(counted(), before);
+        gw.tell(&["ip", "link", "del", "more"]);
+        assert_eq!(counted(), before);
+        gw.tell(&["reload"]);
+        assert_eq!(counted(), before);
+        gw.stop();
     });
 }
 

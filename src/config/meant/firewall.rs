@@ -1,13 +1,12 @@
 //! `[firewall]`: rules in the format of iptables-save, in a file of their own or in this one.
 
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::super::file::{At, FirewallTable};
 use super::super::problem::{Problem, Sink, plain, quoted};
-use super::super::{MAX_RULES, Rules};
+use super::super::{MAX_RULES, Rules, open_file};
 use super::{LOOPBACK, Names};
 use crate::filter::{Family, Ruleset, iptables};
 
@@ -80,7 +79,7 @@ enum Unreadable {
 
 fn read(path: &PathBuf) -> Result<String, Unreadable> {
     let mut bytes = Vec::new();
-    File::open(path)
+    open_file(path)
         .and_then(|f| f.take(MAX_RULES + 1).read_to_end(&mut bytes))
         .map_err(|e| Unreadable::Whole(format!("can't be read: {e}")))?;
     if bytes.len() as u64 > MAX_RULES {

@@ -70,11 +70,9 @@ fn as_it_is(
     if bytes.len() > MAX_L3 + ethernet::HEADER_LEN + vlan::TAG_LEN {
         return Err(format!("no frame has {} bytes", bytes.len()));
     }
-    let bare = |bytes: Vec<u8>| {
-        if ethernet { bytes.get(ethernet::HEADER_LEN..).unwrap_or_default().to_vec() } else { bytes }
-    };
+    let bare = |bytes: Vec<u8>| if ethernet { without_frame(&bytes) } else { Ok(bytes) };
     let Some(name) = link else {
-        return Ok(Asked { link: None, ethernet: false, bytes: bare(bytes), notes: Vec::new() });
+        return Ok(Asked { link: None, ethernet: false, bytes: bare(bytes)?, notes: Vec::new() });
     };
     let snap = shadow.router().snapshot();
     let link = named(&snap.links, name)?;
@@ -82,7 +80,7 @@ fn as_it_is(
     let mut notes = Vec::new();
     let (bytes, ethernet) = match (link.mac, ethernet) {
         (Some(_), true) => (bytes, true),
-        (None, _) => (bare(bytes), false),
+        (None, _) => (bare(bytes)?, false),
         (Some(own), false) => {
             let src = source(&bytes);
             let from = src.map_or_else(Shadow::somebody, |src| sender(shadow, link, src, now, &mut notes));
@@ -95,6 +93,21 @@ fn as_it_is(
         }
     };
     Ok(Asked { link: at, ethernet, bytes, notes })
+}
+
+/// The packet in a frame, for a link without frames.
+fn without_frame(frame: &[u8]) -> Result<Vec<u8>, String> {
+    let eth = ethernet::Ethernet::new(frame).ok_or("the frame is shorter than its header")?;
+    let (mut kind, mut at) = (eth.ethertype(), ethernet::HEADER_LEN);
+    while matches!(kind, ethernet::VLAN | ethernet::QINQ) {
+        let tag = frame.get(at..).and_then(vlan::Vlan::new).ok_or("the frame ends within its tag")?;
+        kind = tag.ethertype();
+        at += vlan::TAG_LEN;
+    }
+    match kind {
+        ethernet::IPV4 | ethernet::IPV6 => Ok(frame.get(at..).unwrap_or_default().to_vec()),
+        _ => Err(format!("the frame holds no IP packet (type {kind:#06x}), and the link takes nothing else")),
+    }
 }
 
 fn named<'a>(links: &'a crate::link::Links, name: &str) -> Result<&'a Link, String> {

@@ -31,6 +31,8 @@ const TO_TAKE: Duration = Duration::from_secs(10);
 const TO_LEAVE: Duration = Duration::from_secs(1);
 /// How old the counters may be that are shown.
 const FRESH: Duration = Duration::from_millis(100);
+/// Connections accepted at a time.
+const ACCEPTED: usize = 64;
 /// How soon to try again to accept when the process has run out of descriptors.
 const RETRY: Duration = Duration::from_millis(100);
 
@@ -132,7 +134,7 @@ impl Endpoint {
     /// Takes in whoever waits: events are edges, so until nobody does.
     fn accept(&mut self, now: Instant) {
         self.accept_again = None;
-        loop {
+        for _ in 0..ACCEPTED {
             match self.listener.accept() {
                 Ok((stream, _)) => self.admit(stream, now),
                 Err(e) if e.kind() == ErrorKind::WouldBlock => return,
@@ -144,6 +146,8 @@ impl Endpoint {
                 }
             }
         }
+        // The others have their turn first.
+        self.accept_again = Some(now);
     }
 
     fn admit(&mut self, mut stream: TcpStream, now: Instant) {

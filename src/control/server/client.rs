@@ -95,6 +95,11 @@ impl Client {
             }
             let said = match self.rest {
                 Rest::Nothing => self.answer_next(now, handler),
+                // A part may take long to make: one, and the others have their turn.
+                Rest::Parts(_) => {
+                    self.go_on(now);
+                    return Standing::HasMore;
+                }
                 _ => self.go_on(now),
             };
             if !said {

@@ -89,7 +89,7 @@ enum Standing {
 #[derive(Debug)]
 pub(in crate::path) struct Meeting {
     glance: Glance,
-    heard: Vec<(usize, Truth, bool)>,
+    heard: Vec<(usize, Truth)>,
     flow: Option<(FlowId, Flow)>,
     /// Whether it must walk for that; else it is enough that it does if it must anyway.
     pub(in crate::path) walks: bool,
@@ -289,8 +289,17 @@ pub(in crate::path) fn meet(cx: &mut Cx<'_>, p: &Packet, input: Option<LinkId>) 
         }
         // One that only asks for drops learns of them in any case.
         let by_walk = truth == Truth::Yes || filter.holds(&facts(Ending::Passes)) != Truth::No;
+        // Who has had enough this second costs no more than this.
+        if active.followed >= active.shared.wanted.rate || active.shared.is_full() {
+            match (truth, by_walk) {
+                (Truth::Yes, _) => active.shared.unfollowed.fetch_add(1, Relaxed),
+                (_, true) => active.shared.unjudged.fetch_add(1, Relaxed),
+                (_, false) => 0,
+            };
+            continue;
+        }
         walks |= by_walk;
-        heard.push((at, truth, by_walk));
+        heard.push((at, truth));
     }
     let flow = found.into_inner().flatten();
     (!heard.is_empty()).then_some(Meeting { glance, heard, flow, walks })
@@ -307,17 +316,9 @@ pub(in crate::path) fn begin(
 ) {
     let following = &mut cx.me.trace;
     let mut audience = Vec::new();
-    for (at, truth, by_walk) in met.heard {
+    for (at, truth) in met.heard {
         let Some(active) = following.watches.get_mut(at) else { continue };
         let watch = &active.shared;
-        if active.followed >= watch.wanted.rate || watch.is_full() {
-            match (truth, by_walk) {
-                (Truth::Yes, _) => watch.unfollowed.fetch_add(1, Relaxed),
-                (_, true) => watch.unjudged.fetch_add(1, Relaxed),
-                (_, false) => 0,
-            };
-            continue;
-        }
         let standing = if truth == Truth::Yes { Standing::Sure } else { Standing::Maybe };
         if standing == Standing::Sure && !watch.take_one() {
             continue;
@@ -483,7 +484,10 @@ impl Cx<'_> {
         let (ethernet, link) = (self.is_framed(p), self.link_name(p.meta.ingress).to_owned());
         let (live, lane) = (self.live, self.me.lane);
         let time = live.tracer.time(self.now);
-        let Some(draft) = self.me.trace.draft(&live.tracer, id, lane) else { return };
+        let Some(draft) = self.me.trace.draft(&live.tracer, id, lane) else {
+            // It was told as far as it went then: waiting for others, say.
+            return late(self, p, reason);
+        };
         let bytes = if ethernet { p.data() } else { p.l3() };
         draft.shoot(Point::Drop, time, &link, ethernet, bytes);
         ended(draft, p);

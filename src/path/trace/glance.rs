@@ -122,7 +122,7 @@ impl Glance {
     }
 }
 
-/// An ARP message without a frame around it, in the words of [`describe`](crate::wire::describe::describe).
+/// An ARP message without a frame around it, in the words of [`describe`].
 pub(super) fn describe_arp(message: &[u8]) -> String {
     let mut frame = vec![0; ethernet::HEADER_LEN];
     ethernet::write(&mut frame, Mac::BROADCAST, Mac::ZERO, ethernet::ARP);

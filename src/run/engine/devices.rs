@@ -4,6 +4,8 @@
 //! opened with other settings, has to be closed first: if it can't be opened then, it is opened again as it was. Links
 //! whose device stays as it is are not touched. Knows nothing of routes or rules.
 
+use std::collections::BTreeSet;
+
 use crate::base::LinkId;
 use crate::config::{Config, LinkConfig, Refusal, Setup};
 use crate::io::{DeviceSpec, Port};
@@ -15,6 +17,8 @@ use crate::run::desk::Desk;
 /// How devices are opened.
 pub(in crate::run) struct Devices {
     steering: Steering,
+    /// Links in force whose devices could not be opened again: the next transaction tries.
+    closed: BTreeSet<String>,
 }
 
 /// The ports of one link, one for each worker.
@@ -30,7 +34,7 @@ pub(in crate::run) struct Opened {
 
 impl Devices {
     pub(in crate::run) fn new(steering: Steering) -> Self {
-        Devices { steering }
+        Devices { steering, closed: BTreeSet::new() }
     }
 
     /// Opens the device of a link.
@@ -39,8 +43,15 @@ impl Devices {
     }
 
     /// Opens what `next` has and `before` has not. On an error all is as it was.
-    pub(in crate::run) fn open(&self, before: &Setup, next: &Setup, desk: &Desk) -> Result<Opened, Refusal> {
-        let stays = |l: &LinkConfig, other: &Config| other.links.iter().any(|o| self.spec(o) == self.spec(l));
+    pub(in crate::run) fn open(
+        &mut self,
+        before: &Setup,
+        next: &Setup,
+        desk: &Desk,
+    ) -> Result<Opened, Refusal> {
+        let stays = |l: &LinkConfig, other: &Config| {
+            !self.closed.contains(&l.name) && other.links.iter().any(|o| self.spec(o) == self.spec(l))
+        };
         let come: Vec<&LinkConfig> = next.config.links.iter().filter(|l| !stays(l, &before.config)).collect();
         let go: Vec<&LinkConfig> = before.config.links.iter().filter(|l| !stays(l, &next.config)).collect();
         let held = |l: &LinkConfig| go.iter().any(|g| g.device == l.device || g.name == l.name);
@@ -72,16 +83,21 @@ impl Devices {
                 }
             }
         }
+        self.closed.retain(|name| next.config.links.iter().all(|l| l.name != *name));
         Ok(opened)
     }
 
     /// Opens again what was closed.
-    fn restore(&self, before: &Setup, links: &[&LinkConfig], desk: &Desk, mut why: Refusal) -> Refusal {
+    fn restore(&mut self, before: &Setup, links: &[&LinkConfig], desk: &Desk, mut why: Refusal) -> Refusal {
         for link in links {
             let Some(id) = before.links.named(&link.name).map(|l| l.id) else { continue };
             match self.open_one(link) {
-                Ok(ports) => desk.attach(id, ports),
+                Ok(ports) => {
+                    self.closed.remove(&link.name);
+                    desk.attach(id, ports);
+                }
                 Err(e) => {
+                    self.closed.insert(link.name.clone());
                     tracing::error!("link {}: can't be opened again as it was: {e}", link.name);
                     why.text += &format!("; and link {} could not be opened again as it was: {e}", link.name);
                 }

@@ -10,8 +10,14 @@ use crate::config::{Refusal, Setup};
 
 /// States kept at most.
 const KEPT: usize = 50;
-/// Routes in tables kept at most beyond that of the last state, some 90 bytes each.
-const ROUTES: usize = 4_000_000;
+/// What the states before the last may take together, in bytes.
+const MEMORY: usize = 384 << 20;
+/// Of a route, in bytes, about.
+const ROUTE: usize = 96;
+/// Of a rule: as it was written, and compiled.
+const RULE: usize = 2_048;
+/// Of a permanent neighbor.
+const NEIGHBOR: usize = 128;
 
 /// The states before the one in force.
 #[derive(Default)]
@@ -27,7 +33,7 @@ impl History {
         self.transactions += 1;
         self.states.push_front(before);
         self.states.truncate(KEPT);
-        while self.states.len() > 1 && self.routes() > ROUTES {
+        while self.states.len() > 1 && self.memory() > MEMORY {
             self.states.pop_back();
         }
     }
@@ -52,15 +58,18 @@ impl History {
         }
     }
 
-    /// Routes in the tables that are kept, each table once.
-    fn routes(&self) -> usize {
+    /// What the states take, about: tables that several share once.
+    fn memory(&self) -> usize {
         let mut last = None;
         let mut sum = 0;
         for state in &self.states {
             let table = Arc::as_ptr(&state.rib);
             if last.replace(table) != Some(table) {
-                sum += state.rib.len();
+                sum += state.rib.len() * ROUTE;
             }
+            let rules = state.config.rules.iter().flatten().flat_map(|r| &r.ruleset.tables);
+            let rules: usize = rules.flat_map(|t| &t.chains).map(|c| c.rules.len() + 1).sum();
+            sum += rules * RULE + state.config.neighbors.len() * NEIGHBOR;
         }
         sum
     }

@@ -38,6 +38,7 @@ fn engine(text: &str) -> (Router, Engine) {
         transactions: Arc::default(),
         gone: Gone::default(),
         bell: Bell::default(),
+        stop: Arc::default(),
         clock: Clock::start(),
         hub: Hub::default(),
     };

@@ -102,6 +102,7 @@ const PLAIN: &[c_long] = &[
     libc::SYS_munmap,
     libc::SYS_mremap,
     libc::SYS_madvise,
+    libc::SYS_memfd_create,
     libc::SYS_membarrier,
     // threads and time
     libc::SYS_futex,

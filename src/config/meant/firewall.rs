@@ -77,7 +77,7 @@ enum Unreadable {
     At(usize),
 }
 
-fn read(path: &PathBuf) -> Result<String, Unreadable> {
+fn read(path: &Path) -> Result<String, Unreadable> {
     let mut bytes = Vec::new();
     open_file(path)
         .and_then(|f| f.take(MAX_RULES + 1).read_to_end(&mut bytes))

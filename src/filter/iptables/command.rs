@@ -1,7 +1,7 @@
 //! The words behind `iptables` and `ip6tables`.
 //!
 //! They are read twice: once by who asks, without the rules, to know what is asked; and again by who has the rules, to do
-//! it. The grammar is that of the text ([`line`]), with what only a command line can say.
+//! it. The grammar is that of the text ([`mod@line`]), with what only a command line can say.
 
 use crate::filter::rule::{Family, Rule, TableName};
 

@@ -221,7 +221,7 @@ pub struct Rules {
     /// The file they stand in: the configuration itself, or one that it names.
     pub file: PathBuf,
     /// What they say.
-    pub ruleset: Ruleset,
+    pub ruleset: Arc<Ruleset>,
     /// For each line of the rules, the line of the file; empty where they are the same.
     lines: Vec<usize>,
 }

@@ -62,7 +62,7 @@ impl Setup {
             Some(rules) => (rules.file.clone(), rules.lines.clone()),
             None => (self.config.path.clone(), Vec::new()),
         };
-        setup.config.rules[place] = Some(Rules { file, lines, ruleset: edited.rules });
+        setup.config.rules[place] = Some(Rules { file, lines, ruleset: edited.rules.into() });
         setup.programs[place] = Some(Arc::new(program));
         Ok(setup)
     }

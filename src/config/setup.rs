@@ -85,9 +85,10 @@ impl Setup {
         if let Some(before) = before.filter(|b| b.links == links) {
             // What is the same goes on as it is.
             for (at, program) in programs.iter_mut().enumerate() {
-                if config.rules[at].as_ref().map(|r| &r.ruleset)
-                    == before.config.rules[at].as_ref().map(|r| &r.ruleset)
+                if let (Some(new), Some(old)) = (&mut config.rules[at], &before.config.rules[at])
+                    && new.ruleset == old.ruleset
                 {
+                    new.ruleset.clone_from(&old.ruleset);
                     program.clone_from(&before.programs[at]);
                 }
             }

@@ -59,7 +59,7 @@ fn rules(
         (None, None) => return None,
     };
     match iptables::read(&text, family) {
-        Ok(ruleset) => rules.ruleset = ruleset,
+        Ok(ruleset) => rules.ruleset = ruleset.into(),
         Err(problems) => {
             problems.into_iter().for_each(|p| sink.wrong_in(rules.problem(p.line, p.text)));
             return None;
@@ -116,6 +116,6 @@ fn warn_of_strange_links(rules: &Rules, names: &Names<'_>, sink: &mut Sink<'_>) 
 impl Rules {
     /// No tables, of a file whose lines are those of the text, or are listed.
     fn empty(file: PathBuf, lines: Vec<usize>, family: Family) -> Self {
-        Rules { file, lines, ruleset: Ruleset { family, tables: Vec::new() } }
+        Rules { file, lines, ruleset: Ruleset { family, tables: Vec::new() }.into() }
     }
 }

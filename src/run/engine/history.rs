@@ -3,7 +3,7 @@
 //! A state shares with the next what did not change, so it costs what was different; routes are what can be many. Knows
 //! nothing of what a state is made of but that.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
 use crate::config::{Refusal, Setup};
@@ -60,16 +60,19 @@ impl History {
 
     /// What the states take, about: tables that several share once.
     fn memory(&self) -> usize {
-        let mut last = None;
+        let (mut tables, mut rulesets) = (HashSet::new(), HashSet::new());
         let mut sum = 0;
         for state in &self.states {
-            let table = Arc::as_ptr(&state.rib);
-            if last.replace(table) != Some(table) {
+            if tables.insert(Arc::as_ptr(&state.rib)) {
                 sum += state.rib.len() * ROUTE;
             }
-            let rules = state.config.rules.iter().flatten().flat_map(|r| &r.ruleset.tables);
-            let rules: usize = rules.flat_map(|t| &t.chains).map(|c| c.rules.len() + 1).sum();
-            sum += rules * RULE + state.config.neighbors.len() * NEIGHBOR;
+            for rules in state.config.rules.iter().flatten() {
+                if rulesets.insert(Arc::as_ptr(&rules.ruleset)) {
+                    let chains = rules.ruleset.tables.iter().flat_map(|t| &t.chains);
+                    sum += chains.map(|c| c.rules.len() + 1).sum::<usize>() * RULE;
+                }
+            }
+            sum += state.config.neighbors.len() * NEIGHBOR;
         }
         sum
     }

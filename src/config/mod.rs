@@ -284,6 +284,14 @@ pub fn load(path: &Path) -> Result<Config, Problems> {
     parse(&read(path)?, path)
 }
 
+/// The same while others wait for what else whoever reads it has to do: it has to be an ordinary file then.
+///
+/// # Errors
+/// As of [`load`].
+pub fn load_meanwhile(path: &Path) -> Result<Config, Problems> {
+    parse(&text_of(open_file(path), path)?, path)
+}
+
 /// The same for a text that stands, or would stand, in the file `path`.
 ///
 /// # Errors
@@ -349,10 +357,13 @@ fn open_file(path: &Path) -> io::Result<File> {
 }
 
 fn read(path: &Path) -> Result<String, Problems> {
+    text_of(File::open(path), path)
+}
+
+fn text_of(file: io::Result<File>, path: &Path) -> Result<String, Problems> {
     let bad = |text: String| Problems::with_file(path, text);
     let mut bytes = Vec::new();
-    open_file(path)
-        .and_then(|f| f.take(MAX_FILE + 1).read_to_end(&mut bytes))
+    file.and_then(|f| f.take(MAX_FILE + 1).read_to_end(&mut bytes))
         .map_err(|e| bad(format!("can't be read: {e}")))?;
     if bytes.len() as u64 > MAX_FILE {
         let text = format!("longer than {} MiB; put long lists of routes into route_files", MAX_FILE >> 20);

@@ -239,7 +239,7 @@ impl Engine {
             return Err(format!("--confirm takes 1 to {LONGEST_WAIT} seconds").into());
         }
         let before = self.setup.load_full();
-        let config = config::load(asked.file.as_deref().unwrap_or(&self.file))?;
+        let config = config::load_meanwhile(asked.file.as_deref().unwrap_or(&self.file))?;
         fixed(&before.config, &config)?;
         let notes = self.commit(Setup::build(config, Some(&before))?)?;
         if let Some(seconds) = asked.confirm {
@@ -252,7 +252,7 @@ impl Engine {
     /// What a reload would change.
     fn diff(&self, file: Option<PathBuf>, flows: bool) -> Answer {
         let now = self.setup.load_full();
-        let next = config::load(file.as_deref().unwrap_or(&self.file))
+        let next = config::load_meanwhile(file.as_deref().unwrap_or(&self.file))
             .and_then(|config| Setup::build(config, Some(&now)));
         let next = match next {
             Ok(next) => next,

@@ -4,11 +4,11 @@ mod words;
 
 use std::ffi::OsString;
 use std::io::Write as _;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
+use super::control::Control;
 use super::out::{Out, Stop};
 use super::{Outcome, Run, complain, say};
 use crate::conntrack::text::{XML_END, XML_START};
@@ -21,9 +21,8 @@ use words::Said;
 #[derive(Debug, clap::Args)]
 #[command(long_about = LONG)]
 pub(super) struct Conntrack {
-    /// The router's control socket; else $SEKISHO_CONTROL, else that of the only router running
-    #[arg(long, value_name = "PATH")]
-    control: Option<PathBuf>,
+    #[command(flatten)]
+    control: Control,
     /// Options of conntrack(8)
     #[arg(value_name = "OPTIONS", trailing_var_arg = true, allow_hyphen_values = true)]
     words: Vec<OsString>,
@@ -43,7 +42,7 @@ impl Run for Conntrack {
             }
         };
         let control = self.control.or(asked.control);
-        let mut client = Client::find(control.as_deref())?;
+        let mut client = control.client()?;
         let (flows, form) = (asked.flows, asked.form);
         match flows {
             Flows::Count => {

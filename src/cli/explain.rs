@@ -7,6 +7,7 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use super::control::Control;
 use super::out::{Out, Stop};
 use super::{Outcome, Paint, Run, complain, say};
 use crate::control::client::Client;
@@ -20,9 +21,8 @@ use crate::wire::words;
 #[derive(Debug, clap::Args)]
 #[command(long_about = LONG)]
 pub(super) struct Explain {
-    /// The router's control socket; else $SEKISHO_CONTROL, else that of the only router running
-    #[arg(long, value_name = "PATH")]
-    control: Option<PathBuf>,
+    #[command(flatten)]
+    control: Control,
     /// A packet in words, and options
     #[arg(value_name = "PACKET", trailing_var_arg = true, allow_hyphen_values = true)]
     words: Vec<OsString>,
@@ -43,8 +43,7 @@ impl Run for Explain {
         }
         let control = self.control.or(said.control.clone());
         let mut out = Out::new();
-        let mut show =
-            Show { client: Client::find(control.as_deref())?, said: &said, passed: true, shown: 0 };
+        let mut show = Show { client: control.client()?, said: &said, passed: true, shown: 0 };
         let shown = match &said.file {
             Some(file) => show.file(file, &mut out),
             None => show.one(Asked::Words { words: said.words.clone() }, None, &mut out),

@@ -12,6 +12,7 @@ mod check;
 mod completions;
 mod config;
 mod conntrack;
+mod control;
 mod demo;
 mod diff;
 mod explain;
@@ -97,29 +98,35 @@ macro_rules! verbs {
     };
 }
 
+// In the order of the help and of the manual: what makes a router, what is said to one that runs in the words of other
+// tools, its transactions, what it shows, and what installs the rest.
 verbs! {
     Run(run::Run),
     Check(check::Check),
     Demo(demo::Demo),
     Bench(bench::Bench),
-    Reload(reload::Reload),
-    Confirm(reload::Confirm),
-    Rollback(reload::Rollback),
-    Config(config::Config),
-    Diff(diff::Diff),
-    Stats(stats::Stats),
-    Top(top::Top),
-    Trace(trace::Trace),
-    Capture(capture::Capture),
+
     Ip(ip::Ip),
-    Conntrack(conntrack::Conntrack),
     Iptables(iptables::Iptables),
     Ip6tables(iptables::Ip6tables),
-    Explain(explain::Explain),
     IptablesSave(save::IptablesSave),
     Ip6tablesSave(save::Ip6tablesSave),
     IptablesRestore(restore::IptablesRestore),
     Ip6tablesRestore(restore::Ip6tablesRestore),
+    Conntrack(conntrack::Conntrack),
+
+    Diff(diff::Diff),
+    Reload(reload::Reload),
+    Confirm(reload::Confirm),
+    Rollback(reload::Rollback),
+    Config(config::Config),
+
+    Trace(trace::Trace),
+    Explain(explain::Explain),
+    Capture(capture::Capture),
+    Stats(stats::Stats),
+    Top(top::Top),
+
     Completions(completions::Completions),
     Man(man::Man),
 }

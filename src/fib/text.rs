@@ -297,7 +297,7 @@ impl RouteKind {
 const MAX_NAMES: usize = 20;
 
 /// Words of `ip route add` that change where or how packets go, and that this router can't follow.
-const UNSUPPORTED: &[&str] = &[
+pub const UNSUPPORTED: &[&str] = &[
     "advmss",
     "congctl",
     "cwnd",

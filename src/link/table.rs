@@ -35,6 +35,22 @@ pub struct Link {
 }
 
 impl Link {
+    /// A link that is up and has what it would have if nothing were said of it: an MTU of 1500, redirects, and neither MAC
+    /// nor addresses. Its id is set by the table.
+    pub fn new(name: impl Into<String>, kind: LinkKind) -> Self {
+        Link {
+            id: LinkId::LO,
+            name: name.into(),
+            kind,
+            mac: None,
+            mtu: 1500,
+            addresses: Vec::new(),
+            rp_filter: RpFilter::Off,
+            redirects: true,
+            up: true,
+        }
+    }
+
     /// Whether frames on it carry Ethernet headers and neighbors have to be resolved.
     pub fn is_ethernet(&self) -> bool {
         self.mac.is_some()
@@ -143,18 +159,13 @@ impl Links {
     /// The same, with each link at the place that is kept for its name, and new ones at the first that are free.
     pub fn placed(more: &[Address], links: impl IntoIterator<Item = Link>, places: &Places) -> Self {
         let mut lo = Link {
-            id: LinkId::LO,
-            name: "lo".into(),
-            kind: LinkKind::Loopback,
-            mac: None,
             mtu: 65_536,
             addresses: vec![
                 Address { addr: Ipv4Addr::LOCALHOST.into(), prefix_len: 8 },
                 Address { addr: Ipv6Addr::LOCALHOST.into(), prefix_len: 128 },
             ],
-            rp_filter: RpFilter::Off,
             redirects: false,
-            up: true,
+            ..Link::new("lo", LinkKind::Loopback)
         };
         lo.addresses.extend_from_slice(more);
         let mut all = vec![Some(lo)];
@@ -259,22 +270,8 @@ impl Places {
 mod tests {
     use super::*;
 
-    fn link(name: &str) -> Link {
-        Link {
-            id: LinkId::LO,
-            name: name.into(),
-            kind: LinkKind::Memory,
-            mac: None,
-            mtu: 1500,
-            addresses: Vec::new(),
-            rp_filter: RpFilter::Off,
-            redirects: false,
-            up: true,
-        }
-    }
-
     fn placed(names: &[&str], places: &Places) -> Links {
-        Links::placed(&[], names.iter().map(|n| link(n)), places)
+        Links::placed(&[], names.iter().map(|n| Link::new(*n, LinkKind::Memory)), places)
     }
 
     fn at(links: &Links, name: &str) -> Option<u16> {

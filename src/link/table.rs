@@ -217,6 +217,15 @@ impl Links {
         self.iter().find(|l| l.name == name)
     }
 
+    /// The names of the links, for whoever has named one that isn't there: as many as anybody reads.
+    pub fn names(&self) -> String {
+        const SHOWN: usize = 12;
+        let mut names: Vec<&str> = self.iter().map(|l| l.name.as_str()).take(SHOWN + 1).collect();
+        let more = if names.len() > SHOWN { ", …" } else { "" };
+        names.truncate(SHOWN);
+        names.join(", ") + more
+    }
+
     /// All links in the order of their places.
     pub fn iter(&self) -> impl Iterator<Item = &Link> {
         self.links.iter().flatten()
@@ -289,6 +298,14 @@ mod tests {
         assert_eq!((second.bound(), second.iter().count()), (5, 4));
         let places = places.and(&second);
         assert_eq!(placed(&["a", "b"], &places).named("b").map(|l| l.id.0), Some(2), "one that comes back");
+    }
+
+    #[test]
+    fn not_more_names_than_anybody_reads() {
+        let numbered = |n| Links::new((1..=n).map(|i| Link::new(format!("l{i}"), LinkKind::Memory)));
+        assert_eq!(numbered(2).names(), "lo, l1, l2");
+        assert!(numbered(11).names().ends_with(", l10, l11"));
+        assert!(numbered(12).names().ends_with(", l10, l11, …"));
     }
 
     #[test]

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use super::control::Control;
 use super::out::Stop;
+use super::router::Control;
 use super::trace::{Which, lack};
 use super::{Outcome, Run, complain};
 use crate::control::base64;

@@ -1,7 +1,7 @@
 //! `sekisho config`: the live state as a file.
 
-use super::control::Control;
 use super::out::{Out, Stop};
+use super::router::Control;
 use super::{Outcome, Run};
 use crate::control::protocol::Verb;
 

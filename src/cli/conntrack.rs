@@ -8,8 +8,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use super::control::Control;
 use super::out::{Out, Stop};
+use super::router::Control;
 use super::{Outcome, Run, complain, say};
 use crate::conntrack::text::{XML_END, XML_START};
 use crate::control::client::{Client, ClientError};

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::control::Control;
 use super::out::{Out, Stop};
+use super::router::Control;
 use super::{Outcome, Paint, Run, complain};
 use crate::control::protocol::Verb;
 use crate::control::view::Difference;

@@ -7,8 +7,8 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::control::Control;
 use super::out::{Out, Stop};
+use super::router::Control;
 use super::{Outcome, Paint, Run, complain, say};
 use crate::control::client::Client;
 use crate::control::protocol::{Explain as Asked, Explanation, Verb};

@@ -9,8 +9,8 @@ mod words;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use super::control::Control;
 use super::out::{Out, Stop};
+use super::router::Control;
 use super::{Outcome, Run, complain};
 use crate::control::client::{Client, ClientError};
 use crate::control::protocol::{Show, Verb};

@@ -7,8 +7,8 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
-use super::control::Control;
 use super::out::{Out, Stop};
+use super::router::Control;
 use super::{Failure, Outcome, Run, say};
 use crate::config::{Change, Edit, RulesChange};
 use crate::control::client::{Client, ClientError};

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::control::Control;
+use super::router::Control;
 use super::{Failure, Outcome, Run, complain, say};
 use crate::control::client::Client;
 use crate::control::protocol::{self, Verb};

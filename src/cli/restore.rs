@@ -4,8 +4,8 @@ use std::io::Read as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::control::Control;
 use super::iptables::{Tool, complain};
+use super::router::Control;
 use super::{Outcome, Run};
 use crate::config::Edit;
 use crate::control::client::ClientError;

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::control::Control;
 use super::out::{Out, Stop};
+use super::router::Control;
 use super::{Outcome, Run};
 use crate::control::client::ClientError;
 use crate::control::protocol::{Family, Rules, Verb};

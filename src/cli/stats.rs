@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
-use super::control::Control;
+use super::router::Control;
 use super::table::Table;
 use super::{Outcome, Paint, Run, say};
 use crate::control::protocol::Verb;

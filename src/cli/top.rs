@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 use ratatui::crossterm::event::{self, Event, KeyEventKind};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
-use super::control::Control;
+use super::router::Control;
 use super::{Failure, Outcome, Paint, Run, say};
 use crate::control::client::{Client, ClientError};
 use crate::control::protocol::{Busiest, Verb};

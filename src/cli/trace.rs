@@ -3,8 +3,8 @@
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use super::control::Control;
 use super::out::Stop;
+use super::router::Control;
 use super::{Outcome, Paint, Run, complain};
 use crate::control::protocol::{Missed, Told, Trace as Asked, Verb};
 use crate::path::trace::{Expr, ExprError, Record, Step, text};

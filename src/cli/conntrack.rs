@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use super::out::{Out, Stop};
 use super::router::Control;
-use super::{Outcome, Run, complain, say};
+use super::{Outcome, Run, complain, misused, say};
 use crate::conntrack::text::{XML_END, XML_START};
 use crate::control::client::{Client, ClientError};
 use crate::control::protocol::{FlowForm, FlowKind, Flows, Verb};
@@ -36,10 +36,7 @@ impl Run for Conntrack {
                 say(LONG)?;
                 return Ok(ExitCode::SUCCESS);
             }
-            Err(misuse) => {
-                complain(&misuse);
-                return Ok(ExitCode::from(2));
-            }
+            Err(misuse) => return misused(&misuse),
         };
         let control = self.control.or(asked.control);
         let mut client = control.client()?;

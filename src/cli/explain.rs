@@ -9,11 +9,12 @@ use std::process::ExitCode;
 
 use super::out::{Out, Stop};
 use super::router::Control;
-use super::{Outcome, Paint, Run, complain, say};
+use super::{Outcome, Paint, Run, misused, say};
 use crate::control::client::Client;
 use crate::control::protocol::{Explain as Asked, Explanation, Verb};
 use crate::io::pcap_read::{Begins, Frame, Frames};
 use crate::path::trace::Step;
+use crate::path::trace::text::LABEL;
 use crate::router::Fate;
 use crate::wire::words;
 
@@ -32,10 +33,7 @@ impl Run for Explain {
     fn run(self) -> Outcome {
         let said = match Said::parse(&self.words) {
             Ok(said) => said,
-            Err(misuse) => {
-                complain(&misuse);
-                return Ok(ExitCode::from(2));
-            }
+            Err(misuse) => return misused(&misuse),
         };
         if said.help {
             say(LONG)?;
@@ -245,9 +243,6 @@ pub(super) fn text(told: &Explanation, number: Option<u64>, paint: Paint) -> Str
     }
     text
 }
-
-/// Columns of a step's label: as many as in a trace.
-const LABEL: usize = 13;
 
 /// The manual.
 const LONG: &str = "\

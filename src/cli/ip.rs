@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 use super::out::{Out, Stop};
 use super::router::Control;
-use super::{Outcome, Run, complain};
+use super::{Outcome, Run, complain, misused};
 use crate::control::client::{Client, ClientError};
 use crate::control::protocol::{Show, Verb};
 use crate::control::view;
@@ -33,10 +33,7 @@ impl Run for Ip {
     fn run(self) -> Outcome {
         let said = match words::parse(&self.words) {
             Ok(said) => said,
-            Err(misuse) => {
-                complain(&misuse);
-                return Ok(ExitCode::from(2));
-            }
+            Err(misuse) => return misused(&misuse),
         };
         let mut out = Out::new();
         match said {

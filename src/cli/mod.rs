@@ -154,6 +154,12 @@ fn complain(text: &str) {
     let _ = writeln!(std::io::stderr(), "sekisho: {text}");
 }
 
+/// Says what was not understood of the command line.
+fn misused(why: &(impl fmt::Display + ?Sized)) -> Outcome {
+    complain(&why.to_string());
+    Ok(ExitCode::from(2))
+}
+
 /// Prints one line. A reader who went away is no error (`sekisho … | head`).
 fn say(line: impl fmt::Display) -> Result<(), Failure> {
     match writeln!(std::io::stdout(), "{line}") {

@@ -1,11 +1,10 @@
 //! `sekisho trace`: the ways of packets, live.
 
 use std::io::{self, Write as _};
-use std::process::ExitCode;
 
 use super::out::Stop;
 use super::router::Control;
-use super::{Outcome, Paint, Run, complain};
+use super::{Outcome, Paint, Run, misused};
 use crate::control::protocol::{Missed, Told, Trace as Asked, Verb};
 use crate::path::trace::{Expr, ExprError, Record, Step, text};
 
@@ -53,10 +52,7 @@ impl Run for Trace {
     fn run(self) -> Outcome {
         let asked = match self.which.asked() {
             Ok(asked) => asked,
-            Err(misuse) => {
-                complain(&misuse.to_string());
-                return Ok(ExitCode::from(2));
-            }
+            Err(misuse) => return misused(&misuse),
         };
         let mut client = self.control.client()?;
         let paint = Paint::stdout();

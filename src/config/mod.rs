@@ -34,7 +34,7 @@ use ipnet::IpNet;
 
 use crate::base::Mac;
 use crate::conntrack;
-use crate::fib::{Fib, Protocol, Rib};
+use crate::fib::{Protocol, Rib};
 use crate::filter::Ruleset;
 use crate::link::{Address, Driver, Link, LinkKind, Links, Places, RpFilter};
 
@@ -407,15 +407,14 @@ impl Config {
     /// Routes that are there twice or have no way out, and lines of route files that are no routes;
     /// each with its file and line.
     pub fn rib(&self) -> Result<Rib, Problems> {
-        self.routing(&self.links_table()).map(|(rib, _)| rib)
+        self.routing(&self.links_table())
     }
 
-    /// The same, with the table that packets are looked up in, which it takes to judge the routes.
-    /// `links` is what [`Config::links_table`] gave.
+    /// The same, `links` being what [`Config::links_table`] gave.
     ///
     /// # Errors
     /// As [`Config::rib`].
-    pub fn routing(&self, links: &Links) -> Result<(Rib, Fib), Problems> {
+    pub fn routing(&self, links: &Links) -> Result<Rib, Problems> {
         build::routing(self, links, &Doubt::default())
     }
 

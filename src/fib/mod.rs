@@ -18,8 +18,10 @@ mod lpm;
 mod resolve;
 mod rib;
 mod route;
+mod sorted;
 mod table;
 mod text;
+mod view;
 
 #[cfg(test)]
 mod sample;

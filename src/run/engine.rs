@@ -365,7 +365,7 @@ impl Engine {
     fn snapshot(&self, setup: &Setup, up: impl Fn(LinkId) -> bool) -> Snapshot {
         let services = services(&setup.config);
         Snapshot {
-            fib: Arc::new(setup.rib.build_usable(&setup.links, up)),
+            fib: Arc::new(self.router.snapshot().fib.after(&setup.rib, &setup.links, up)),
             links: setup.links.clone(),
             listeners: Listeners { udp: services.ports(), tcp: services.ports() },
             icmp_rate: setup.config.icmp.rate,
@@ -485,7 +485,7 @@ impl Engine {
         self.up = self.links_up();
         let up = &self.up;
         let usable = |link: LinkId| up.get(link.index()).copied().unwrap_or(false);
-        let fib = Arc::new(setup.rib.build_usable(&snapshot.links, usable));
+        let fib = Arc::new(snapshot.fib.after(&setup.rib, &snapshot.links, usable));
         self.router.replace(Snapshot { fib, ..Snapshot::clone(&snapshot) });
         true
     }

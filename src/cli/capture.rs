@@ -168,7 +168,8 @@ Write packets to a pcapng file that Wireshark opens, each with its verdict, rule
 
 FILTER is that of `sekisho trace`. --at says where on its way a packet is written, once for each point it comes to: frames at \
 ingress and egress stand under their link's name; packets at hooks, from their IP header on, as LINK:POINT. A packet's frames \
-have one number in their comments, `#17`; what the router made because of it names it.
+have one number in their comments, `#17`; what the router made because of it names it. One that waits (for a MAC) is written \
+when it has gone on, or after five seconds.
 
 With -C or -G there are several files, numbered before the extension (ring.00.pcapng, ring.01.pcapng, …); with -W so many \
 are kept. Packets that were not captured because more came than may be (--rate, 10000 a second for each worker if nothing is \

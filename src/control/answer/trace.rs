@@ -120,20 +120,23 @@ impl<T: Serialize> Feed for Followed<T> {
     fn poll(&mut self, now: Instant) -> Fed {
         // What was caused by the last packet comes right behind it.
         let over = std::mem::replace(&mut self.over, self.watch.is_over()) && self.over;
+        let ends = over || self.end.is_some_and(|end| end <= now);
+        match ends {
+            true => self.watch.close(),
+            false => self.watch.hurry(now),
+        }
         let mut all = (self.told)(self.watch.take(PART, PART_BYTES));
         let missed = self.watch.missed();
         if !missed.is_none() {
             let crate::path::trace::Missed { unfollowed, unjudged, lost } = missed;
             all.push((self.missed)(Missed { unfollowed, unjudged, lost }));
         }
-        let ends = over || self.end.is_some_and(|end| end <= now);
         if all.is_empty() && !ends && now.since(self.said) < PULSE {
             return Fed::Nothing;
         }
-        let empty = all.is_empty();
         self.said = now;
         match serde_json::to_value(all) {
-            Ok(value) if ends && (empty || !over) => Fed::End(value),
+            Ok(value) if ends && self.watch.is_empty() => Fed::End(value),
             Ok(value) => Fed::Part(value),
             Err(_) => Fed::Nothing,
         }

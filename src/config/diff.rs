@@ -56,10 +56,13 @@ pub fn diff(old: &Setup, new: &Setup) -> Vec<Difference> {
 
 type Section = fn(&Config) -> Vec<Setting>;
 
-/// The keys of `[router]` that differ and can't change while the router runs.
-pub fn fixed(old: &Config, new: &Config) -> Vec<&'static str> {
-    let (old, new) = (settings::router(old), settings::router(new));
-    settings_differ("router", "", &old, &new).filter(Differs::is_fixed).map(|d| d.key).collect()
+/// What differs and can't change while the router runs, as people are told of it.
+pub fn fixed(old: &Config, new: &Config) -> Vec<String> {
+    let router = [settings::router(old), settings::router(new)];
+    let keys = settings_differ("router", "", &router[0], &router[1]).filter(Differs::is_fixed);
+    let table =
+        (old.conntrack.table != new.conntrack.table).then(|| "[conntrack], but for `enable`,".to_owned());
+    keys.map(|d| format!("[router] {}", d.key)).chain(table).collect()
 }
 
 /// What is said of a key that a running router has taken for good.

@@ -34,6 +34,7 @@ use ipnet::IpNet;
 
 use crate::base::Mac;
 use crate::conntrack;
+use crate::control::server::MAX_PATH;
 use crate::fib::{Protocol, Rib};
 use crate::filter::Ruleset;
 use crate::link::{Address, Driver, Link, LinkKind, Links, Places, RpFilter};
@@ -272,9 +273,6 @@ pub const MAX_FILE: u64 = 16 << 20;
 /// The longest file of rules, in bytes.
 pub const MAX_RULES: u64 = 64 << 20;
 
-/// The longest path of a Unix socket, in bytes (unix(7): `sun_path` with its closing zero).
-const MAX_SOCKET_PATH: usize = 107;
-
 /// Reads a configuration file and judges all of it but how its routes fit together, which
 /// [`Config::rib`] does.
 ///
@@ -442,9 +440,9 @@ impl Config {
             }
         };
         match path.as_os_str().len() {
-            0..=MAX_SOCKET_PATH => Ok(path),
+            0..=MAX_PATH => Ok(path),
             n => Err(format!(
-                "the control socket's path is {n} bytes long and may have {MAX_SOCKET_PATH}; set a shorter `control` in {file}"
+                "the control socket's path is {n} bytes long and may have {MAX_PATH}; set a shorter `control` in {file}"
             )),
         }
     }

@@ -42,7 +42,7 @@ pub struct Changed {
 /// A change of what lives while packets pass, and stands in no configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LiveAction {
-    /// A neighbor that is not permanent is there, in this state.
+    /// A neighbor is there, in this state.
     SetNeighbor {
         /// The link it is on.
         link: LinkId,

@@ -498,22 +498,10 @@ pub(super) fn services(config: &Config) -> Services {
 
 /// What stays as it is as long as the router runs.
 fn fixed(now: &Config, next: &Config) -> Result<(), Refusal> {
-    let differ = [
-        ("[router] name", now.name != next.name),
-        ("[router] workers", now.workers != next.workers),
-        ("[router] flow_cache", now.flow_cache != next.flow_cache),
-        ("[router] control", now.control != next.control),
-        ("[router] metrics", now.metrics != next.metrics),
-        ("[router] user", now.user != next.user),
-        ("[router] group", now.group != next.group),
-        ("[conntrack], but for `enable`,", now.conntrack.table != next.conntrack.table),
-    ];
-    let differ: Vec<&str> = differ.iter().filter(|(_, differs)| *differs).map(|(what, _)| *what).collect();
-    if differ.is_empty() {
-        return Ok(());
+    match config::fixed(now, next).join(", ") {
+        none if none.is_empty() => Ok(()),
+        what => Err(format!("{what} can't change while the router runs: restart it for that").into()),
     }
-    let what = differ.join(", ");
-    Err(format!("{what} can't change while the router runs: restart it for that").into())
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@
 //! caller       control socket, signals
 //! ```
 //!
-//! [`start`] opens everything first and forwards only then: it either gives a router that works
+//! [`start()`] opens everything first and forwards only then: it either gives a router that works
 //! whole, or an error and nothing left behind. Threads inherit the network namespace of the caller.
 //!
 //! Shutdown: the flag is set, every thread is woken, each empties what it has and ends, ports are

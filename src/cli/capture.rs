@@ -11,10 +11,10 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use super::out::Stop;
+use super::router::router;
 use super::trace::{Which, lack};
 use super::{Outcome, Run, complain};
 use crate::control::base64;
-use crate::control::client::Client;
 use crate::control::protocol::{Capture as Asked, Captured, CapturedFrame, Missed, Verb};
 use crate::io::pcapng::{Enhanced, LinkType};
 use crate::path::trace::Point;
@@ -44,7 +44,7 @@ pub(super) struct Capture {
     /// Keep so many files, and write over the oldest; with -C or -G
     #[arg(short = 'W', value_name = "FILES", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     keep: Option<u32>,
-    /// The router's control socket; else $SEKISHO_CONTROL, else that of the only router running
+    /// The router's name or control socket; else $SEKISHO_CONTROL, else the only router running
     #[arg(long, value_name = "PATH")]
     control: Option<PathBuf>,
 }
@@ -79,7 +79,7 @@ impl Run for Capture {
             return misuse("standard output can't be several files: leave out -C and -G, or name a file");
         }
         let snaplen = self.snaplen.map(|n| usize::try_from(n).unwrap_or(WHOLE).min(WHOLE));
-        let mut client = Client::find(self.control.as_deref())?;
+        let mut client = router(self.control.as_deref())?;
         let ring = Ring {
             bytes: self.megabytes.map(|n| n.saturating_mul(1_000_000)),
             time: self.rotate.map(Duration::from_secs),

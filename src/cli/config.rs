@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use super::out::{Out, Stop};
+use super::router::router;
 use super::{Outcome, Run};
-use crate::control::client::Client;
 use crate::control::protocol::Verb;
 
 /// Print the running router's state as a file that would recreate it.
@@ -17,14 +17,14 @@ use crate::control::protocol::Verb;
 /// Exit code 0: printed. Exit code 1: no router.
 #[derive(Debug, clap::Args)]
 pub(super) struct Config {
-    /// The router's control socket; else $SEKISHO_CONTROL, else that of the only router running
+    /// The router's name or control socket; else $SEKISHO_CONTROL, else the only router running
     #[arg(long, value_name = "PATH")]
     control: Option<PathBuf>,
 }
 
 impl Run for Config {
     fn run(self) -> Outcome {
-        let mut client = Client::find(self.control.as_deref())?;
+        let mut client = router(self.control.as_deref())?;
         let mut out = Out::new();
         let lines = |lines: Vec<String>| out.texts(lines.into_iter().map(|l| l + "\n"));
         let printed = client.ask_list(Verb::Config, lines);

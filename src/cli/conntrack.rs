@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use super::out::{Out, Stop};
+use super::router::router;
 use super::{Outcome, Run, complain, say};
 use crate::conntrack::text::{XML_END, XML_START};
 use crate::control::client::{Client, ClientError};
@@ -21,7 +22,7 @@ use words::Said;
 #[derive(Debug, clap::Args)]
 #[command(long_about = LONG)]
 pub(super) struct Conntrack {
-    /// The router's control socket; else $SEKISHO_CONTROL, else that of the only router running
+    /// The router's name or control socket; else $SEKISHO_CONTROL, else the only router running
     #[arg(long, value_name = "PATH")]
     control: Option<PathBuf>,
     /// Options of conntrack(8)
@@ -43,7 +44,7 @@ impl Run for Conntrack {
             }
         };
         let control = self.control.or(asked.control);
-        let mut client = Client::find(control.as_deref())?;
+        let mut client = router(control.as_deref())?;
         let (flows, form) = (asked.flows, asked.form);
         match flows {
             Flows::Count => {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::out::{Out, Stop};
+use super::router::router;
 use super::{Outcome, Paint, Run, complain, say};
 use crate::control::client::Client;
 use crate::control::protocol::{Explain as Asked, Explanation, Verb};
@@ -20,7 +21,7 @@ use crate::wire::words;
 #[derive(Debug, clap::Args)]
 #[command(long_about = LONG)]
 pub(super) struct Explain {
-    /// The router's control socket; else $SEKISHO_CONTROL, else that of the only router running
+    /// The router's name or control socket; else $SEKISHO_CONTROL, else the only router running
     #[arg(long, value_name = "PATH")]
     control: Option<PathBuf>,
     /// A packet in words, and options
@@ -43,8 +44,7 @@ impl Run for Explain {
         }
         let control = self.control.or(said.control.clone());
         let mut out = Out::new();
-        let mut show =
-            Show { client: Client::find(control.as_deref())?, said: &said, passed: true, shown: 0 };
+        let mut show = Show { client: router(control.as_deref())?, said: &said, passed: true, shown: 0 };
         let shown = match &said.file {
             Some(file) => show.file(file, &mut out),
             None => show.one(Asked::Words { words: said.words.clone() }, None, &mut out),

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::out::{Out, Stop};
+use super::router::router;
 use super::{Outcome, Run, complain};
 use crate::control::client::{Client, ClientError};
 use crate::control::protocol::{Show, Verb};
@@ -22,7 +23,7 @@ use words::{Asked, Deed, Options, Said};
 #[derive(Debug, clap::Args)]
 #[command(long_about = LONG)]
 pub(super) struct Ip {
-    /// The router's control socket; else $SEKISHO_CONTROL, else that of the only router running
+    /// The router's name or control socket; else $SEKISHO_CONTROL, else the only router running
     #[arg(long, value_name = "PATH")]
     control: Option<PathBuf>,
     /// Options and words of ip(8)
@@ -47,17 +48,17 @@ impl Run for Ip {
             }
             Said::Show(asked) => {
                 let control = self.control.or_else(|| asked.control.clone());
-                let mut client = Client::find(control.as_deref())?;
+                let mut client = router(control.as_deref())?;
                 Stop::outcome(show(&mut client, &asked, &mut out).and_then(|()| out.end()))
             }
             Said::Do(order) => {
                 let control = self.control.or(order.control);
-                let mut client = Client::find(control.as_deref())?;
+                let mut client = router(control.as_deref())?;
                 ended(act(&mut client, &order.deed, &order.options, &mut out))
             }
             Said::Batch(options, file, control) => {
                 let control = self.control.or(control);
-                let mut client = Client::find(control.as_deref())?;
+                let mut client = router(control.as_deref())?;
                 batch::run(&mut client, &file, &options, &mut out)
             }
         }

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 
 use super::out::{Out, Stop};
+use super::router::router;
 use super::{Failure, Outcome, Run, say};
 use crate::config::{Change, Edit, RulesChange};
 use crate::control::client::{Client, ClientError};
@@ -35,7 +36,7 @@ pub(super) struct Ip6tables {
 
 #[derive(Debug, clap::Args)]
 struct Options {
-    /// The router's control socket; else $SEKISHO_CONTROL, else that of the only router running
+    /// The router's name or control socket; else $SEKISHO_CONTROL, else the only router running
     #[arg(long, value_name = "PATH")]
     control: Option<PathBuf>,
     /// Those of iptables(8)
@@ -78,7 +79,7 @@ impl Tool {
         };
         let Asked { table, what, manner } = asked;
         let control = options.control.or_else(|| manner.control.as_ref().map(PathBuf::from));
-        let find = || Client::find(control.as_deref().map(Path::new));
+        let find = || router(control.as_deref().map(Path::new));
         match what {
             What::Help => {
                 say(long(self.name, self.shown))?;

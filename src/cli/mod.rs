@@ -24,6 +24,7 @@ mod out;
 mod paint;
 mod reload;
 mod restore;
+mod router;
 mod run;
 mod save;
 mod stats;

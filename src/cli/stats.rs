@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use super::router::router;
 use super::table::Table;
 use super::{Outcome, Paint, Run, say};
-use crate::control::client::Client;
 use crate::control::protocol::Verb;
 use crate::control::view::{self, Column};
 
@@ -31,14 +31,14 @@ pub(super) struct Stats {
     /// Show counters that are zero, too
     #[arg(short, long)]
     all: bool,
-    /// The router's control socket; else $SEKISHO_CONTROL, else that of the only router running
+    /// The router's name or control socket; else $SEKISHO_CONTROL, else the only router running
     #[arg(long, value_name = "PATH")]
     control: Option<PathBuf>,
 }
 
 impl Run for Stats {
     fn run(self) -> Outcome {
-        let mut client = Client::find(self.control.as_deref())?;
+        let mut client = router(self.control.as_deref())?;
         let stats: view::Stats = client.ask(Verb::Stats)?;
         if self.json {
             say(serde_json::to_string(&stats)?)?;

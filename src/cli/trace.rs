@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::out::Stop;
+use super::router::router;
 use super::{Outcome, Paint, Run, complain};
-use crate::control::client::Client;
 use crate::control::protocol::{Missed, Told, Trace as Asked, Verb};
 use crate::path::trace::{Expr, ExprError, Record, Step, text};
 
@@ -19,7 +19,7 @@ pub(super) struct Trace {
     /// Print one JSON object a line, for programs
     #[arg(short, long)]
     json: bool,
-    /// The router's control socket; else $SEKISHO_CONTROL, else that of the only router running
+    /// The router's name or control socket; else $SEKISHO_CONTROL, else the only router running
     #[arg(long, value_name = "PATH")]
     control: Option<PathBuf>,
 }
@@ -60,7 +60,7 @@ impl Run for Trace {
                 return Ok(ExitCode::from(2));
             }
         };
-        let mut client = Client::find(self.control.as_deref())?;
+        let mut client = router(self.control.as_deref())?;
         let paint = Paint::stdout();
         Stop::outcome(client.ask_list(Verb::Trace(asked), |told: Vec<Told>| {
             let mut out = io::stdout().lock();

@@ -178,8 +178,7 @@ impl<K: Ord + Copy, V: Copy> Sorted<K, V> {
     }
 
     /// How many entries of this map stand in chunks that the other has not.
-    #[cfg(test)]
-    fn apart_from(&self, other: &Self) -> usize {
+    pub(super) fn apart_from(&self, other: &Self) -> usize {
         let mut theirs = other.chunks.iter().peekable();
         let own = self.chunks.iter().filter(|c| {
             while theirs.next_if(|t| t.first < c.first).is_some() {}

@@ -90,8 +90,6 @@ impl Differs {
     fn is_fixed(&self) -> bool {
         match self.difference.object.as_str() {
             "router" => FIXED.contains(&self.key),
-            // The table of flows and what it goes by.
-            "conntrack" => self.key != "enable",
             _ => false,
         }
     }

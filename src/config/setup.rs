@@ -154,16 +154,17 @@ impl Setup {
         neighbors: &NeighborTable,
         now: Instant,
     ) -> Result<Changed, Refusal> {
-        match change {
+        let changed = match change {
             Change::Link(_)
             | Change::Addr(_)
             | Change::Route(_)
             | Change::Neigh(_)
             | Change::Several { .. } => apply::changed(self, change, neighbors, now),
-            Change::Rules(change) => {
+            Change::Rules(change) => self.with_rules(change).map(|setup| {
                 let (live, notes, refused) = Default::default();
-                Ok(Changed { setup: self.with_rules(change)?, live, notes, refused })
-            }
-        }
+                Changed { setup, live, notes, refused }
+            }),
+        };
+        changed.map_err(Refusal::plain)
     }
 }

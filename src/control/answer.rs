@@ -88,12 +88,7 @@ pub fn answer(verb: &Verb, s: &Sources<'_>) -> Answer {
         Verb::Hello => Answer::done(&hello(s)),
         Verb::Stats => Answer::done(&stats(s)),
         Verb::Busiest(asked) => busiest::follow(asked, s),
-        Verb::Ip(show) => match show {
-            Show::Link(f) => with_dev(s, f.dev.as_deref(), || Answer::done(&links(s, f, false))),
-            Show::Addr(f) => with_dev(s, f.dev.as_deref(), || Answer::done(&links(s, f, true))),
-            Show::Neigh(f) => with_dev(s, f.dev.as_deref(), || Answer::done(&neighbors(s, f))),
-            Show::Route(f) => with_dev(s, f.dev.as_deref(), || Answer::Parts(Box::new(Routes::new(s, f)))),
-        },
+        Verb::Ip(show) => show_it(show, s),
         Verb::RouteGet(asked) => match get::route(asked, s) {
             Ok(way) => Answer::done(&way),
             Err(no) => Answer::Refused(no),
@@ -115,6 +110,24 @@ pub fn answer(verb: &Verb, s: &Sources<'_>) -> Answer {
     }
 }
 
+/// `ip … show`.
+fn show_it(show: &Show, s: &Sources<'_>) -> Answer {
+    let checked = match show {
+        Show::Link(f) | Show::Addr(f) => f.check(),
+        Show::Neigh(f) => f.check(),
+        Show::Route(f) => f.check(),
+    };
+    if let Err(no) = checked {
+        return Answer::Refused(no);
+    }
+    match show {
+        Show::Link(f) => with_dev(s, f.dev.as_deref(), || Answer::done(&links(s, f, false))),
+        Show::Addr(f) => with_dev(s, f.dev.as_deref(), || Answer::done(&links(s, f, true))),
+        Show::Neigh(f) => with_dev(s, f.dev.as_deref(), || Answer::done(&neighbors(s, f))),
+        Show::Route(f) => with_dev(s, f.dev.as_deref(), || Answer::Parts(Box::new(Routes::new(s, f)))),
+    }
+}
+
 /// The answer, if there is such a link.
 fn with_dev(s: &Sources<'_>, dev: Option<&str>, then: impl FnOnce() -> Answer) -> Answer {
     match dev {
@@ -125,7 +138,7 @@ fn with_dev(s: &Sources<'_>, dev: Option<&str>, then: impl FnOnce() -> Answer) -
 
 /// That there is no link of a name.
 fn no_link(links: &Links, name: &str) -> String {
-    format!("no link named '{name}': the links here are {}", links.names())
+    format!("no link named '{}': the links here are {}", name.escape_debug(), links.names())
 }
 
 fn hello(s: &Sources<'_>) -> view::Hello {
@@ -146,8 +159,8 @@ fn links(s: &Sources<'_>, f: &LinkFilter, addresses: bool) -> Vec<view::Link> {
     let view = |l: &link::Link| {
         let mut view = link(s, l);
         if addresses {
-            let all = l.addresses.iter().enumerate().filter(|(_, a)| f.chooses(a.addr));
-            let all: Vec<_> = all.map(|(i, a)| address(s, l, i, a)).collect();
+            let all = l.addresses.iter().zip(l.primaries()).filter(|(a, _)| f.chooses(a.addr));
+            let all: Vec<_> = all.map(|(a, primary)| address(s, l, primary.is_some(), a)).collect();
             if chosen && all.is_empty() {
                 return None;
             }
@@ -167,12 +180,12 @@ fn driver(s: &Sources<'_>, link: LinkId) -> Option<view::Driver> {
     s.states.driver(link).as_ref().map(shown::driver)
 }
 
-fn address(s: &Sources<'_>, l: &link::Link, i: usize, a: &link::Address) -> view::Address {
+fn address(s: &Sources<'_>, l: &link::Link, secondary: bool, a: &link::Address) -> view::Address {
     let state = match a.addr {
         IpAddr::V6(v6) => s.dad.state(l.id, v6),
         IpAddr::V4(_) => DadState::Valid,
     };
-    shown::address(l, i, a, state)
+    shown::address(l, secondary, a, state)
 }
 
 fn neighbors(s: &Sources<'_>, f: &NeighborFilter) -> Vec<view::Neighbor> {

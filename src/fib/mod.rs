@@ -27,6 +27,7 @@ mod view;
 mod sample;
 
 pub use build::{BuildCause, BuildError};
+pub use connected::on_link_metric;
 pub use rib::{Place, Rib};
 pub use route::{Family, NextHop, Protocol, Route, RouteError, RouteKind, Table};
 pub use table::{Action, Entry, Fib, Hop, Hops};

@@ -33,6 +33,7 @@
 use std::collections::VecDeque;
 use std::os::fd::RawFd;
 
+use super::open::OpenError;
 use crate::base::Column;
 use crate::link::InUse;
 use crate::packet::{Packet, Pool};
@@ -58,6 +59,15 @@ pub trait Port: Send {
 
     /// Grows each time the descriptor becomes another one, or none.
     fn epoch(&self) -> u32;
+
+    /// Has the link take L3 packets of another length: a device made by us gets that MTU, an interface must have no less. It is
+    /// told to one port of a link, and holds for all. What is on its way is not lost.
+    ///
+    /// # Errors
+    /// It can't be, and is as it was.
+    fn set_mtu(&mut self, _mtu: u32) -> Result<(), OpenError> {
+        Ok(())
+    }
 
     /// Whether frames are waiting, where that can be told without a system call.
     fn waiting(&self) -> Option<bool> {

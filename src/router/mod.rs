@@ -14,7 +14,7 @@
 
 mod shadow;
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -176,11 +176,14 @@ impl Router {
 
 /// Which flows are forgotten when one configuration takes another's place; `None`: none are.
 fn forgets(old: &Snapshot, new: &Snapshot) -> Option<impl Fn(&Flow) -> bool + use<>> {
-    let gone: Vec<(LinkId, IpAddr)> = old
+    let stays = |link: LinkId, addr: IpAddr| {
+        new.links.owner(addr) == Some(link) || new.links.get(link).is_some_and(|l| l.has(addr))
+    };
+    let gone: HashSet<(LinkId, IpAddr)> = old
         .links
         .iter()
         .flat_map(|l| l.addresses.iter().map(|a| (l.id, a.addr)))
-        .filter(|(link, addr)| !new.links.get(*link).is_some_and(|l| l.has(*addr)))
+        .filter(|(link, addr)| !stays(*link, *addr))
         .collect();
     let ends = |family| old.hooks.translates(family) && !new.hooks.translates(family);
     let untranslated = [ends(Family::V4), ends(Family::V6)];

@@ -17,7 +17,7 @@ mod flows;
 mod history;
 
 use std::collections::{BTreeSet, HashSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -38,6 +38,7 @@ use crate::router::{Comparison, Router};
 
 use super::clock::Clock;
 use super::desk::Desk;
+use super::systemd;
 use devices::Devices;
 use history::History;
 
@@ -46,6 +47,9 @@ pub(super) const CAPACITY: usize = 64;
 
 /// When to try again to put in force what can't be just now.
 const AGAIN: Duration = Duration::from_secs(5);
+
+/// How often links without a device are tried.
+const TRY: Duration = Duration::from_secs(1);
 
 /// How long a reload may ask to be confirmed within: a day.
 const LONGEST_WAIT: u64 = 86_400;
@@ -97,6 +101,8 @@ pub(super) struct Engine {
     history: History,
     /// What is put in force again if nobody confirms.
     unconfirmed: Option<Unconfirmed>,
+    /// When links without a device are tried again.
+    next_try: Option<Instant>,
 }
 
 struct Unconfirmed {
@@ -143,6 +149,7 @@ impl Engine {
             up,
             history,
             unconfirmed: None,
+            next_try: None,
         }
     }
 
@@ -151,6 +158,7 @@ impl Engine {
         let mut asks = asks.clone();
         loop {
             let wait = self.unconfirmed.as_ref().map(|u| u.until.since(self.clock.now()));
+            let wait = wait.into_iter().chain(self.next_try.map(|at| at.since(self.clock.now()))).min();
             let timer = wait.map_or_else(never, crossbeam_channel::after);
             crossbeam_channel::select! {
                 recv(changed) -> word => match word {
@@ -165,13 +173,37 @@ impl Engine {
                 },
                 recv(timer) -> _ => self.give_back(),
             }
+            self.take_up();
+        }
+    }
+
+    /// Tries to open the devices of links that have none, now and then.
+    fn take_up(&mut self) {
+        let now = self.clock.now();
+        if self.next_try.is_some_and(|at| at <= now) {
+            let setup = self.setup.load_full();
+            self.devices.take_up(&setup, &self.desk);
+            self.follow();
+            self.next_try = None;
+        }
+        match self.devices.some_closed() {
+            true => self.next_try = self.next_try.or(Some(self.clock.now() + TRY)),
+            false => self.next_try = None,
         }
     }
 
     fn serve(&mut self, Ask { what, answer }: Ask) {
+        // Whoever asks for a reload, the service manager is told of it.
+        let reloads = matches!(what, Verb::Reload(_));
+        if reloads {
+            systemd::reloading();
+        }
         let done = self.answer(what);
         // Who asked may have gone.
         answer.send(done).ok();
+        if reloads {
+            systemd::ready(&super::status(&self.setup.load().config.name, &self.router));
+        }
         if let Some(bell) = self.bell.get() {
             bell.wake().ok();
         }
@@ -239,8 +271,8 @@ impl Engine {
             return Err(format!("--confirm takes 1 to {LONGEST_WAIT} seconds").into());
         }
         let before = self.setup.load_full();
-        let config = config::load_meanwhile(asked.file.as_deref().unwrap_or(&self.file))?;
-        fixed(&before.config, &config)?;
+        let config = config::load_meanwhile(self.named(asked.file.as_deref())?)?;
+        self.fits(&before.config, &config)?;
         let notes = self.commit(Setup::build(config, Some(&before))?)?;
         if let Some(seconds) = asked.confirm {
             let until = self.clock.now() + Duration::from_secs(seconds);
@@ -249,11 +281,27 @@ impl Engine {
         Ok(Applied { confirm_within: asked.confirm, ..self.applied(notes) })
     }
 
+    /// The file that is meant. The router is at home in another directory than who asks.
+    fn named<'a>(&'a self, file: Option<&'a Path>) -> Result<&'a Path, Refusal> {
+        match file {
+            None => Ok(&self.file),
+            Some(file) if file.is_absolute() => Ok(file),
+            Some(file) => {
+                let text =
+                    format!("the file '{}' is named by no path from the root: write one", file.display());
+                Err(Refusal::of("EINVAL", text).plain())
+            }
+        }
+    }
+
     /// What a reload would change.
     fn diff(&self, file: Option<PathBuf>, flows: bool) -> Answer {
         let now = self.setup.load_full();
-        let next = config::load_meanwhile(file.as_deref().unwrap_or(&self.file))
-            .and_then(|config| Setup::build(config, Some(&now)));
+        let file = match self.named(file.as_deref()) {
+            Ok(file) => file,
+            Err(no) => return Answer::Refused(no),
+        };
+        let next = config::load_meanwhile(file).and_then(|config| Setup::build(config, Some(&now)));
         let next = match next {
             Ok(next) => next,
             Err(problems) => return Answer::no(problems),
@@ -305,6 +353,20 @@ impl Engine {
         }
     }
 
+    /// Whether all that a configuration wants to be different can be while the router runs.
+    fn fits(&self, now: &Config, next: &Config) -> Result<(), Refusal> {
+        let mut wrong = config::fixed(now, next);
+        let (max, room) = (next.conntrack.table.max, self.router.live().conntrack.room());
+        if max > room {
+            wrong.push(format!("[conntrack] max beyond {room}, for which the table was made,"));
+        }
+        if wrong.is_empty() {
+            return Ok(());
+        }
+        let what = wrong.join(", ");
+        Err(format!("{what} can't change while the router runs: restart it for that").into())
+    }
+
     fn applied(&self, notes: Vec<String>) -> Applied {
         Applied { transaction: self.history.number(), changed: true, notes, ..Applied::default() }
     }
@@ -336,6 +398,9 @@ impl Engine {
         }
         self.swap(&next);
         self.services.store(Arc::new(services(&next.config)));
+        if before.config.conntrack.table != next.config.conntrack.table {
+            self.router.live().conntrack.configure(&next.config.conntrack.table);
+        }
         let next = Arc::new(next);
         self.setup.store(next.clone());
         let up = |link: LinkId| self.up.get(link.index()).copied().unwrap_or(false);
@@ -494,14 +559,6 @@ impl Engine {
 /// What the local stack offers.
 pub(super) fn services(config: &Config) -> Services {
     Services { echo: config.services.echo, discard: config.services.discard }
-}
-
-/// What stays as it is as long as the router runs.
-fn fixed(now: &Config, next: &Config) -> Result<(), Refusal> {
-    match config::fixed(now, next).join(", ") {
-        none if none.is_empty() => Ok(()),
-        what => Err(format!("{what} can't change while the router runs: restart it for that").into()),
-    }
 }
 
 #[cfg(test)]

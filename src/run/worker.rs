@@ -446,6 +446,11 @@ impl Loop {
                 }
                 Task::Detach(link) => self.lay_down(link, now),
                 Task::Look => self.check(now)?,
+                Task::Mtu(link, mtu, answer) => {
+                    let slot = self.slots.iter_mut().find(|slot| slot.link == link);
+                    // There is room for one answer; who has stopped waiting for it has said so.
+                    answer.try_send(slot.map_or(Ok(()), |slot| slot.port.set_mtu(mtu))).ok();
+                }
                 Task::Do(deed) => {
                     deed(&mut self.worker, now);
                     self.flush(now);

@@ -1,9 +1,6 @@
 //! Rules that change while packets pass: none is lost, none is miscounted, no flow ends.
 
-use std::net::UdpSocket;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sekisho::config::{Change, Edit, RulesChange};
 use sekisho::control::client::Client;
@@ -12,6 +9,7 @@ use sekisho::control::view::Applied;
 use sekisho::lab::isolate;
 
 use crate::gateway::{Choice, Gateway};
+use crate::steady::{LENGTH, Steady};
 
 /// The first rule counts what the test sends, and goes on counting whatever becomes of the others.
 const RULES4: &str = "\
@@ -28,8 +26,6 @@ COMMIT
 
 /// How often rules are changed.
 const CHANGES: usize = 1_000;
-/// Between two datagrams: what the far socket holds is half a second's worth, if its thread must wait for a CPU.
-const PAUSE: Duration = Duration::from_millis(2);
 /// How long all of it may take on a busy machine.
 const LONGEST: Duration = Duration::from_secs(120);
 
@@ -58,46 +54,15 @@ fn a_thousand_changes_of_rules_lose_no_packet_and_no_count() {
     isolate::test(|| {
         let gw = Gateway::new(&Choice { workers: 2, rules4: RULES4, ..Choice::default() });
         gw.acquaint();
-        let far = gw.server().run(|| UdpSocket::bind("10.2.0.2:7000")).unwrap();
-        far.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
-        let near = gw.client().run(|| UdpSocket::bind("10.1.0.2:7001")).unwrap();
-        near.connect("10.2.0.2:7000").unwrap();
-
-        let (sent, come, end) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
-        let begun = Instant::now();
-        thread::scope(|s| {
-            s.spawn(|| {
-                // Until all are there: who waits for more than were sent waits in vain, and says so.
-                while !end.load(Relaxed) || come.load(Relaxed) < sent.load(Relaxed) {
-                    let mut datagram = [0; 8];
-                    if far.recv(&mut datagram).is_ok() {
-                        come.fetch_add(1, Relaxed);
-                    }
-                    if begun.elapsed() > LONGEST {
-                        return;
-                    }
-                }
-            });
-            s.spawn(|| {
-                while !end.load(Relaxed) && begun.elapsed() < LONGEST {
-                    near.send(&sent.load(Relaxed).to_be_bytes()).unwrap();
-                    sent.fetch_add(1, Relaxed);
-                    thread::sleep(PAUSE);
-                }
-            });
-            let changes = (0..CHANGES).try_for_each(|n| {
-                let mut client = Client::connect(&gw.control())?;
+        let (sent, come) = Steady::during(&gw, LONGEST, |steady| {
+            for n in 0..CHANGES {
+                let mut client = Client::connect(&gw.control()).unwrap();
                 let change = Change::Rules(RulesChange { family: Family::Inet, edit: change(n) });
                 // Not so fast that nobody would be hit.
-                while sent.load(Relaxed) < n as u64 / 4 && begun.elapsed() < LONGEST {
-                    thread::sleep(PAUSE / 4);
-                }
-                client.ask::<Applied>(Verb::Change(change)).map(drop)
-            });
-            end.store(true, Relaxed);
-            changes.unwrap();
+                steady.wait_for(n as u64 / 4);
+                client.ask::<Applied>(Verb::Change(change)).unwrap();
+            }
         });
-        let (sent, come) = (sent.into_inner(), come.into_inner());
         assert_eq!((come, sent > 100), (sent, true), "of {sent} datagrams {come} came");
 
         let asked = Rules { family: Family::Inet, counters: true, table: None };
@@ -110,8 +75,9 @@ fn a_thousand_changes_of_rules_lose_no_packet_and_no_count() {
             })
             .unwrap();
         let counted = rules.iter().find(|l| l.contains("counted")).expect("the rule is there");
-        // A datagram of 8 bytes in UDP and IPv4.
-        assert!(counted.starts_with(&format!("[{sent}:{}] ", sent * 36)), "{sent} were sent: {counted}");
+        // In UDP and IPv4.
+        let bytes = sent * (LENGTH + 28);
+        assert!(counted.starts_with(&format!("[{sent}:{bytes}] ")), "{sent} were sent: {counted}");
         // One flow all the time: the rule of nat was asked once.
         let masquerade = rules.iter().find(|l| l.contains("-j MASQUERADE")).expect("it is there");
         assert!(masquerade.starts_with("[1:36] "), "{masquerade}");

@@ -21,6 +21,7 @@ mod privileges;
 mod quiet;
 mod service;
 mod services;
+mod steady;
 mod super_frames;
 mod traces;
 mod transactions;

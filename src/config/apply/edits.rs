@@ -4,7 +4,6 @@
 //! the files no longer say what is.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -171,9 +170,4 @@ fn key(route: &RouteConfig) -> Key {
         _ => None,
     };
     (route.to, metric(route), tag)
-}
-
-/// Whether an own route says that an address is a next hop.
-pub(super) fn leads_via(route: &RouteConfig, addr: IpAddr) -> bool {
-    route.hops.iter().any(|h| h.via == Some(addr))
 }

@@ -1,6 +1,8 @@
 //! What changes come to, and that it is what the configuration says in the end.
 
 mod any;
+mod many;
+mod wild;
 
 use std::path::Path;
 
@@ -124,6 +126,9 @@ fn holds(setup: &Setup, before: &Setup) {
     let printed = parse(&text, Path::new("/elsewhere/gw.toml")).unwrap_or_else(|e| panic!("{e}\n{text}"));
     let printed = Setup::build(printed, Some(before)).unwrap_or_else(|e| panic!("{e}\n{text}"));
     assert_eq!((&printed.links.bound(), shown(&printed)), (&setup.links.bound(), shown(setup)), "{text}");
+    assert_eq!(placeless(&printed.config), placeless(&setup.config), "{text}");
+    let rules = |s: &Setup| s.programs.clone().map(|p| p.map(|p| crate::config::print::rules(&p)));
+    assert_eq!(rules(&printed), rules(setup));
     let (new, old) = (built.rib.build(&built.links), setup.rib.build(&setup.links));
     assert!(new.is_ok() && old.is_ok());
     for link in before.links.iter() {
@@ -131,6 +136,20 @@ fn holds(setup: &Setup, before: &Setup) {
         assert!(now.is_none_or(|now| now.id == link.id), "{} has another place", link.name);
     }
     no_overlaps(setup);
+}
+
+/// A configuration without where it stands.
+fn placeless(config: &Config) -> Config {
+    let mut c = config.clone();
+    c.path = "/nowhere".into();
+    c.warnings.clear();
+    c.links.iter_mut().for_each(|l| l.line = 0);
+    c.route_files.iter_mut().for_each(|f| f.line = 0);
+    c.neighbors.iter_mut().for_each(|n| n.line = 0);
+    Arc::make_mut(&mut c.routes).iter_mut().for_each(|r| r.line = 0);
+    // They are compared as they are printed: lines and files are no part of them.
+    c.rules = [None, None];
+    c
 }
 
 /// What a file's checks say of addresses, word by word.

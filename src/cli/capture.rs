@@ -19,7 +19,7 @@ use crate::io::pcapng::{Enhanced, LinkType};
 use crate::path::trace::Point;
 use files::{Files, Ring};
 
-/// Write packets to a pcapng file that Wireshark opens, each with its verdict, rules and translation as a comment.
+/// Write packets to a pcapng file, each with what became of it as a comment.
 #[derive(Debug, clap::Args)]
 #[command(long_about = LONG)]
 pub(super) struct Capture {
@@ -155,7 +155,9 @@ fn stopped() -> std::io::Result<Arc<AtomicBool>> {
 
 /// The manual.
 const LONG: &str = "\
-Write packets to a pcapng file that Wireshark opens, each with its verdict, rules and translation as a comment.
+Write packets to a pcapng file, each with what became of it as a comment.
+
+Wireshark and tshark open it, and show the comment: the verdict, the rules that matched, the translation.
 
   sekisho capture -w all.pcapng                          as they come in and as they leave, until Ctrl-C
   sekisho capture -w drops.pcapng drop                   what is dropped, as it came in, and why

@@ -18,7 +18,7 @@ use crate::control::view;
 use crate::io::sys::effective_user;
 use words::{Asked, Deed, Options, Said};
 
-/// Show and change the router's links, addresses, routes and neighbors, as ip(8) does.
+/// Show and change links, addresses, routes and neighbors, as ip(8) does.
 #[derive(Debug, clap::Args)]
 #[command(long_about = LONG)]
 pub(super) struct Ip {
@@ -136,7 +136,7 @@ fn act(client: &mut Client, deed: &Deed, opts: &Options, out: &mut Out) -> Resul
 
 /// The manual.
 const LONG: &str = "\
-Show and change the router's links, addresses, routes and neighbors, as ip(8) does.
+Show and change links, addresses, routes and neighbors, as ip(8) does.
 
 The words, their abbreviations and the output are those of iproute2, so what reads one reads the other: \
 `sekisho ip -j route`, `sekisho ip -br a`, `sekisho ip n s dev lan`. Each change is a transaction: it is in force when the \

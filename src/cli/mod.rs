@@ -77,6 +77,11 @@ fn verb_first(mut args: Vec<OsString>) -> Vec<OsString> {
 /// One process takes over tun, tap and AF_PACKET links and is the router: its own routes, neighbors
 /// and local stack. One file says what it is to be; `sekisho check FILE` says what is wrong with the
 /// file, `sekisho run FILE` is the router.
+///
+/// The verbs from `ip` to `top` talk to the router that runs; of several, `--control` or $SEKISHO_CONTROL names one.
+///
+/// Exit codes: 0 done, 1 the answer is no or it failed, 2 misuse, unless the tool whose words a verb takes has others.
+/// `sekisho VERB --help` is the manual of a verb.
 #[derive(Debug, Parser)]
 #[command(name = "sekisho", bin_name = "sekisho", version, max_term_width = 100)]
 #[command(subcommand_required = true, arg_required_else_help = true, disable_help_subcommand = true)]

@@ -8,7 +8,7 @@ use super::{Outcome, Paint, Run, misused};
 use crate::control::protocol::{Missed, Told, Trace as Asked, Verb};
 use crate::path::trace::{Expr, ExprError, Record, Step, text};
 
-/// Follow packets through the router, live: each stage, the rule that matched, translations, and why it was dropped.
+/// Follow packets through the router, live: each stage, and why one was dropped.
 #[derive(Debug, clap::Args)]
 #[command(long_about = LONG)]
 pub(super) struct Trace {
@@ -126,7 +126,7 @@ fn grouped(n: u64) -> String {
 
 /// The manual.
 const LONG: &str = "\
-Follow packets through the router, live: each stage, the rule that matched, translations, and why it was dropped.
+Follow packets through the router, live: each stage, and why one was dropped.
 
 Each packet is told as one block when its way has ended: the hooks it met, every rule that matched (with its number and \
 its words), what conntrack says of it, its translation before and after, the route and the next hop, and by which link it \

@@ -276,7 +276,7 @@ impl Causes<'_> {
 }
 
 /// The address an error is about.
-fn culprit(cause: &BuildCause) -> Option<IpAddr> {
+pub(super) fn culprit(cause: &BuildCause) -> Option<IpAddr> {
     match cause {
         BuildCause::NoWay(via)
         | BuildCause::OnlyDefault(via)

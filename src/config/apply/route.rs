@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::super::build::shown;
+use super::super::build::{culprit, shown};
 use super::super::meant::unfit_hop;
 use super::super::{Refusal, RouteChange, RouteOp};
 use super::{Draft, oneline};
@@ -210,16 +210,9 @@ fn in_the_way(e: &RouteError) -> Refusal {
 /// Why the kernel would not have taken it either.
 fn refused(route: &Route, cause: &BuildCause) -> Refusal {
     let errno = match cause {
-        BuildCause::NoWay(via)
-        | BuildCause::OnlyDefault(via)
-        | BuildCause::NotOnLink(via, _)
-        | BuildCause::Rejected(via)
-        | BuildCause::Own(via)
-        | BuildCause::NotUnicast(via)
-        | BuildCause::Loop(via)
-        | BuildCause::TooDeep(via) => no_way(*via),
         BuildCause::NoSuchLink => "ENODEV",
-        BuildCause::TooManyHops | BuildCause::NotOurs(_) | BuildCause::LinkLocal => "EINVAL",
+        BuildCause::NotOurs(_) => "EINVAL",
+        other => culprit(other).map_or("EINVAL", no_way),
     };
     Refusal::of(errno, format!("the route to {} {cause}", shown(route.prefix)))
 }

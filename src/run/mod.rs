@@ -43,7 +43,7 @@ use std::thread::{self, JoinHandle};
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 use mio::Waker;
 
-use crate::base::Instant;
+use crate::base::{Instant, LinkId};
 use crate::config::{Config, Enable, Problems, Setup};
 use crate::control::answer::{answer, explain};
 use crate::control::monitor::{self, Hub};

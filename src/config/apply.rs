@@ -22,6 +22,7 @@ use crate::fib::{self, BuildError, NextHop, Rib, Route};
 use crate::link::{Links, Places};
 use crate::neighbor::NeighborTable;
 use edits::Edits;
+pub(super) use edits::{hop, with_hops};
 
 /// What a setup is after a change.
 ///

@@ -103,7 +103,7 @@ impl Draft<'_> {
         let hop = |route: &super::super::RouteConfig| {
             leads_via(route, addr) && !local || brd.is_some_and(|brd| leads_via(route, brd))
         };
-        let route = self.config.routes.iter().find(|r| hop(r))?;
+        let route = self.config.own_routes().find(|r| hop(r))?;
         let text = format!(
             "{addr}/{prefix_len} takes the next hop of the route to {}: change that first",
             shown(route.to)

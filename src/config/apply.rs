@@ -21,6 +21,8 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use ipnet::IpNet;
+
 use super::{AddrChange, Change, Changed, Config, LiveAction, Refusal, Setup};
 use crate::base::{Instant, LinkId};
 use crate::fib::{self, BuildError, NextHop, Rib, Route};
@@ -29,6 +31,8 @@ use crate::neighbor::NeighborTable;
 use edits::Edits;
 use fixed::Fixed;
 use owned::Owned;
+
+pub(super) use edits::{hop, with_hops};
 
 /// What a setup is after a change.
 ///
@@ -85,7 +89,7 @@ struct Draft<'a> {
     /// The addresses in the configuration, once somebody has asked for one.
     owned: Option<Owned>,
     /// The next hops of the configuration's own routes, with the places of these; likewise.
-    gateways: Option<Arc<HashMap<IpAddr, Vec<usize>>>>,
+    gateways: Option<Arc<HashMap<IpAddr, Vec<IpNet>>>>,
     /// What addresses have done since the links were made.
     unsettled: Option<Unsettled>,
     links: Links,

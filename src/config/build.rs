@@ -48,8 +48,8 @@ const MAX_ROUTE_FILE: u64 = 1 << 30;
 /// Adds the routes of the file itself.
 fn own(config: &Config, links: &Links, rib: &mut Rib, problems: &mut Problems) {
     let mut lines: HashMap<(IpNet, u32), usize> = HashMap::new();
-    for r in config.routes.iter() {
-        let route = route(r, links);
+    for r in config.own_routes() {
+        let route = route(&r, links);
         let (to, metric) = (route.prefix, route.metric);
         let text = match rib.insert(route) {
             Ok(()) => {

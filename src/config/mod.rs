@@ -22,6 +22,7 @@ mod problem;
 mod rules;
 mod settings;
 mod setup;
+mod taken;
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
@@ -47,6 +48,7 @@ pub use diff::{diff, fixed};
 pub use print::print;
 pub use problem::{Problem, Problems};
 pub use setup::{Changed, LiveAction, Setup};
+use taken::Taken;
 
 /// What one file says a router is to be. Every path in it is ready to be opened: those in the file
 /// are relative to the file.
@@ -72,8 +74,10 @@ pub struct Config {
     pub loopback: Vec<Address>,
     /// The links in the order of the file, without the loopback.
     pub links: Vec<LinkConfig>,
-    /// The routes in the order of the file, and those that came later behind them.
+    /// The routes in the order of the file, and those that came later behind them. [`Config::own_routes`] has all.
     pub routes: Arc<Vec<RouteConfig>>,
+    /// Where they stand instead, once they are many and not as the files say any more.
+    taken: Option<Taken>,
     /// Files with more routes.
     pub route_files: Vec<RouteFile>,
     /// The static neighbors.

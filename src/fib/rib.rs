@@ -43,6 +43,13 @@ impl Rib {
         }
     }
 
+    /// How many routes, about, take memory that they don't share with those of another table.
+    pub fn apart_from(&self, other: &Rib) -> usize {
+        let of = [self.v4.main.apart_from(&other.v4.main), self.v4.local.apart_from(&other.v4.local)];
+        let v6 = [self.v6.main.apart_from(&other.v6.main), self.v6.local.apart_from(&other.v6.local)];
+        of.into_iter().chain(v6).sum()
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

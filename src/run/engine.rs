@@ -414,7 +414,7 @@ impl Engine {
         self.router.forget(&old);
         self.neighbors(&before, &next, live);
         self.addresses(&before, &next);
-        self.history.add(before);
+        self.history.add(before, &self.setup.load());
         self.transactions.store(self.history.number(), Relaxed);
         Ok(notes)
     }

@@ -4,9 +4,11 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use ipnet::IpNet;
+
 use super::super::build::shown;
 use super::super::meant::{MTU_IPV6, unfit};
-use super::super::{AddrChange, LinkConfig, Refusal, RouteConfig};
+use super::super::{AddrChange, LinkConfig, Refusal};
 use super::owned::{Owner, is_link_local, prefix};
 use super::{Draft, Unsettled};
 use crate::control::protocol::LinkFilter;
@@ -116,15 +118,15 @@ impl Draft<'_> {
         let led_to = |via: IpAddr| {
             let routes = gateways.get(&via).into_iter().flatten();
             // Those that have gone since lead nowhere.
-            let stays = |r: &&RouteConfig| {
-                self.rib.find(r.to, |now| now.hops().iter().any(|h| h.via == Some(via))).is_some()
+            let stays = |to: &IpNet| {
+                self.rib.find(*to, |now| now.hops().iter().any(|h| h.via == Some(via))).is_some()
             };
-            routes.filter_map(|at| self.config.routes.get(*at)).find(stays)
+            routes.copied().find(stays)
         };
-        if let Some(route) = own.into_iter().chain(new.broadcast().map(IpAddr::V4)).find_map(led_to) {
+        if let Some(to) = own.into_iter().chain(new.broadcast().map(IpAddr::V4)).find_map(led_to) {
             let text = format!(
                 "{addr}/{prefix_len} takes the next hop of the route to {}: change that first",
-                shown(route.to)
+                shown(to)
             );
             return Some(Refusal::of("EINVAL", text));
         }
@@ -141,14 +143,14 @@ impl Draft<'_> {
         None
     }
 
-    /// The next hops of the routes that the configuration had in the beginning, and which of these lead to them.
-    fn gateways(&mut self) -> Arc<HashMap<IpAddr, Vec<usize>>> {
-        let routes = &self.config.routes;
+    /// The next hops of the routes that the configuration had in the beginning, and where these lead.
+    fn gateways(&mut self) -> Arc<HashMap<IpAddr, Vec<IpNet>>> {
+        let config = &self.config;
         let all = || {
-            let mut gateways: HashMap<IpAddr, Vec<usize>> = HashMap::new();
-            for (at, route) in routes.iter().enumerate() {
+            let mut gateways: HashMap<IpAddr, Vec<IpNet>> = HashMap::new();
+            for route in config.own_routes() {
                 for via in route.hops.iter().filter_map(|h| h.via) {
-                    gateways.entry(via).or_default().push(at);
+                    gateways.entry(via).or_default().push(route.to);
                 }
             }
             Arc::new(gateways)

@@ -201,6 +201,11 @@ fn routes_come_and_go() {
     w.route(Add, "default nexthop via 10.1.0.2 dev lan weight 3 nexthop via 10.2.0.2").unwrap();
     w.route(Add, "default dev t0 src 10.1.0.1 metric 9").unwrap();
     assert_eq!(w.setup.config.routes.len(), 4);
+    for n in 0..40 {
+        w.route(Add, &format!("10.3.{n}.0/24 via 10.1.0.2 metric {n}")).unwrap();
+        assert_eq!(w.setup.config.own_routes().count(), 5 + n);
+    }
+    assert!(w.setup.config.routes.is_empty(), "many are not listed");
 }
 
 #[test]
@@ -290,7 +295,12 @@ fn routes_of_files_are_taken_in_when_one_of_them_changes() {
     w.route(RouteOp::Replace, "10.31.0.0/16 via 10.2.0.2").unwrap();
     assert!(w.setup.config.route_files.is_empty());
     assert_eq!(w.routes().len(), before.len());
-    assert_eq!(w.setup.config.routes.len(), before.len());
+    assert_eq!(w.setup.config.own_routes().count(), before.len());
+    // From here on the table says what there is, whatever happens.
+    w.route(RouteOp::Delete, "10.31.0.0/16").unwrap();
+    w.route(RouteOp::Add, "10.33.0.0/16 via 10.2.0.2").unwrap();
+    assert_eq!(w.setup.config.own_routes().count(), before.len());
+    assert!(w.setup.config.routes.is_empty());
 }
 
 #[test]

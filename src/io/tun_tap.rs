@@ -106,12 +106,29 @@ pub(super) fn open(spec: &DeviceSpec, workers: usize) -> Result<Vec<TunPort>, Op
     Ok((0..workers).map(port).collect())
 }
 
+/// Says which super-frames and unfinished checksums we take, if we do; gives what the device takes.
+fn offloads(tun: BorrowedFd<'_>, wanted: bool) -> io::Result<Caps> {
+    if !wanted {
+        // A persistent device keeps the mask of whoever had it before, and we would be given frames that
+        // we have no header to learn about.
+        sys::tun_offload(tun, 0)?;
+        return Ok(Caps::PLAIN);
+    }
+    sys::tun_vnet_header(tun, VnetHdr::LEN as i32)?;
+    // What the reader takes: this is about the way in. For the way out the driver takes all.
+    let usual = offload::CSUM | offload::TSO;
+    let uso = sys::tun_offload(tun, usual | offload::USO).is_ok();
+    if !uso {
+        sys::tun_offload(tun, usual)?;
+    }
+    Ok(Caps { uso, ..Caps::FULL })
+}
+
 impl Device {
     fn open(spec: &DeviceSpec, queues: usize) -> Result<Device, OpenError> {
         let name = &spec.device;
         let failed = |source| OpenError::Device { device: name.clone(), source };
         let ethernet = spec.kind == LinkKind::Tap;
-        let mut caps = Caps { ethernet, ..Caps::PLAIN };
         let mut netlink = Netlink::open()?;
         let several = several(&mut netlink, spec, queues)?;
         let flags = TunFlags { ethernet, vnet_header: spec.offload, queues: several };
@@ -124,20 +141,7 @@ impl Device {
         }
         let Some(first) = files.first() else { return Err(OpenError::Busy(name.clone())) };
         let tun = first.as_fd();
-        if spec.offload {
-            sys::tun_vnet_header(tun, VnetHdr::LEN as i32).map_err(failed)?;
-            // What the reader takes: this is about the way in. For the way out the driver takes all.
-            let usual = offload::CSUM | offload::TSO;
-            let uso = sys::tun_offload(tun, usual | offload::USO).is_ok();
-            if !uso {
-                sys::tun_offload(tun, usual).map_err(failed)?;
-            }
-            caps = Caps { ethernet, uso, ..Caps::FULL };
-        } else {
-            // A persistent device keeps the mask of whoever had it before, and we would be given frames that
-            // we have no header to learn about.
-            sys::tun_offload(tun, 0).map_err(failed)?;
-        }
+        let caps = Caps { ethernet, ..offloads(tun, spec.offload).map_err(failed)? };
         let steered = several && files.len() == spec.steering.workers as usize && steers(tun, spec);
         if several && !steered {
             // A persistent device may still have somebody's program. Before Linux 4.16 there are none.

@@ -59,7 +59,7 @@ pub(super) fn fits(word: &str) -> Result<(), String> {
         _ if word.len() > LONGEST_WORD => {
             Err(format!("a word of {} bytes; {LONGEST_WORD} at most", word.len()))
         }
-        _ if word.contains(char::is_control) => {
+        _ if word.contains(|c: char| c.is_control() && c != '\t') => {
             Err("a word has a line's end or another such sign in it".into())
         }
         _ => Ok(()),

@@ -5,8 +5,9 @@ use std::process::ExitCode;
 
 use super::iptables::{Tool, complain};
 use super::out::{Out, Stop};
+use super::router::Control;
 use super::{Outcome, Run};
-use crate::control::client::{Client, ClientError};
+use crate::control::client::ClientError;
 use crate::control::protocol::{Rules, Verb};
 use crate::filter::iptables;
 
@@ -53,9 +54,8 @@ struct Options {
     /// Say which iptables-save this is like
     #[arg(short = 'V', long)]
     version: bool,
-    /// The router's control socket; else $SEKISHO_CONTROL, else that of the only router running
-    #[arg(long, value_name = "PATH")]
-    control: Option<PathBuf>,
+    #[command(flatten)]
+    control: Control,
 }
 
 impl Run for IptablesSave {
@@ -81,7 +81,7 @@ fn save(tool: Tool, options: Options) -> Outcome {
         complain(&format!("{name}: {}", no.told()));
         return Ok(ExitCode::FAILURE);
     }
-    let mut client = Client::find(control.as_deref())?;
+    let mut client = control.client()?;
     let verb = Verb::Rules(Rules { family, counters, table, zero: None });
     if let Some(file) = file {
         let mut text = String::new();

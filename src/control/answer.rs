@@ -7,7 +7,7 @@ mod busiest;
 mod explain;
 mod flows;
 mod get;
-mod rules;
+pub mod rules;
 mod stats;
 mod trace;
 

@@ -28,6 +28,7 @@ use mio::Waker;
 
 use crate::base::{Instant, LinkId};
 use crate::config::{self, Config, LiveAction, Refusal, Setup};
+use crate::control::answer::rules;
 use crate::control::monitor::Hub;
 use crate::control::protocol::Reload;
 use crate::control::view::{self, Applied};
@@ -226,6 +227,10 @@ impl Engine {
                 let text = config::print(&self.setup.load());
                 return Answer::lines(text);
             }
+            Verb::Rules(asked) => {
+                let setup = self.setup.load();
+                return rules::take(&asked, setup.programs.each_ref().map(Option::as_deref));
+            }
             _ => Err("this is no transaction".into()),
         };
         match applied {
@@ -236,6 +241,11 @@ impl Engine {
 
     fn change(&mut self, change: &config::Change) -> Result<Applied, Refusal> {
         let now = self.setup.load_full();
+        if let config::Change::Rules(rules) = change
+            && now.zero(rules)?
+        {
+            return Ok(Applied { changed: false, ..self.applied(Vec::new()) });
+        }
         let changed = now.changed(change, &self.router.live().neighbors, self.clock.now())?;
         if matches!(change, config::Change::Rules(rules) if rules.only_looks()) {
             return Ok(Applied { changed: false, ..self.applied(changed.notes) });

@@ -21,6 +21,11 @@ impl Draft<'_> {
             RouteChange::One { action: RouteOp::Delete, route } => self.delete_route(route),
             RouteChange::One { action, route } => self.put_route(*action, route),
             RouteChange::Flush(filter) => {
+                if let Some(dev) = &filter.dev
+                    && self.links.named(dev).is_none()
+                {
+                    return Err(self.no_link(dev));
+                }
                 self.flush_routes(filter);
                 Ok(())
             }

@@ -9,10 +9,10 @@ mod usage;
 mod words;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::out::{Out, Stop};
+use super::router::Control;
 use super::{Outcome, Run, complain};
 use crate::control::client::{Client, ClientError};
 use crate::control::protocol::{Show, Verb};
@@ -29,9 +29,8 @@ pub(super) struct Ip {
     #[arg(long = "help", action = clap::ArgAction::HelpLong)]
     _help: Option<bool>,
 
-    /// The router's control socket; else $SEKISHO_CONTROL, else that of the only router running
-    #[arg(long, value_name = "PATH")]
-    control: Option<PathBuf>,
+    #[command(flatten)]
+    control: Control,
     /// Options and words of ip(8)
     #[arg(value_name = "WORDS", trailing_var_arg = true, allow_hyphen_values = true)]
     words: Vec<OsString>,
@@ -57,18 +56,18 @@ impl Run for Ip {
                 Ok(ExitCode::SUCCESS)
             }
             Said::Show(asked) => {
-                let control = self.control.or_else(|| asked.control.clone());
-                let mut client = Client::find(control.as_deref())?;
+                let control = self.control.or(asked.control.clone());
+                let mut client = control.client()?;
                 ended(show(&mut client, &asked, &mut out).and_then(|()| Ok(out.end()?)))
             }
             Said::Do(order) => {
                 let control = self.control.or(order.control);
-                let mut client = Client::find(control.as_deref())?;
+                let mut client = control.client()?;
                 ended(act(&mut client, &order.deed, &order.options, &mut out))
             }
             Said::Batch(options, file, control) => {
                 let control = self.control.or(control);
-                let mut client = Client::find(control.as_deref())?;
+                let mut client = control.client()?;
                 batch::run(&mut client, &file, &options, &mut out)
             }
         }

@@ -224,6 +224,7 @@ pub struct Neighbor {
         deserialize_with = "present"
     )]
     pub router: bool,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub state: Vec<String>,
 }
 

@@ -2,7 +2,8 @@
 //! exit codes, output and what is said of mistakes, by the lists in `words/`.
 //!
 //! A line of a list is a command, for both. `!` before it: this router can't do it, and says so by name, with exit code 2 and
-//! nothing on stdout; it is not told to the kernel, whose state would be another. `~` before it: only the exit code counts.
+//! nothing on stdout; it is not told to the kernel, whose state would be another. `~` before it: only the exit code counts, as
+//! it does for all of them with a tool of another version than that which the lists were written with.
 
 use std::process::{Command, Output};
 use std::thread;
@@ -53,11 +54,6 @@ fn starts(ours: &str, theirs: &str) -> bool {
     if theirs.is_empty() { ours.is_empty() } else { ours.starts_with(theirs) }
 }
 
-/// The commands of a list.
-fn commands(list: &str) -> impl Iterator<Item = &str> {
-    list.lines().filter(|line| !line.is_empty() && !line.starts_with('#'))
-}
-
 fn told(wrong: &[String], of: usize) {
     assert!(wrong.is_empty(), "{} of {of}:\n{}", wrong.len(), wrong.join("\n"));
 }
@@ -66,20 +62,45 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// Whether the tool is there; if not, a line says so.
-fn there(tool: &str) -> bool {
-    let there = Command::new(tool).arg("-V").output().is_ok();
-    if !there {
-        println!("skipped: there is no {tool} to compare with");
+/// How closely a tool is compared with.
+#[derive(Clone, Copy)]
+enum Tool {
+    /// It is the version that the lists were written with.
+    Known,
+    /// Another, whose texts may be others: only exit codes count.
+    Other,
+}
+
+impl Tool {
+    /// None if it isn't there, which a line says.
+    fn find(name: &str, known: &str) -> Option<Self> {
+        let Ok(version) = Command::new(name).arg("-V").output() else {
+            println!("skipped: there is no {name} to compare with");
+            return None;
+        };
+        match text(&version.stdout).contains(known) {
+            true => Some(Tool::Known),
+            false => {
+                println!("{name} is not {known}: only exit codes are compared");
+                Some(Tool::Other)
+            }
+        }
     }
-    there
+
+    /// The commands of a list.
+    fn commands(self, list: &str) -> Vec<String> {
+        let lines = list.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let line = |line: &str| match self {
+            Tool::Other if !line.starts_with(['!', '~']) => format!("~ {line}"),
+            _ => line.to_owned(),
+        };
+        lines.map(line).collect()
+    }
 }
 
 #[test]
 fn ip_is_understood_as_iproute2_understands_it() {
-    if !there("ip") {
-        return;
-    }
+    let Some(ip) = Tool::find("ip", "iproute2-6.1") else { return };
     isolate::test(|| {
         let pair = Pair::new();
         let run = |ours: bool, words: &str| {
@@ -89,14 +110,15 @@ fn ip_is_understood_as_iproute2_understands_it() {
             ip_said(&pair.output(ours, &words), words.contains(&"-j"), neighbors)
         };
         let deadline = Instant::now() + Duration::from_secs(10);
-        while [true, false].iter().any(|ours| run(*ours, "addr").out.join("").contains("tentative")) {
+        let tentative = |ours: &bool| text(&pair.output(*ours, &["addr"]).stdout).contains("tentative");
+        while [true, false].iter().any(tentative) {
             assert!(Instant::now() < deadline, "addresses stay tentative");
             thread::sleep(Duration::from_millis(50));
         }
-        let list = include_str!("words/ip.txt");
-        let wrong: Vec<String> =
-            commands(list).filter_map(|line| judged(line, |w| run(true, w), |w| run(false, w))).collect();
-        told(&wrong, commands(list).count());
+        let commands = ip.commands(include_str!("words/ip.txt"));
+        let judged = |line: &String| judged(line, |words| run(true, words), |words| run(false, words));
+        let wrong: Vec<String> = commands.iter().filter_map(judged).collect();
+        told(&wrong, commands.len());
         pair.stop();
     });
 }
@@ -185,9 +207,7 @@ fn plain_json(value: Value) -> Value {
 
 #[test]
 fn conntrack_is_understood_as_conntrack_tools_understand_it() {
-    if !there("conntrack") {
-        return;
-    }
+    let Some(conntrack) = Tool::find("conntrack", "v1.4.7") else { return };
     isolate::test(|| {
         let gw = firewall();
         let lab = kernel_router();
@@ -207,9 +227,9 @@ fn conntrack_is_understood_as_conntrack_tools_understand_it() {
             run(command, words, None)
         };
         let kernel = |words: &str| run(Command::new("conntrack"), words, Some(&lab["router"]));
-        let list = include_str!("words/conntrack.txt");
-        let wrong: Vec<String> = commands(list).filter_map(|line| judged(line, ours, kernel)).collect();
-        told(&wrong, commands(list).count());
+        let commands = conntrack.commands(include_str!("words/conntrack.txt"));
+        let wrong: Vec<String> = commands.iter().filter_map(|line| judged(line, ours, kernel)).collect();
+        told(&wrong, commands.len());
         gw.stop();
     });
 }

@@ -81,13 +81,15 @@ pub enum Flows {
 /// Events that wait for one client at most: 7 MB.
 pub const MOST_WAITING: u32 = 32_768;
 
-/// What can happen to a flow.
+/// What can happen to a flow, in conntrack's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
-#[allow(missing_docs)] // the names are conntrack's
 pub enum EventName {
+    /// It began.
     New,
+    /// Its state, its status or its mark changed.
     Update,
+    /// It ended.
     Destroy,
 }
 

@@ -46,7 +46,7 @@ fn printed(words: &str) -> String {
         }
         Show::Neigh(f) => {
             let all: Vec<Neighbor> = serde_json::from_str(NEIGHBORS).unwrap();
-            all.into_iter().map(|n| neighbor(&trim_neighbor(n, f), o)).collect()
+            all.into_iter().map(|n| neighbor(&trim_neighbor(n, f, o), o)).collect()
         }
     };
     text.replace('\n', "$\n")
@@ -189,6 +189,12 @@ fn colours_and_numbers_are_those_of_iproute2() {
     assert!(printed("-c=auto route").starts_with("default via 10.1.0.2 dev"), "nobody looks");
     assert!(printed("-N route").contains("dev veth0 proto 2 scope 253 src 10.1.0.1 $"));
     assert!(printed("-N addr show lo").contains("group 0 $\n    link/[772] 00:"));
+    assert_eq!(
+        printed("-br neigh"),
+        "10.1.0.2                                veth0            $\n\
+         fd01::2                                 veth0            02:00:00:00:00:02$\n\
+         10.1.0.3                                veth0            02:00:00:00:00:02$\n"
+    );
     assert!(
         printed("-d route")
             .starts_with("unicast default via 10.1.0.2 dev veth0 proto boot scope global metric 100 $")

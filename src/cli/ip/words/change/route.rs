@@ -10,6 +10,7 @@ use super::super::{Words, no_vrf};
 use super::{Verb, no_word};
 use crate::config::{Change, RouteChange, RouteOp};
 use crate::control::protocol::Family;
+use crate::fib;
 
 /// `ip route …`, apart from `flush`.
 pub(in super::super) fn route(
@@ -149,7 +150,9 @@ impl<'a> Line<'a> {
                     }
                 }
                 "vrf" => return Err(no_vrf(words.value(word)?, "Invalid VRF")),
-                _ if NO_ROUTE.contains(&word) => return Err(no_word(word)),
+                // Words of a command, and of no line that is written down.
+                "as" | "from" | "error" => return Err(no_word(word)),
+                _ if fib::UNSUPPORTED.contains(&word) => return Err(no_word(word)),
                 _ => self.destination(word, words)?,
             }
         }
@@ -335,36 +338,3 @@ fn plain(text: &str) -> Option<String> {
     let (addr, len) = super::super::values::with_length(text)?;
     Some(len.map_or_else(|| addr.to_string(), |len| format!("{addr}/{len}")))
 }
-
-/// Words of `ip route` that mean something this router can't do.
-const NO_ROUTE: [&str; 29] = [
-    "advmss",
-    "as",
-    "congctl",
-    "cwnd",
-    "dsfield",
-    "encap",
-    "expires",
-    "fastopen_no_cookie",
-    "features",
-    "from",
-    "hoplimit",
-    "initcwnd",
-    "initrwnd",
-    "lock",
-    "mtu",
-    "nhid",
-    "pervasive",
-    "quickack",
-    "realm",
-    "realms",
-    "reordering",
-    "rto_min",
-    "rtt",
-    "rttvar",
-    "ssthresh",
-    "tos",
-    "ttl-propagate",
-    "window",
-    "error",
-];

@@ -31,7 +31,7 @@ use crate::config::Change;
 
 pub use busiest::Busiest;
 pub use explain::{Answering, Explain, Explanation};
-pub use flows::{EventName, FlowFilter, FlowForm, FlowKind, Flows, Translated};
+pub use flows::{EventName, FlowFilter, FlowForm, FlowKind, Flows, MOST_WAITING, Translated};
 pub use ip::{Monitor, RouteGet, Watched};
 pub use rules::{Rules, Zero};
 pub use trace::{Capture, Captured, CapturedFrame, MAX_SNAPLEN, Missed, Told, Trace};

@@ -27,3 +27,4 @@ mod traces;
 mod transactions;
 mod transfers;
 mod tun_tap;
+mod words;

@@ -11,15 +11,18 @@
 //! by the worker without a lock, until their walk has ended. So many a second are followed by each worker and no more: what
 //! comes beyond that is counted and goes the ordinary way.
 
+mod draft;
 pub mod expr;
 mod follow;
 mod frame;
 mod glance;
+mod meet;
+mod notes;
+mod parked;
 mod record;
 mod steps;
 pub mod text;
 
-use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -34,11 +37,12 @@ pub use frame::{Frame, Point, Points};
 pub use glance::Glance;
 pub use record::{End, Record, Step};
 
-pub(in crate::path) use follow::Following;
-pub(in crate::path) use follow::{at_hook, begin, made, meet};
+pub(in crate::path) use follow::{Following, Parting};
+pub(in crate::path) use meet::{begin, made, meet};
+pub(in crate::path) use notes::at_hook;
 pub(in crate::path) use steps::{conntrack, number, route, way};
 
-use follow::Draft;
+use parked::Parked;
 
 /// Watches at once; one more is refused.
 pub const MAX_WATCHES: usize = 16;
@@ -46,10 +50,6 @@ pub const MAX_WATCHES: usize = 16;
 const QUEUE: usize = 4_096;
 /// Bytes of captured frames that wait, likewise: as much as one response of the control socket may hold.
 const QUEUE_BYTES: usize = 16 << 20;
-/// Packets remembered that are held back somewhere; the oldest are forgotten, and what becomes of them is not told.
-const MAX_PARKED: usize = 4_096;
-/// Bytes of what has been gathered of them, likewise.
-const MAX_PARKED_BYTES: usize = 16 << 20;
 /// How long a packet's frames are kept for the sake of what becomes of it: longer than a neighbor is asked for (three seconds).
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Records each worker follows a second if nothing else is asked.
@@ -111,15 +111,6 @@ pub struct Tracer {
     /// Nanoseconds from 1970 to the start of the clock; 0: nobody has said.
     epoch: AtomicU64,
     parked: Mutex<Parked>,
-}
-
-/// Packets that are held back somewhere, and what has been gathered of them.
-#[derive(Debug, Default)]
-struct Parked {
-    drafts: HashMap<TraceId, Draft>,
-    order: VecDeque<TraceId>,
-    /// What the drafts take, about.
-    bytes: usize,
 }
 
 /// What workers know of a watch.
@@ -195,40 +186,6 @@ impl Tracer {
             }
         }
     }
-
-    fn park(&self, draft: Draft) {
-        lock(&self.parked).put(draft);
-    }
-
-    fn unpark(&self, id: TraceId) -> Option<Draft> {
-        lock(&self.parked).take(id)
-    }
-}
-
-impl Parked {
-    fn put(&mut self, draft: Draft) {
-        self.bytes += draft.held();
-        self.order.push_back(draft.id);
-        self.drafts.insert(draft.id, draft);
-        while (self.drafts.len() > MAX_PARKED || self.bytes > MAX_PARKED_BYTES)
-            && let Some(oldest) = self.order.pop_front()
-        {
-            if let Some(mut forgotten) = self.take(oldest) {
-                forgotten.forget();
-            }
-        }
-        // Numbers of those that went on stay in the order until there are too many of them.
-        if self.order.len() > 2 * MAX_PARKED {
-            let Parked { drafts, order, .. } = self;
-            order.retain(|id| drafts.contains_key(id));
-        }
-    }
-
-    fn take(&mut self, id: TraceId) -> Option<Draft> {
-        let draft = self.drafts.remove(&id)?;
-        self.bytes -= draft.held();
-        Some(draft)
-    }
 }
 
 impl Watch {
@@ -267,8 +224,7 @@ impl Watch {
     }
 
     fn tell_those_before(&self, time: u64) {
-        let mut parked = lock(&self.tracer.parked);
-        parked.drafts.values_mut().for_each(|draft| draft.hurry(&self.shared, time));
+        lock(&self.tracer.parked).hurry(&self.shared, time);
     }
 
     /// What was missed since this was asked last.
@@ -292,12 +248,9 @@ impl Drop for Watch {
         self.shared.over.store(true, Relaxed);
         let mut watches = lock(&self.tracer.watches);
         watches.retain(|w| !Arc::ptr_eq(w, &self.shared));
-        let last = watches.is_empty();
         self.tracer.generation.fetch_add(1, Relaxed);
         drop(watches);
-        if last {
-            *lock(&self.tracer.parked) = Parked::default();
-        }
+        lock(&self.tracer.parked).gone(&self.shared);
     }
 }
 

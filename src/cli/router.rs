@@ -3,23 +3,38 @@
 //! Knows nothing of what is asked of it then.
 
 use std::io::{self, BufRead, IsTerminal, Write};
-use std::path::Path;
+use std::path::PathBuf;
 
 use crate::control::client::{Client, ClientError, Found};
 
-/// Connects to the router that is meant; on a terminal, asks which if several run. `named` is what `--control` said.
-///
-/// # Errors
-/// There is none, or more than one and nobody to ask, or nobody who chose.
-pub(super) fn router(named: Option<&Path>) -> Result<Client, ClientError> {
-    match Client::find(named) {
-        Err(ClientError::Several(all)) if io::stdin().is_terminal() && io::stderr().is_terminal() => {
-            match choice(&all, &mut io::stdin().lock(), &mut io::stderr()) {
-                Some(found) => Client::connect(found.path()),
-                None => Err(ClientError::Several(all)),
+/// The option of every verb that talks to a running router.
+#[derive(Debug, clap::Args)]
+pub(super) struct Control {
+    /// The router's name or control socket; else $SEKISHO_CONTROL, else the only router running
+    #[arg(long, value_name = "PATH")]
+    control: Option<PathBuf>,
+}
+
+impl Control {
+    /// Where the option isn't given, `among` counts: what the verb has found of it among words that clap leaves alone.
+    pub(super) fn or(self, among: Option<PathBuf>) -> Self {
+        Control { control: self.control.or(among) }
+    }
+
+    /// Connects to the router that is meant; on a terminal, asks which if several run.
+    ///
+    /// # Errors
+    /// There is none, or more than one and nobody to ask, or nobody who chose.
+    pub(super) fn client(&self) -> Result<Client, ClientError> {
+        match Client::find(self.control.as_deref()) {
+            Err(ClientError::Several(all)) if io::stdin().is_terminal() && io::stderr().is_terminal() => {
+                match choice(&all, &mut io::stdin().lock(), &mut io::stderr()) {
+                    Some(found) => Client::connect(found.path()),
+                    None => Err(ClientError::Several(all)),
+                }
             }
+            other => other,
         }
-        other => other,
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::out::{Out, Stop};
-use super::router::router;
+use super::router::Control;
 use super::{Outcome, Run};
 use crate::control::client::ClientError;
 use crate::control::protocol::{Family, Rules, Verb};
@@ -47,9 +47,8 @@ struct Options {
     /// Taken, and of no effect: there are no modules
     #[arg(short = 'M', long, value_name = "COMMAND")]
     modprobe: Option<String>,
-    /// The router's name or control socket; else $SEKISHO_CONTROL, else the only router running
-    #[arg(long, value_name = "PATH")]
-    control: Option<PathBuf>,
+    #[command(flatten)]
+    control: Control,
 }
 
 impl Run for IptablesSave {
@@ -66,7 +65,7 @@ impl Run for Ip6tablesSave {
 
 fn save(family: Family, options: Options) -> Outcome {
     let Options { counters, table, control, file, .. } = options;
-    let mut client = router(control.as_deref())?;
+    let mut client = control.client()?;
     let verb = Verb::Rules(Rules { family, counters, table });
     if let Some(file) = file {
         let mut text = String::new();

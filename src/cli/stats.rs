@@ -1,10 +1,9 @@
 //! `sekisho stats`: every counter of a running router.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::router::router;
+use super::router::Control;
 use super::table::Table;
 use super::{Outcome, Paint, Run, say};
 use crate::control::protocol::Verb;
@@ -31,14 +30,13 @@ pub(super) struct Stats {
     /// Show counters that are zero, too
     #[arg(short, long)]
     all: bool,
-    /// The router's name or control socket; else $SEKISHO_CONTROL, else the only router running
-    #[arg(long, value_name = "PATH")]
-    control: Option<PathBuf>,
+    #[command(flatten)]
+    control: Control,
 }
 
 impl Run for Stats {
     fn run(self) -> Outcome {
-        let mut client = router(self.control.as_deref())?;
+        let mut client = self.control.client()?;
         let stats: view::Stats = client.ask(Verb::Stats)?;
         if self.json {
             say(serde_json::to_string(&stats)?)?;

@@ -117,6 +117,8 @@ pub struct Tracer {
 #[derive(Debug)]
 struct Shared {
     wanted: Wanted,
+    /// Which of the watches it is: its place in [`Meta::untold`](crate::packet::Meta::untold).
+    slot: usize,
     /// Whether a packet may be meant because it is dropped.
     asks_drops: bool,
     /// Packets taken to be followed, and those of them that are done.
@@ -129,6 +131,13 @@ struct Shared {
     unjudged: AtomicU64,
     lost: AtomicU64,
     over: AtomicBool,
+}
+
+/// As what a packet is counted that a watch does not follow, by its mark: see [`Missed`].
+#[derive(Debug, Clone, Copy)]
+enum Untold {
+    Unfollowed = 1,
+    Unjudged = 2,
 }
 
 /// A filter in force, and what has been found. Dropping it ends what it costs.
@@ -146,7 +155,10 @@ impl Tracer {
     /// There are [`MAX_WATCHES`] already.
     pub fn watch(self: &Arc<Self>, wanted: Wanted) -> Result<Watch, TooMany> {
         let (sender, records) = bounded(QUEUE);
+        let mut watches = lock(&self.watches);
+        let slot = (0..MAX_WATCHES).find(|slot| watches.iter().all(|w| w.slot != *slot)).ok_or(TooMany)?;
         let shared = Arc::new(Shared {
+            slot,
             asks_drops: wanted.filter.asks_drops(),
             wanted,
             taken: AtomicU64::new(0),
@@ -158,10 +170,6 @@ impl Tracer {
             lost: AtomicU64::new(0),
             over: AtomicBool::new(false),
         });
-        let mut watches = lock(&self.watches);
-        if watches.len() >= MAX_WATCHES {
-            return Err(TooMany);
-        }
         watches.push(shared.clone());
         self.generation.fetch_add(1, Relaxed);
         drop(watches);
@@ -263,6 +271,35 @@ impl Shared {
     /// Whether so much waits for its owner that more would be lost.
     fn is_full(&self) -> bool {
         self.records.is_full() || self.bytes.load(Relaxed) > QUEUE_BYTES
+    }
+
+    /// Counts a packet as one that is not followed, and marks it so.
+    fn count(&self, marks: &mut u32, how: Untold) {
+        *marks |= (how as u32) << (2 * self.slot);
+        self.counter(how).fetch_add(1, Relaxed);
+    }
+
+    /// Whether a packet with these marks has been counted.
+    fn has_counted(&self, marks: u32) -> bool {
+        marks >> (2 * self.slot) & 3 != 0
+    }
+
+    /// Takes back what has been counted of a packet with these marks, unless it was said already.
+    fn uncount(&self, marks: u32) {
+        let how = match marks >> (2 * self.slot) & 3 {
+            0 => return,
+            1 => Untold::Unfollowed,
+            _ => Untold::Unjudged,
+        };
+        // There may be none: then it has been said.
+        self.counter(how).fetch_update(Relaxed, Relaxed, |n| n.checked_sub(1)).ok();
+    }
+
+    fn counter(&self, how: Untold) -> &AtomicU64 {
+        match how {
+            Untold::Unfollowed => &self.unfollowed,
+            Untold::Unjudged => &self.unjudged,
+        }
     }
 
     /// Takes one more packet to be followed, if it wants more.

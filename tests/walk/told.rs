@@ -417,3 +417,41 @@ fn what_the_local_stack_or_a_program_does_not_take_is_told() {
     let r = one(&w);
     assert_eq!((r.continued, r.dropped(), w.is_over()), (true, Some("queue_unbound"), true), "{r}");
 }
+
+#[test]
+fn what_is_counted_as_not_followed_is_not_told_besides() {
+    let mut b = Bench::acquainted();
+    let limited = |b: &Bench, filter: &str, rate| {
+        let wanted = Wanted { filter: filter.parse().unwrap(), rate, ..Wanted::default() };
+        b.router.live().tracer.watch(wanted).unwrap()
+    };
+    let (maybe, sure) = (limited(&b, "drop or out wan", 2), limited(&b, "udp or drop", 2));
+    (0..5).for_each(|_| b.client_sends(&udp4(64, b"x")));
+    b.client_sends(&udp4(1, b"x"));
+    let (told, missed) = (all(&maybe), maybe.missed());
+    assert_eq!(told.iter().filter(|r| r.partial).count(), 1);
+    // Six packets, and the error about the last, which nobody knows by which link it left.
+    assert_eq!((told.len(), missed.unfollowed, missed.unjudged), (3, 0, 4), "{}", text(&told));
+    assert_eq!((all(&sure).len(), sure.missed().unfollowed, sure.missed().unjudged), (3, 3, 0));
+    drop((maybe, sure));
+
+    // More are dropped than are told: each is counted once.
+    b.pass(Duration::from_secs(2));
+    let w = limited(&b, "drop or out wan", 1);
+    for _ in 0..4 {
+        b.client_sends(&udp4(1, b"x"));
+    }
+    let (told, missed) = (all(&w), w.missed());
+    let drops = told.iter().filter(|r| r.cause.is_none()).count();
+    assert_eq!((drops, missed.unfollowed, missed.unjudged), (2, 2, 3), "{}", text(&told));
+    drop(w);
+
+    // By which link it was to leave nobody knows of one that was not followed.
+    b.pass(Duration::from_secs(2));
+    let w = limited(&b, "drop and not out wan", 1);
+    for _ in 0..3 {
+        b.client_sends(&udp4(1, b"x"));
+    }
+    assert_eq!((all(&w).iter().filter(|r| r.cause.is_none()).count(), w.missed().unjudged), (1, 2));
+    b.balanced();
+}

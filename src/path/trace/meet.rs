@@ -1,6 +1,5 @@
 //! Where following begins: a packet is looked at before anything is done to it, and somebody wants it, or may.
 
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use crate::base::counters::Tally;
@@ -13,7 +12,7 @@ use crate::wire::describe::describe;
 use super::draft::{Draft, Listener, Standing};
 use super::expr::{Ending, Facts, Truth};
 use super::glance::describe_arp;
-use super::{End, Glance, Point, Record, Step};
+use super::{End, Glance, Point, Record, Step, Untold};
 
 /// After so long each watch may have as many followed anew.
 const WINDOW: Duration = Duration::from_secs(1);
@@ -31,7 +30,7 @@ pub(in crate::path) struct Meeting {
 /// Looks whether anybody may want a packet followed, before anything is done to it. `input`: the link it came in by, if it
 /// did.
 #[cold]
-pub(in crate::path) fn meet(cx: &mut Cx<'_>, p: &Packet, input: Option<LinkId>) -> Option<Meeting> {
+pub(in crate::path) fn meet(cx: &mut Cx<'_>, p: &mut Packet, input: Option<LinkId>) -> Option<Meeting> {
     let (now, live, snap) = (cx.now, cx.live, cx.snap);
     let link = input.and_then(|id| snap.links.get(id));
     let glance = match (input, p.meta.net) {
@@ -51,6 +50,7 @@ pub(in crate::path) fn meet(cx: &mut Cx<'_>, p: &Packet, input: Option<LinkId>) 
         following.window = now + WINDOW;
         following.watches.iter_mut().for_each(|a| (a.followed, a.told) = (0, 0));
     }
+    p.meta.untold = 0;
     let (mut heard, mut walks) = (Vec::new(), false);
     for (at, active) in following.watches.iter().enumerate().filter(|(_, a)| a.shared.has_room()) {
         let filter = &active.shared.wanted.filter;
@@ -64,10 +64,10 @@ pub(in crate::path) fn meet(cx: &mut Cx<'_>, p: &Packet, input: Option<LinkId>) 
         // Who has had enough this second costs no more than this.
         if active.followed >= active.shared.wanted.rate || active.shared.is_full() {
             match (truth, by_walk) {
-                (Truth::Yes, _) => active.shared.unfollowed.fetch_add(1, Relaxed),
-                (_, true) => active.shared.unjudged.fetch_add(1, Relaxed),
-                (_, false) => 0,
-            };
+                (Truth::Yes, _) => active.shared.count(&mut p.meta.untold, Untold::Unfollowed),
+                (_, true) => active.shared.count(&mut p.meta.untold, Untold::Unjudged),
+                (_, false) => {}
+            }
             continue;
         }
         walks |= by_walk;
@@ -178,18 +178,29 @@ pub(super) fn late(cx: &mut Cx<'_>, p: &Packet, reason: DropReason) {
         let (id, _, flow) = live.conntrack.find(&glance.tuple()?, now)?;
         Some((id, flow))
     };
-    let end =
-        Ending::Known { outputs: &[], dropped: Some(reason), mark: p.meta.mark, state: p.meta.ct.state };
+    let end = Ending::Dropped { reason, mark: p.meta.mark, state: p.meta.ct.state };
     let name = input.and_then(|id| snap.links.get(id)).map(|l| l.name.as_str());
     let facts = Facts { glance: &glance, input: name, flow: &flow, end };
     let mut audience = Vec::new();
     for active in cx.me.trace.watches.iter_mut().filter(|a| a.shared.asks_drops && a.shared.has_room()) {
         let watch = &active.shared;
-        if watch.wanted.filter.holds(&facts) != Truth::Yes {
-            continue;
+        let mut untold = p.meta.untold;
+        match watch.wanted.filter.holds(&facts) {
+            Truth::Yes => {}
+            // It may have been counted when it came.
+            Truth::Maybe if watch.has_counted(untold) => continue,
+            Truth::Maybe => {
+                watch.count(&mut untold, Untold::Unjudged);
+                continue;
+            }
+            Truth::No => {
+                watch.uncount(untold);
+                continue;
+            }
         }
+        watch.uncount(untold);
         if active.told >= watch.wanted.rate || watch.is_full() {
-            watch.unfollowed.fetch_add(1, Relaxed);
+            watch.count(&mut untold, Untold::Unfollowed);
         } else if watch.take_one() {
             active.told += 1;
             audience.push(Listener { watch: watch.clone(), standing: Standing::Sure, told: None });

@@ -104,7 +104,7 @@ pub enum Status {
 }
 
 /// What became of packets given to [`Port::transmit`].
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct Sent {
     /// Packets the device took.
     pub packets: u64,
@@ -114,7 +114,14 @@ pub struct Sent {
     pub received: u64,
     /// Packets the device refused for good, by the ledger's column: received, originated.
     pub refused: [u64; 2],
+    /// Whether copies of packets that are refused are wanted.
+    pub keeps: bool,
+    /// Those, some at most, by their places in the queue as it was.
+    pub kept: Vec<(usize, Packet)>,
 }
+
+/// Copies of refused packets in one call of [`Port::transmit`] at most.
+const KEPT: usize = 256;
 
 impl Sent {
     /// Counts a packet that the device took.
@@ -128,7 +135,18 @@ impl Sent {
     /// Counts a packet that the device refused.
     #[inline]
     pub fn refuse(&mut self, packet: &Packet) {
+        if self.keeps && self.kept.len() < KEPT {
+            self.keep(packet);
+        }
         self.refused[packet.meta.column as usize] += 1;
+    }
+
+    #[cold]
+    fn keep(&mut self, packet: &Packet) {
+        let place = self.packets + self.refused.iter().sum::<u64>();
+        let mut copy = Packet::from_slice(packet.data());
+        copy.meta = packet.meta;
+        self.kept.push((place as usize, copy));
     }
 }
 

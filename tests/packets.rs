@@ -8,8 +8,8 @@
 mod draw;
 #[path = "packets/gate.rs"]
 mod gate;
+#[expect(dead_code, reason = "its commands are for the tests of rules")]
 #[path = "rules/kernel.rs"]
-#[allow(dead_code)] // its commands are for the tests of rules
 mod kernel;
 
 use std::cell::{Cell, RefCell};
@@ -18,7 +18,7 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
 use sekisho::filter::{Family, Program, TableName, Verdict, iptables};
-use sekisho::lab::isolate;
+use sekisho::lab::{isolate, tools};
 
 use gate::{Gate, World, links};
 use kernel::Kernel;
@@ -35,6 +35,9 @@ fn drawn() -> impl Strategy<Value = Drawn> {
 fn beside_the_kernel(family: Family, states: bool) {
     if let Err(e) = std::fs::File::options().read(true).write(true).open("/dev/net/tun") {
         println!("skipped: /dev/net/tun: {e}");
+        return;
+    }
+    if !tools::usable(&tools::IPTABLES) {
         return;
     }
     let gate = RefCell::new(Gate::new());
@@ -79,7 +82,7 @@ fn beside_the_kernel(family: Family, states: bool) {
             one.tables.retain(|t| t.name == table);
             let ours = iptables::write(&one, true);
             let theirs =
-                gate.borrow().settled(|| kernel.save(table.name()), |text| counts(text) == counts(&ours));
+                gate.borrow_mut().settled(|| kernel.save(table.name()), |text| counts(text) == counts(&ours));
             if counts(&ours) != counts(&theirs) {
                 let differ = ours.lines().zip(theirs.lines()).filter(|(a, b)| counts(a) != counts(b));
                 let differ: String = differ.map(|(a, b)| format!("ours   {a}\nkernel {b}\n")).collect();

@@ -16,7 +16,7 @@ mod kernel;
 mod random;
 
 use sekisho::filter::{Family, TableName, iptables};
-use sekisho::lab::isolate;
+use sekisho::lab::{isolate, tools};
 
 use kernel::Kernel;
 
@@ -62,6 +62,9 @@ fn columns(kernel: &Kernel, rules: &sekisho::filter::Ruleset, table: &str) -> Re
 }
 
 fn beside_the_kernel(family: Family, lines: &[Line]) {
+    if !tools::usable(&tools::IPTABLES) {
+        return;
+    }
     let kernel = Kernel::new(family);
     let mut wrong = Vec::new();
     for Line { table, body, why } in lines {

@@ -393,7 +393,7 @@ impl Topology {
 
 /// How long a wire may take to carry frames. Duplicate address detection, where it can't be
 /// switched off, takes up to two seconds of it.
-const READY_DEADLINE: Duration = Duration::from_secs(5);
+const READY_DEADLINE: Duration = Duration::from_secs(20);
 
 /// The switches of `ethtool -K`, with their numbers in linux/ethtool.h. The order matters: the
 /// kernel takes segmentation off by itself when checksums go.

@@ -153,7 +153,7 @@ mod tests {
             to_host.send(datagram()).unwrap();
         }
         let thread = thread::spawn(move || host.run());
-        let deadline = Wall::now() + Duration::from_secs(10);
+        let deadline = Wall::now() + Duration::from_secs(60);
         while router.totals().drops(DropReason::HostQueueFull) < 2 && Wall::now() < deadline {
             thread::yield_now();
         }

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use crate::sekisho;
 
 /// How long a router may take to start or to end.
-const DEADLINE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// `sekisho run`, killed when the test ends.
 pub(crate) struct Router(Child);

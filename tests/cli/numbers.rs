@@ -39,7 +39,7 @@ fn router(dir: &Path, more: &str) -> Router {
 
 fn get(at: &str, request: &str) -> String {
     let mut stream = TcpStream::connect(at).expect("it listens");
-    stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");
+    stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a timeout");
     stream.write_all(request.as_bytes()).expect("it reads");
     let mut said = String::new();
     stream.read_to_string(&mut said).expect("it answers");
@@ -254,7 +254,7 @@ fn on_a_terminal(dir: &Path, options: &str, end: &End) -> Option<(Option<i32>, S
         }
     });
     let (mut said, mut seen) = (String::new(), false);
-    while let Ok(piece) = pieces.recv_timeout(Duration::from_secs(30)) {
+    while let Ok(piece) = pieces.recv_timeout(Duration::from_secs(60)) {
         said += &piece;
         if said.contains("busiest") && !seen {
             seen = true;

@@ -93,7 +93,7 @@ impl Kernel {
     /// What the packet that came out is labelled with; `None` if none came out.
     fn forwarded(&self, sent: &Sent, ethertype: &[u8]) -> Option<Label> {
         // The kernel forwards before send(2) returns, but for when it is very busy.
-        let deadline = Instant::now() + Duration::from_secs(2);
+        let deadline = Instant::now() + Duration::from_secs(30);
         let (proto, l4) = if sent.v6 { (20, 54) } else { (23, 34) };
         loop {
             let frame = self.taps[1 - sent.from].next(deadline).unwrap()?.bytes;

@@ -83,7 +83,7 @@ impl Kernel {
 
     /// What `conntrack -E` has printed since it was asked last, but for what programs did.
     pub(crate) fn events(&mut self) -> Vec<String> {
-        self.events_until_mark(Duration::from_secs(20)).expect("conntrack -E tells of the mark")
+        self.events_until_mark(Duration::from_secs(60)).expect("conntrack -E tells of the mark")
     }
 
     /// Events come when they come: those of a flow that is made now come behind all others.
@@ -127,7 +127,7 @@ impl Kernel {
         frame.extend(message.bytes(number));
         self.taps[message.side].send(&frame).unwrap();
         // The kernel forwards before send(2) returns, but for when it is very busy.
-        let deadline = Instant::now() + Duration::from_secs(5);
+        let deadline = Instant::now() + Duration::from_secs(30);
         loop {
             let came = self.taps[1 - message.side].next(deadline).unwrap();
             let frame = came.unwrap_or_else(|| panic!("not forwarded: {message:?}")).bytes;

@@ -37,7 +37,7 @@ fn a_veth_pair_between_namespaces_carries_packets_and_goes_with_either_end() {
         let socket = there.run(|| std::net::UdpSocket::bind(server).unwrap());
         here.run(|| std::net::UdpSocket::bind((client, 0)).unwrap().send_to(b"hello", server).unwrap());
         let mut buffer = [0; 9];
-        socket.set_read_timeout(Some(std::time::Duration::from_secs(5))).unwrap();
+        socket.set_read_timeout(Some(std::time::Duration::from_secs(60))).unwrap();
         assert_eq!(socket.recv_from(&mut buffer).unwrap().0, 5);
     }
     there.run(|| {

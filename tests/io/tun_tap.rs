@@ -226,7 +226,7 @@ fn flows_keep_their_queue_and_their_order() {
             assert_eq!(used.len(), queues, "64 flows use every queue");
 
             let here = UdpSocket::bind("10.7.0.1:4000").unwrap();
-            here.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+            here.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
             for (worker, port) in ports.iter_mut().enumerate() {
                 let mut queue: VecDeque<_> = (0..50).map(|i| datagram(&[worker as u8, i])).collect();
                 let mut sent = Sent::default();
@@ -264,7 +264,7 @@ fn a_tun_device_carries_bare_packets() {
             n.addr_add(index, "10.7.0.1/24".parse().unwrap()).unwrap();
             until("it is up", || port.check() == Status::Up);
             let socket = UdpSocket::bind("10.7.0.1:4000").unwrap();
-            socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+            socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
             socket.send_to(b"hello", "10.7.0.9:4001").unwrap();
             let (mut pool, mut out) = (Pool::new(8), Vec::new());
             let mut packet = loop {

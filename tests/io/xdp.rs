@@ -104,7 +104,7 @@ fn checksums_left_undone_are_known_and_finished() {
         assert_eq!((port.caps().csum, port.caps().tso4), (offload, false));
         there.run(|| {
             let socket = UdpSocket::bind("10.7.0.1:4000").unwrap();
-            socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+            socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
             socket.send_to(b"hello", "10.7.0.9:4001").unwrap();
             let is_it = |f: &[u8]| f[12..14] == [8, 0] && f[23] == 17 && f[36..38] == 4001u16.to_be_bytes();
             let mut packet = parsed(find(port.as_mut(), &mut pool, is_it));

@@ -1,6 +1,9 @@
 //! Rules that change while packets pass: none is lost, none is miscounted, no flow ends.
 
-use std::time::Duration;
+use std::net::UdpSocket;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use sekisho::config::{Change, Edit, RulesChange};
 use sekisho::control::client::Client;
@@ -26,8 +29,10 @@ COMMIT
 
 /// How often rules are changed.
 const CHANGES: usize = 1_000;
+/// Between what one flow sends.
+const PAUSE: Duration = Duration::from_millis(2);
 /// How long all of it may take on a busy machine.
-const LONGEST: Duration = Duration::from_secs(120);
+const LONGEST: Duration = Duration::from_secs(500);
 
 /// What change number `n` is: rules come and go before, behind and in other tables, chains come, are gone to and go.
 fn change(n: usize) -> Edit {

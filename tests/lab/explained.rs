@@ -23,7 +23,7 @@ COMMIT
 
 fn bound(space: &Netns, at: &str) -> UdpSocket {
     let socket = space.run(|| UdpSocket::bind(at)).unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     socket
 }
 

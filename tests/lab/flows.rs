@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
-use sekisho::lab::{Netns, isolate};
+use sekisho::lab::{Netns, isolate, tools};
 
 use crate::firewall::{book, bound, firewall, kernel_router, traffic, until};
 use crate::gateway::{Gateway, SEKISHO};
@@ -100,6 +100,17 @@ fn until_it_listens(client: &Netns, server: &Netns, file: &Path) {
     });
 }
 
+/// Makes a flow that is the last one, and waits until it is told of: with it, all that was before.
+fn until_all_is_told(client: &Netns, server: &Netns, file: &Path) {
+    let (deaf, last) = (bound(server, "10.2.0.2:9"), bound(client, "10.1.0.2:0"));
+    last.send_to(b"that was all", deaf.local_addr().unwrap()).unwrap();
+    let mark = format!(" sport={} dport=9 ", last.local_addr().unwrap().port());
+    until("the last event", || {
+        let said = fs::read_to_string(file).unwrap();
+        said.split_once(&mark).is_some_and(|(_, rest)| rest.contains('\n'))
+    });
+}
+
 /// Ends who follows, as Ctrl-C would; what was told, the first questions apart, and the closing line.
 fn ended(mut child: Child, file: &Path) -> (Option<i32>, Vec<String>, String) {
     let kill = format!("kill -INT {}", child.id());
@@ -137,6 +148,9 @@ fn events(lines: &[String], protocol: &str) -> Vec<String> {
 #[test]
 fn the_same_words_do_the_same() {
     isolate::test(|| {
+        if !tools::usable(tools::IPTABLES.iter().chain(&tools::CONNTRACK)) {
+            return;
+        }
         let dir = tempfile::tempdir().unwrap();
         let gw = firewall();
         let lab = kernel_router();
@@ -184,6 +198,9 @@ fn the_same_words_do_the_same() {
         let [a, b] = [&ours, &kernel].map(|r| r.0.output("-C").stdout);
         assert_eq!((a.as_slice(), b.as_slice()), (&b"0\n"[..], &b"0\n"[..]));
 
+        for (_, client, server, file) in [&ours, &kernel] {
+            until_all_is_told(client, server, file);
+        }
         let [a, b] = followed
             .into_iter()
             .zip([&ours.3, &kernel.3])

@@ -38,7 +38,7 @@ pub(crate) const ISP: [&str; 2] = ["192.0.2.1", "2001:db8:1::1"];
 pub(crate) const SERVER: [&str; 2] = ["198.51.100.2", "2001:db8:2::2"];
 
 /// How long an answer that has to come may take.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// How long is waited for one that must not come.
 pub(crate) const SILENCE: Duration = Duration::from_millis(400);
 
@@ -175,6 +175,15 @@ impl Home {
     /// The flows whose line has all these words.
     pub(crate) fn flows_with(&self, words: &[&str]) -> Vec<String> {
         self.flows().into_iter().filter(|l| words.iter().all(|w| l.contains(w))).collect()
+    }
+
+    /// The identifiers of these flows, which no other flow gets. Nothing to say of a kernel's.
+    pub(crate) fn flow_ids(&self, which: &str) -> Vec<String> {
+        let Some(program) = &self.program else { return Vec::new() };
+        let words: Vec<&str> = "conntrack -L -o id".split(' ').chain(which.split(' ')).collect();
+        let text = program.tell(&words);
+        let of = |line: &str| line.split(' ').find(|w| w.starts_with("id=")).map(str::to_owned);
+        text.lines().map(|l| of(l).unwrap_or_else(|| panic!("no id in {l}"))).collect()
     }
 
     /// Whether it is the kernel's doing.

@@ -7,7 +7,7 @@ use sekisho::io::netlink::{Device, Hook, Netlink};
 use sekisho::lab::probes::Ping;
 use sekisho::lab::{Netns, Spawned, Workplace, isolate};
 
-use crate::gateway::{Choice, Gateway, SEKISHO, SERVER, STOP, ip};
+use crate::gateway::{Choice, Gateway, SEKISHO, SERVER, START, STOP, ip};
 
 /// What a namespace's kernel has: devices with their flags, and the filters and qdiscs on them.
 fn inventory(netns: &Netns) -> Vec<(Device, bool, usize)> {
@@ -101,7 +101,7 @@ fn two_of_the_same_name_are_one_too_many() {
         let file = gw.control().with_file_name("gw.toml");
         let args = ["run", file.to_str().unwrap()];
         let mut second = Spawned::start(&gw.lab["router"], Path::new(SEKISHO), &args).unwrap();
-        assert_eq!(second.wait(Duration::from_secs(5)).unwrap().code(), Some(1));
+        assert_eq!(second.wait(START).unwrap().code(), Some(1));
         assert_eq!(second.said().lines().count(), 1, "{}", second.said());
         assert!(second.said().contains("already"), "{}", second.said());
         assert!(pings(&gw));
@@ -123,7 +123,7 @@ fn what_can_not_start_says_why_and_leaves_nothing() {
                 netlink.set_up(index).unwrap();
             }
             // The kernel notes the carrier when it gets to it.
-            let deadline = Instant::now() + Duration::from_secs(5);
+            let deadline = Instant::now() + START;
             while ["spare", "other"].iter().any(|d| !netlink.link(d).unwrap().running) {
                 assert!(Instant::now() < deadline);
                 std::thread::sleep(Duration::from_millis(1));
@@ -146,7 +146,7 @@ fn what_can_not_start_says_why_and_leaves_nothing() {
             let before = inventory(&gw.lab["router"]);
             let args = ["run", file.to_str().unwrap()];
             let mut failed = Spawned::start(&gw.lab["router"], Path::new(SEKISHO), &args).unwrap();
-            assert_eq!(failed.wait(Duration::from_secs(5)).unwrap().code(), Some(1), "{name}");
+            assert_eq!(failed.wait(START).unwrap().code(), Some(1), "{name}");
             assert_eq!(failed.said().lines().count(), 1, "{}", failed.said());
             assert!(failed.said().contains(said), "{}", failed.said());
             assert!(!control.exists());

@@ -58,7 +58,7 @@ fn where_nobody_is() {
         }
         // A neighbor that is not there: after three solicitations.
         let absent = |to: &str| {
-            let ping = Ping::new(ip(to)).wait(std::time::Duration::from_secs(5));
+            let ping = Ping::new(ip(to)).wait(std::time::Duration::from_secs(20));
             gw.client().run(|| ping.run()).unwrap().errors[0]
         };
         let (four, six) = std::thread::scope(|s| {

@@ -39,7 +39,7 @@ fn each_packet_arrives_once() {
 fn each_question_is_answered_once() {
     isolate::test(|| {
         let gw = competing();
-        let tap = gw.client().run(|| Wiretap::open("eth0")).unwrap();
+        let (tap, since) = (gw.client().run(|| Wiretap::open("eth0")).unwrap(), Instant::now());
         for router in ROUTER {
             let report = gw.client().run(|| Ping::new(ip(router)).count(5).run()).unwrap();
             assert!(report.complete(), "{report:?}");
@@ -58,7 +58,9 @@ fn each_question_is_answered_once() {
         assert_eq!(replies([0x86, 0xdd], 54, 129), 5, "ICMPv6 echo replies");
         assert_eq!(replies([8, 0], 34, 3), 1, "port unreachable");
         assert_eq!(replies([0x86, 0xdd], 54, 1), 1, "ICMPv6 port unreachable");
-        assert_eq!(replies([8, 6], 21, 2), 1, "ARP replies");
+        // A client that hears nothing for a second asks again.
+        let asked = 1 + since.elapsed().as_secs() as usize;
+        assert!((1..=asked).contains(&replies([8, 6], 21, 2)), "ARP replies");
         gw.stop();
     });
 }

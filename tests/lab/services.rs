@@ -8,7 +8,7 @@ use sekisho::lab::isolate;
 
 use crate::gateway::{Choice, FAR_SIDE, Gateway, ROUTER, ip};
 
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(30);
 const ECHO: u16 = 7;
 const DISCARD: u16 = 9;
 

@@ -9,8 +9,10 @@ use crate::gateway::{Gateway, SERVER};
 
 /// Where they go.
 pub(crate) const PORT: u16 = 7000;
-/// Between two: what the far socket holds is half a second's worth, if its thread must wait for a CPU.
+/// Between two.
 const PAUSE: Duration = Duration::from_millis(2);
+/// On their way at most: no more than the far socket holds, should its thread have to wait for a CPU.
+const AHEAD: u64 = 100;
 /// Bytes of a datagram.
 pub(crate) const LENGTH: u64 = 8;
 
@@ -49,8 +51,10 @@ impl Steady {
             });
             scope.spawn(move || {
                 while !s.end.load(Relaxed) && s.lasts() {
-                    near.send(&[7; LENGTH as usize]).unwrap();
-                    s.sent.fetch_add(1, Relaxed);
+                    if s.sent() < s.come.load(Relaxed) + AHEAD {
+                        near.send(&[7; LENGTH as usize]).unwrap();
+                        s.sent.fetch_add(1, Relaxed);
+                    }
                     thread::sleep(PAUSE);
                 }
             });

@@ -105,10 +105,11 @@ impl Pair {
             device.to_owned()
         });
         let pair = Pair { lab, program, devices };
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + Duration::from_secs(30);
         for to in SERVER {
             // Link-local addresses of devices that moved are checked for duplicates first.
-            while !pair.lab["client"].run(|| Ping::new(ip(to)).run()).unwrap().complete() {
+            let ping = Ping::new(ip(to)).wait(Duration::from_millis(500));
+            while !pair.lab["client"].run(|| ping.run()).unwrap().complete() {
                 assert!(Instant::now() < deadline, "{kinds:?}: no way to {to}");
                 thread::sleep(Duration::from_millis(20));
             }
@@ -163,7 +164,11 @@ fn pass_whole(kinds: [&str; 2], workers: usize) {
             );
             // What was sent apart may arrive together; a few frames of others (ARP, NDP) are among them.
             assert!(received <= sent + 20, "{kinds:?} {what} {to}: {sent} frames became {received}");
-            assert!(each > 10_000, "{kinds:?} {what} {to}: {received} frames of {each} bytes");
+            // How much a TCP that is slow puts into one is its own affair; one that is cut has 1,448 bytes.
+            assert!(
+                each > if what == "tcp" { 4_000 } else { 10_000 },
+                "{kinds:?} {what} {to}: {received} frames of {each} bytes"
+            );
         }
     }
     for cut in ["segmented", "fragmented", "checksums_finished"] {

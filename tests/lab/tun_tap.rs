@@ -105,7 +105,7 @@ fn carries_everything(kind: &str, offload: &str, workers: usize) {
         .unwrap()
         .complete()
     {
-        assert!(start.elapsed() < Duration::from_secs(5), "no way through {kind}");
+        assert!(start.elapsed() < Duration::from_secs(30), "no way through {kind}");
     }
     for to in [SERVER[0], SERVER[1], "10.7.0.1", "fd07::1", FAR_SIDE[0], FAR_SIDE[1]] {
         let report = s.here().run(|| Ping::new(ip(to)).count(3).size(8000).run()).unwrap();

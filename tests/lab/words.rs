@@ -102,7 +102,7 @@ impl Tool {
 fn ip_is_understood_as_iproute2_understands_it() {
     let Some(ip) = Tool::find("ip", "iproute2-6.1") else { return };
     isolate::test(|| {
-        let pair = Pair::new();
+        let Some(pair) = Pair::new() else { return };
         let run = |ours: bool, words: &str| {
             let words = parted(words);
             let words: Vec<&str> = words.iter().map(String::as_str).collect();

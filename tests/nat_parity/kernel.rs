@@ -88,17 +88,40 @@ impl Kernel {
         self.taps[from as usize].send(&frame).unwrap();
     }
 
+    /// Waits until the kernel has dealt with what was sent on this side: it answers a question that came after it.
+    pub(crate) fn settle(&self, from: Side) {
+        /// A request for IPv4 over Ethernet (RFC 826).
+        const REQUEST: [u8; 8] = [0, 1, 8, 0, 6, 4, 0, 1];
+        let net = from as u8 + 1;
+        let (us, asked) = ([10, net, 0, 254], [10, net, 0, 1]);
+        let station = from.station().0;
+        let question =
+            [&from.router().0[..], &station, &ARP, &REQUEST, &station, &us, &[0; 6], &asked].concat();
+        let tap = &self.taps[from as usize];
+        tap.send(&question).unwrap();
+        let is_answer = |bytes: &[u8]| {
+            bytes.starts_with(&station)
+                && bytes.get(12..14) == Some(&ARP)
+                && bytes.get(20..22) == Some(&[0, 2])
+        };
+        let frames = tap.until(Instant::now() + Duration::from_secs(30), |f| is_answer(&f.bytes)).unwrap();
+        assert!(frames.last().is_some_and(|f| is_answer(&f.bytes)), "the kernel stands still");
+    }
+
     /// The next packet for our station on this side.
     pub(crate) fn next(&self, on: Side, patience: Duration) -> Option<Vec<u8>> {
         let deadline = Instant::now() + patience;
         while let Some(frame) = self.taps[on as usize].next(deadline).unwrap() {
-            if frame.bytes.starts_with(&on.station().0) {
+            if frame.bytes.starts_with(&on.station().0) && frame.bytes.get(12..14) != Some(&ARP) {
                 return Some(frame.bytes[14..].to_vec());
             }
         }
         None
     }
 }
+
+/// The ethertype.
+const ARP: [u8; 2] = [8, 6];
 
 const ROUTES: [(&str, &str, &str); 4] = [
     ("10.64.0.0/16", "10.1.0.254", "lan"),

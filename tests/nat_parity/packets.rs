@@ -1,7 +1,6 @@
 //! Packets of every kind that NAT knows.
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::SystemTime;
 
 use sekisho::packet::flow::pack;
 use sekisho::packet::{Net, Packet, Tuple};
@@ -32,10 +31,6 @@ impl Numbers {
     fn pick<T: Copy>(&mut self, of: &[T]) -> T {
         of[self.below(of.len())]
     }
-}
-
-pub(crate) fn any_seed() -> u64 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos() as u64
 }
 
 /// A flow from inside to outside, of few enough hosts and ports that they meet.

@@ -18,6 +18,7 @@ pub(crate) struct Gate {
     mac: Mac,
     pool: Pool,
     line: VecDeque<Packet>,
+    patience: Duration,
 }
 
 impl Gate {
@@ -48,7 +49,8 @@ impl Gate {
         let lo = netlink.link_index("lo").expect("lo");
         netlink.set_up(lo).expect("lo is ours");
         let mac = netlink.link("eth0").expect("the tap").mac;
-        Gate { port, mac: mac.expect("a tap has a MAC"), pool: Pool::new(64), line: VecDeque::new() }
+        let mac = mac.expect("a tap has a MAC");
+        Gate { port, mac, pool: Pool::new(64), line: VecDeque::new(), patience: Duration::from_secs(20) }
     }
 
     /// The MAC of its end in the kernel.
@@ -63,7 +65,7 @@ impl Gate {
         self.port.receive(&mut self.pool, &mut heard, 64);
         self.line.push_back(Packet::from_slice(packet.data()));
         let mut sent = Sent::default();
-        let deadline = Instant::now() + Duration::from_secs(5);
+        let deadline = Instant::now() + Duration::from_secs(60);
         while !self.line.is_empty() {
             self.port.transmit(&mut self.pool, &mut self.line, &mut sent);
             assert!(Instant::now() < deadline, "the tap takes nothing");
@@ -71,16 +73,21 @@ impl Gate {
         assert_eq!((sent.packets, sent.refused), (1, [0, 0]));
     }
 
-    /// What the kernel says once it says what is expected, or when there is no hope any more that it will.
+    /// What the kernel says once it says what is expected, or when there is no hope any more that it will: long the first
+    /// time, and not so long when it is made smaller.
     pub(crate) fn settled(
-        &self,
+        &mut self,
         mut says: impl FnMut() -> String,
         expected: impl Fn(&str) -> bool,
     ) -> String {
-        let deadline = Instant::now() + Duration::from_secs(2);
+        let deadline = Instant::now() + self.patience;
         loop {
             let said = says();
-            if expected(&said) || Instant::now() > deadline {
+            if expected(&said) {
+                return said;
+            }
+            if Instant::now() > deadline {
+                self.patience = Duration::from_millis(300);
                 return said;
             }
             std::thread::sleep(Duration::from_millis(5));

@@ -102,6 +102,9 @@ impl Port {
     }
 }
 
+/// How long the program may take to start, on a busy machine.
+const START: Duration = Duration::from_secs(60);
+
 /// The station that is not there, on every segment.
 pub(crate) const ABSENT: u8 = 77;
 
@@ -169,7 +172,7 @@ impl Twin {
         let file = place.write("gw.toml", &config(&control)).unwrap();
         let program = Path::new(env!("CARGO_BIN_EXE_sekisho"));
         let mut router = Spawned::start(&lab["router"], program, &["run", file.to_str().unwrap()]).unwrap();
-        router.wait_for_socket(&control, Duration::from_secs(10)).unwrap();
+        router.wait_for_socket(&control, START).unwrap();
         wait_for_addresses(program, &control);
         Twin::new("sekisho", Process { taps: Taps::open(lab), _router: router, _place: place })
     }
@@ -285,7 +288,7 @@ impl Wires for Process {
 
 /// Waits until the router has made sure that nobody else has its IPv6 addresses.
 fn wait_for_addresses(program: &Path, control: &Path) {
-    let deadline = Instant::now() + Duration::from_secs(5);
+    let deadline = Instant::now() + START;
     loop {
         let mut show = Command::new(program);
         let out = show.args(["ip", "addr"]).env("SEKISHO_CONTROL", control).output().unwrap();

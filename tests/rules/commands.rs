@@ -10,7 +10,7 @@ use proptest::test_runner::TestRunner;
 use sekisho::filter::iptables::{self, Asked, No, What};
 use sekisho::filter::rule::Count;
 use sekisho::filter::{Family, Ruleset};
-use sekisho::lab::isolate;
+use sekisho::lab::{isolate, tools};
 
 use crate::kernel::Kernel;
 
@@ -158,6 +158,9 @@ fn differs(words: &[String]) -> bool {
 }
 
 fn beside_the_kernel(family: Family) {
+    if !tools::usable(&tools::IPTABLES) {
+        return;
+    }
     let kernel = Kernel::new(family);
     let cases = std::env::var("SEKISHO_RULES_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(40);
     let config = ProptestConfig {
@@ -252,6 +255,9 @@ const TEXTS: &[(&str, &str)] = &[
 ];
 
 fn texts_beside_the_kernel(family: Family) {
+    if !tools::usable(&tools::IPTABLES) {
+        return;
+    }
     let kernel = Kernel::new(family);
     let mut ours = Ours::new(family);
     for (options, text) in TEXTS {

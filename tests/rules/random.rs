@@ -7,7 +7,7 @@ use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
 
 use sekisho::filter::{Family, Ruleset, iptables};
-use sekisho::lab::isolate;
+use sekisho::lab::{isolate, tools};
 
 use crate::generate::ruleset;
 use crate::kernel::Kernel;
@@ -42,6 +42,9 @@ proptest! {
 }
 
 fn beside_the_kernel(family: Family) {
+    if !tools::usable(&tools::IPTABLES) {
+        return;
+    }
     let kernel = Kernel::new(family);
     let cases = std::env::var("SEKISHO_RULES_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(150);
     let config = ProptestConfig {

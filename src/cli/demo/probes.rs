@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::{FAR, FAR_MTU, LINKS, NEAR, SERVER, SERVER6, show};
 use crate::cli::{Failure, Paint};
 use crate::lab::Topology;
-use crate::lab::probes::{Amount, Datagrams, HopKind, PathMtu, Ping, ProbeError, Stream, Trace};
+use crate::lab::probes::{Amount, Datagrams, HopKind, PATIENCE, PathMtu, Ping, ProbeError, Stream, Trace};
 use crate::neighbor::DadState;
 use crate::path::trace::{Record, Wanted, Watch};
 use crate::run::Running;
@@ -15,9 +15,9 @@ use crate::run::Running;
 /// How long each transfer runs.
 const TRANSFER: Duration = Duration::from_millis(600);
 /// How long a packet that is followed may take to come to its end: its next hop may have to be asked for.
-const FOLLOWED: Duration = Duration::from_secs(2);
+const FOLLOWED: Duration = Duration::from_secs(10);
 /// How long the router's links and addresses may take to be ready: duplicate address detection takes a second.
-const READY: Duration = Duration::from_secs(5);
+const READY: Duration = Duration::from_secs(20);
 
 /// What a probe found: whether it is as it should be, and the figure.
 pub(super) struct Finding {
@@ -121,8 +121,7 @@ fn seen(lab: &Topology) -> Result<Finding, ProbeError> {
     let wrong = |source| ProbeError { doing: "TCP to the server".into(), source };
     let listener = lab["outside"].run(|| TcpListener::bind((addr(SERVER), 0))).map_err(wrong)?;
     let at = listener.local_addr().map_err(wrong)?;
-    let client =
-        lab["client"].run(|| TcpStream::connect_timeout(&at, Duration::from_secs(2))).map_err(wrong)?;
+    let client = lab["client"].run(|| TcpStream::connect_timeout(&at, PATIENCE)).map_err(wrong)?;
     let own = client.local_addr().map_err(wrong)?;
     let (_, peer) = listener.accept().map_err(wrong)?;
     Ok(Finding { good: peer.ip() == addr(FAR), figure: format!("{peer}, which is {own}") })

@@ -90,7 +90,7 @@ fn routes() -> Verb {
 
 /// Waits for something that is bound to happen.
 fn until(mut happens: impl FnMut() -> bool) {
-    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    let deadline = std::time::Instant::now() + Duration::from_secs(60);
     while !happens() {
         assert!(std::time::Instant::now() < deadline, "it did not happen");
         thread::sleep(Duration::from_millis(2));
@@ -277,7 +277,12 @@ fn of_many_that_start_at_once_one_wins() {
         all.into_iter().map(|t| t.join().unwrap()).collect()
     });
     assert_eq!(won.iter().filter(|r| r.is_ok()).count(), 1);
-    assert!(won.iter().flat_map(|r| r.as_ref().err()).all(|e| matches!(e, BindError::Running { .. })));
+    // On a busy machine the turn of the last may come too late for it.
+    assert!(
+        won.iter()
+            .flat_map(|r| r.as_ref().err())
+            .all(|e| matches!(e, BindError::Running { .. } | BindError::Locked(_)))
+    );
 }
 
 /// What the connection says, to its end.

@@ -175,7 +175,7 @@ fn programs_hang_as_long_as_their_links() {
         frame[12..14].copy_from_slice(&EXPERIMENTAL.to_be_bytes());
         let run = LiveRun { frame: &frame, device: a, queue: 0, repeat: 96, batch: 32 };
         let arrived = |wanted: u64| {
-            let deadline = std::time::Instant::now() + std::time::Duration::from_secs(5);
+            let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
             while counts.words(0).unwrap()[0] < wanted && std::time::Instant::now() < deadline {
                 std::thread::yield_now();
             }

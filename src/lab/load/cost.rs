@@ -155,7 +155,7 @@ mod tests {
         let (start, own) = (Reading::now().unwrap(), process_time(&[std::process::id()]));
         let began = Instant::now();
         while process_time(&[std::process::id()]) < own + Duration::from_millis(50) {
-            assert!(began.elapsed() < Duration::from_secs(20));
+            assert!(began.elapsed() < Duration::from_secs(60));
         }
         let [busy, elapsed] = Reading::now().unwrap().since(&start);
         assert!(busy >= Duration::from_millis(20), "{busy:?} of {elapsed:?}");

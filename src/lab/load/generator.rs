@@ -263,4 +263,4 @@ impl Drop for Generator {
 }
 
 /// How long the first frame may take.
-const START_DEADLINE: Duration = Duration::from_secs(2);
+const START_DEADLINE: Duration = Duration::from_secs(5);

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{Doing, ProbeError, left, pattern};
+use super::{Doing, ProbeError, TRANSFER, left, pattern};
 use crate::lab::netns::{Netns, readable, receive, set_option};
 
 /// A number of datagrams from a client to a server, on one flow or several.
@@ -49,9 +49,9 @@ impl DatagramReport {
 }
 
 impl Datagrams {
-    /// `count` datagrams of 1,000 bytes on one flow, to end within 30 seconds.
+    /// `count` datagrams of 1,000 bytes on one flow, to end within [`TRANSFER`].
     pub fn new(to: IpAddr, count: u64) -> Self {
-        Datagrams { to, count, size: 1000, flows: 1, at_once: 1, deadline: Duration::from_secs(30) }
+        Datagrams { to, count, size: 1000, flows: 1, at_once: 1, deadline: TRANSFER }
     }
 
     /// Bytes in each, at least 16.
@@ -197,8 +197,9 @@ const WINDOW: usize = 48 * 1024;
 const RECEIVE_BUFFER: i32 = 4 << 20;
 /// How often the receiver looks whether the sender is done.
 const TICK: Duration = Duration::from_millis(20);
-/// How long the sender waits for datagrams before it takes them for lost.
-const PATIENCE: Duration = Duration::from_millis(500);
+/// How long the sender waits for datagrams before it takes them for lost: longer than a busy machine lets a program wait
+/// for a CPU.
+const LOST: Duration = Duration::from_secs(3);
 
 /// Gives the receiver a buffer that holds all that can be under way, as far as the system allows.
 fn enlarge(socket: &UdpSocket) -> io::Result<()> {
@@ -237,7 +238,7 @@ impl Tally {
         let arrived = |s: &State| s.report.received + s.report.damaged + given_up;
         let (state, timeout) = self
             .more
-            .wait_timeout_while(self.lock(), PATIENCE, |s| arrived(s) < wanted)
+            .wait_timeout_while(self.lock(), LOST, |s| arrived(s) < wanted)
             .unwrap_or_else(PoisonError::into_inner);
         if timeout.timed_out() { given_up + wanted.saturating_sub(arrived(&state)) } else { given_up }
     }

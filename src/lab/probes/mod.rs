@@ -141,6 +141,12 @@ impl Family {
     }
 }
 
+/// How long an answer may take unless it is said otherwise: who is answered does not wait for it, and a busy machine may let
+/// whoever answers wait for a CPU.
+pub const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a transfer may take unless it is said otherwise.
+pub const TRANSFER: Duration = Duration::from_secs(100);
+
 /// What is left until `deadline`; `None` when it is over.
 fn left(deadline: Instant) -> Option<Duration> {
     deadline.checked_duration_since(Instant::now()).filter(|d| !d.is_zero())

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::ping::{Echo, Outcome, ident};
-use super::{Doing, Family, IcmpError, Ping, ProbeError};
+use super::{Doing, Family, IcmpError, PATIENCE, Ping, ProbeError};
 use crate::lab::netns::get_option;
 
 /// Finds the MTU of the path to a host that answers echo requests.
@@ -35,7 +35,7 @@ pub struct Step {
 impl PathMtu {
     /// Starts at the MTU of the device on the way to `to`.
     pub fn new(to: IpAddr) -> Self {
-        PathMtu { to, wait: Duration::from_secs(1) }
+        PathMtu { to, wait: PATIENCE }
     }
 
     /// How long to wait for the answer to each size.

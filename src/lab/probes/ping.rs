@@ -3,7 +3,9 @@
 use std::net::{IpAddr, SocketAddr, SocketAddrV6, UdpSocket};
 use std::time::{Duration, Instant};
 
-use super::{Doing, Family, IcmpError, Origin, ProbeError, address_bytes, checksum, errors, left, pattern};
+use super::{
+    Doing, Family, IcmpError, Origin, PATIENCE, ProbeError, address_bytes, checksum, errors, left, pattern,
+};
 use crate::lab::netns::{self, device_index, readable, receive};
 
 /// A series of echo requests, each sent when the one before was answered or given up.
@@ -60,7 +62,7 @@ impl PingReport {
 }
 
 impl Ping {
-    /// One request with 56 bytes of data, and a second to answer it.
+    /// One request with 56 bytes of data, and [`PATIENCE`] to answer it.
     pub fn new(to: IpAddr) -> Self {
         Ping {
             to,
@@ -72,7 +74,7 @@ impl Ping {
             tos: None,
             whole: false,
             ident: None,
-            wait: Duration::from_secs(1),
+            wait: PATIENCE,
         }
     }
 

@@ -4,7 +4,7 @@ use std::io::{self, Read as _, Write as _};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-use super::{Doing, ProbeError, left, pattern};
+use super::{Doing, ProbeError, TRANSFER, left, pattern};
 use crate::lab::netns::{Netns, readable};
 
 /// A transfer from a client to a server that listens just for it.
@@ -51,9 +51,9 @@ impl StreamReport {
 }
 
 impl Stream {
-    /// A transfer to `to`, an address of the server's, to end within 30 seconds.
+    /// A transfer to `to`, an address of the server's, to end within [`TRANSFER`].
     pub fn new(to: IpAddr, amount: Amount) -> Self {
-        Stream { to, port: 0, amount, deadline: Duration::from_secs(30) }
+        Stream { to, port: 0, amount, deadline: TRANSFER }
     }
 
     /// The server's port; otherwise the server's kernel chooses.

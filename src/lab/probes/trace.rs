@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use super::{Doing, Family, ProbeError, errors, left};
+use super::{Doing, Family, PATIENCE, ProbeError, errors, left};
 use crate::lab::netns::{readable, receive, socket};
 
 /// Finds the routers on the way to a host.
@@ -43,9 +43,9 @@ pub enum HopKind {
 }
 
 impl Trace {
-    /// At most 30 hops, two attempts of a second each.
+    /// At most 30 hops, two attempts of [`PATIENCE`] each.
     pub fn new(to: IpAddr) -> Self {
-        Trace { to, most_hops: 30, attempts: 2, wait: Duration::from_secs(1) }
+        Trace { to, most_hops: 30, attempts: 2, wait: PATIENCE }
     }
 
     /// Where to give up.

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
-use sekisho::lab::isolate;
+use sekisho::lab::{isolate, tools};
 use sekisho::path::FlowCacheConfig;
 
 use crate::family::Family;
@@ -210,6 +210,9 @@ fn judge(tally: &Tally) {
 #[test]
 fn random_sequences_two_kernels() {
     isolate::test(|| {
+        if !tools::usable(&tools::IPTABLES) {
+            return;
+        }
         let (mut a, mut b) = (Kernel::new("kernel", &[]), Kernel::new("its twin", &[]));
         judge(&run([&mut a, &mut b], Duration::from_secs(5)));
     });
@@ -219,6 +222,9 @@ fn random_sequences_two_kernels() {
 #[test]
 fn random_sequences_walk_does_what_the_kernel_does() {
     isolate::test(|| {
+        if !tools::usable(&tools::IPTABLES) {
+            return;
+        }
         let (mut a, mut b) = (Kernel::new("kernel", &[]), Ours::new());
         judge(&run([&mut a, &mut b], Duration::from_secs(120)));
     });

@@ -13,7 +13,7 @@ mod states;
 mod targets;
 
 use sekisho::conntrack;
-use sekisho::lab::isolate;
+use sekisho::lab::{isolate, tools};
 
 use crate::family::Family;
 use crate::play::{Played, play_surely};
@@ -150,6 +150,9 @@ fn run(sides: [&mut dyn Side; 2], cases: &[Case], heed_known: bool) -> Vec<Strin
 #[test]
 fn ruled_two_kernels() {
     isolate::test(|| {
+        if !tools::usable(&tools::IPTABLES) {
+            return;
+        }
         let (mut a, mut b) = (Kernel::new("kernel", &[]), Kernel::new("its twin", &[]));
         let bad = run([&mut a, &mut b], &chosen(), false);
         assert!(bad.is_empty(), "{}", bad.join("\n"));
@@ -160,6 +163,9 @@ fn ruled_two_kernels() {
 #[test]
 fn ruled_walk_does_what_the_kernel_does() {
     isolate::test(|| {
+        if !tools::usable(&tools::IPTABLES) {
+            return;
+        }
         let (mut a, mut b) = (Kernel::new("kernel", &[]), Ours::new());
         let (unsummed, usual): (Vec<Case>, _) =
             chosen().into_iter().partition(|c| c.name.contains("unsummed"));

@@ -19,7 +19,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::base::counters::{LaneTotals, Totals};
-use crate::base::{Instant, LinkId};
+use crate::base::{Instant, LinkId, shown};
 use crate::config::Refusal;
 use crate::conntrack::Conntrack;
 use crate::fib;
@@ -139,7 +139,7 @@ fn with_dev(s: &Sources<'_>, dev: Option<&str>, then: impl FnOnce() -> Answer) -
 
 /// That there is no link of a name.
 fn no_link(links: &Links, name: &str) -> String {
-    format!("no link named '{}': the links here are {}", name.escape_debug(), links.names())
+    format!("no link named '{}': the links here are {}", shown(name), links.names())
 }
 
 fn hello(s: &Sources<'_>) -> view::Hello {

@@ -45,8 +45,13 @@ pub use paint::Paint;
 
 /// Runs the command line and gives its exit code.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let verb = match Sekisho::try_parse_from(verb_first(args.into_iter().collect())) {
+    let args = verb_first(args.into_iter().collect());
+    let verb = match Sekisho::try_parse_from(&args) {
         Ok(Sekisho { verb }) => verb,
+        // These tools know no other failure.
+        Err(e) if args.get(1).is_some_and(|v| SAVE_OR_RESTORE.iter().any(|name| v == name)) => {
+            return if misuse(&e) == ExitCode::SUCCESS { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        }
         Err(e) => return misuse(&e),
     };
     match verb.run() {
@@ -57,6 +62,10 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     }
 }
+
+/// The verbs whose misuse is 1, as it is of the tools they are like.
+const SAVE_OR_RESTORE: [&str; 4] =
+    ["iptables-save", "ip6tables-save", "iptables-restore", "ip6tables-restore"];
 
 /// Puts a `--control PATH` that stands before the verb behind it, where the verbs that talk to a running
 /// router take it: both orders are natural, and scripts use either.

@@ -122,9 +122,8 @@ Follow packets through the router, live: each stage, and why one was dropped.
 
 Each packet is told as one block when its way has ended: the hooks it met, every rule that matched (with its number and \
 its words), what conntrack says of it, its translation before and after, the route and the next hop, and by which link it \
-left or why it was dropped. What has left stands in its link's queue; that a device then would not take it, `sekisho stats` \
-says. A packet that waits (for a MAC, for its other fragments) is told so, and goes on later under the \
-same number. What the router makes because of it, an ICMP error or a reset, is followed too.
+left or why it was dropped, be it that the link's device would not take it. A packet that waits (for a MAC, for its other \
+fragments) is told so, and goes on later under the same number. What the router makes because of it, an ICMP error or a reset, is followed too.
 
 FILTER is an expression as for tcpdump(8), judged by the packet as it came in:
 

@@ -22,6 +22,7 @@ mod problem;
 mod rules;
 mod settings;
 mod setup;
+mod taken;
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
@@ -35,7 +36,7 @@ use ipnet::IpNet;
 use crate::base::Mac;
 use crate::conntrack;
 use crate::control::server::MAX_PATH;
-use crate::fib::{Fib, Protocol, Rib};
+use crate::fib::{Protocol, Rib};
 use crate::filter::Ruleset;
 use crate::link::{Address, Driver, Link, LinkKind, Links, Places, RpFilter};
 
@@ -47,6 +48,7 @@ pub use diff::{diff, fixed};
 pub use print::print;
 pub use problem::{Problem, Problems};
 pub use setup::{Changed, LiveAction, Setup};
+use taken::Taken;
 
 /// What one file says a router is to be. Every path in it is ready to be opened: those in the file
 /// are relative to the file.
@@ -72,8 +74,10 @@ pub struct Config {
     pub loopback: Vec<Address>,
     /// The links in the order of the file, without the loopback.
     pub links: Vec<LinkConfig>,
-    /// The routes in the order of the file, and those that came later behind them.
+    /// The routes in the order of the file, and those that came later behind them. [`Config::own_routes`] has all.
     pub routes: Arc<Vec<RouteConfig>>,
+    /// Where they stand instead, once they are many and not as the files say any more.
+    taken: Option<Taken>,
     /// Files with more routes.
     pub route_files: Vec<RouteFile>,
     /// The static neighbors.
@@ -405,15 +409,14 @@ impl Config {
     /// Routes that are there twice or have no way out, and lines of route files that are no routes;
     /// each with its file and line.
     pub fn rib(&self) -> Result<Rib, Problems> {
-        self.routing(&self.links_table()).map(|(rib, _)| rib)
+        self.routing(&self.links_table())
     }
 
-    /// The same, with the table that packets are looked up in, which it takes to judge the routes.
-    /// `links` is what [`Config::links_table`] gave.
+    /// The same, `links` being what [`Config::links_table`] gave.
     ///
     /// # Errors
     /// As [`Config::rib`].
-    pub fn routing(&self, links: &Links) -> Result<(Rib, Fib), Problems> {
+    pub fn routing(&self, links: &Links) -> Result<Rib, Problems> {
         build::routing(self, links, &Doubt::default())
     }
 

@@ -7,7 +7,7 @@
 
 use std::fs::{self, File};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ use crate::gateway::{LAN_MAC, Program, SEKISHO, WAN_MAC, net};
 const SOON: Duration = Duration::from_secs(10);
 
 /// Both of them.
-struct Pair {
+pub(crate) struct Pair {
     lab: Topology,
     program: Program,
     place: Workplace,
@@ -35,7 +35,7 @@ struct Ran {
 }
 
 impl Pair {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let lan = |space: &str| End::new(space, "lan").mac(LAN_MAC);
         let wan = |space: &str| End::new(space, "wan").mac(WAN_MAC);
         let kernel = ["10.1.0.1/24", "fd01::1/64"].map(net).into_iter().fold(lan("kernel"), End::address);
@@ -69,13 +69,22 @@ impl Pair {
         command
     }
 
-    fn run(&self, ours: bool, words: &str) -> Ran {
-        let words: Vec<&str> = words.split_whitespace().collect();
-        let mut command = self.command(ours, &words);
+    /// What came of it.
+    pub(crate) fn output(&self, ours: bool, words: &[&str]) -> Output {
+        let mut command = self.command(ours, words);
         if !ours {
             self.kernel().command(&mut command);
         }
-        let ran = command.output().unwrap();
+        command.output().unwrap()
+    }
+
+    pub(crate) fn stop(self) {
+        self.program.stop();
+    }
+
+    fn run(&self, ours: bool, words: &str) -> Ran {
+        let words: Vec<&str> = words.split_whitespace().collect();
+        let ran = self.output(ours, &words);
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let err = text(&ran.stderr).lines().next().unwrap_or_default().to_owned();
         // What went well may have a note to it.

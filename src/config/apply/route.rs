@@ -16,14 +16,12 @@ use crate::fib::{
 
 impl Draft<'_> {
     pub(super) fn route(&mut self, change: &RouteChange) -> Result<(), Refusal> {
+        self.settle()?;
         self.routed = true;
         match change {
             RouteChange::One { action: RouteOp::Delete, route } => self.delete_route(route),
             RouteChange::One { action, route } => self.put_route(*action, route),
-            RouteChange::Flush(filter) => {
-                self.flush_routes(filter);
-                Ok(())
-            }
+            RouteChange::Flush(filter) => self.flush_routes(filter),
         }
     }
 
@@ -136,7 +134,11 @@ impl Draft<'_> {
         Ok(())
     }
 
-    fn flush_routes(&mut self, filter: &RouteFilter) {
+    fn flush_routes(&mut self, filter: &RouteFilter) -> Result<(), Refusal> {
+        filter.check()?;
+        if let Some(dev) = filter.dev.as_deref().filter(|dev| self.links.named(dev).is_none()) {
+            return Err(self.no_link(dev));
+        }
         let made = self.made();
         let tables: &[Table] = match filter.table {
             protocol::Table::Main => &[Table::Main],
@@ -160,7 +162,7 @@ impl Draft<'_> {
             ));
         }
         if go.is_empty() {
-            return;
+            return Ok(());
         }
         let rib = Arc::make_mut(&mut self.rib);
         for route in go {
@@ -169,6 +171,7 @@ impl Draft<'_> {
                 self.edits.removed(&route, &self.links);
             }
         }
+        Ok(())
     }
 }
 

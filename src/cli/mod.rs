@@ -184,6 +184,13 @@ fn say(line: impl fmt::Display) -> Result<(), Failure> {
     }
 }
 
+/// A large number as people read it: `12,345`.
+fn grouped(n: u64) -> String {
+    let digits = n.to_string();
+    let groups = digits.as_bytes().rchunks(3).rev().filter_map(|g| std::str::from_utf8(g).ok());
+    groups.collect::<Vec<_>>().join(",")
+}
+
 /// Help and version as clap prints them; everything else as one sentence.
 fn misuse(e: &clap::Error) -> ExitCode {
     match e.kind() {
@@ -223,6 +230,11 @@ mod tests {
             let long = verb.get_long_about().expect("a text that teaches").to_string();
             assert!(long.len() > short.len() + 80, "{}: {long}", verb.get_name());
         }
+    }
+
+    #[test]
+    fn large_numbers_in_groups() {
+        assert_eq!([0, 12, 999, 1_000, 1_234_567].map(grouped), ["0", "12", "999", "1,000", "1,234,567"]);
     }
 
     #[test]

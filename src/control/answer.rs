@@ -131,16 +131,14 @@ fn show_it(show: &Show, s: &Sources<'_>) -> Answer {
 /// The answer, if there is such a link.
 fn with_dev(s: &Sources<'_>, dev: Option<&str>, then: impl FnOnce() -> Answer) -> Answer {
     match dev {
-        Some(dev) if s.links.named(dev).is_none() => {
-            let names: Vec<_> = s.links.iter().map(|l| l.name.as_str()).collect();
-            Answer::no(format!(
-                "no link named '{}': the links here are {}",
-                dev.escape_debug(),
-                names.join(", ")
-            ))
-        }
+        Some(dev) if s.links.named(dev).is_none() => Answer::no(no_link(s.links, dev)),
         _ => then(),
     }
+}
+
+/// That there is no link of a name.
+fn no_link(links: &Links, name: &str) -> String {
+    format!("no link named '{name}': the links here are {}", links.names())
 }
 
 fn hello(s: &Sources<'_>) -> view::Hello {

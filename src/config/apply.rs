@@ -297,7 +297,7 @@ impl<'a> Draft<'a> {
 
     /// There is no such link.
     fn no_link(&self, name: &str) -> Refusal {
-        let name = name.escape_debug();
+        let name = crate::base::shown(name);
         Refusal::of("ENODEV", format!("no link named '{name}': the links here are {}", self.links.names()))
     }
 

@@ -5,24 +5,14 @@
 //!   10.7.0.2/24 fd07::2/64          .1       .1
 //! ```
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use sekisho::io::netlink::Netlink;
 use sekisho::lab::probes::{Amount, Datagrams, Ping, Stream, Trace};
-use sekisho::lab::{End, Netns, Plan, Spawned, Topology, Workplace, isolate};
+use sekisho::lab::{End, Netns, Plan, Spawned, Topology, Workplace, isolate, tools};
 
 use crate::gateway::{FAR_SIDE, SERVER, STOP, WAN_MAC, ip, net, run};
-
-/// Whether devices can be made here; says so where not.
-fn possible() -> bool {
-    let tun = Path::new("/dev/net/tun");
-    let can = std::fs::OpenOptions::new().read(true).write(true).open(tun);
-    if let Err(e) = &can {
-        println!("skipped: {} can't be opened here: {e}", tun.display());
-    }
-    can.is_ok()
-}
 
 struct Station {
     lab: Topology,
@@ -89,7 +79,7 @@ addresses = ["10.2.0.1/24", "fd02::1/64"]
 }
 
 fn carries_everything(kind: &str, offload: &str, workers: usize) {
-    if !possible() {
+    if !tools::has_tun() {
         return;
     }
     let mut s = start(kind, offload, workers);

@@ -84,7 +84,7 @@ impl Beside {
 
 impl Beside {
     /// Waits until it ends by itself; gives what it said on stdout.
-    fn to_its_end(mut self) -> String {
+    fn ended(mut self) -> String {
         let mut stdout = self.0.stdout.take().unwrap();
         let (said, all) = std::sync::mpsc::channel();
         thread::spawn(move || {
@@ -162,7 +162,7 @@ fn a_packet_is_told_with_its_rules_and_its_translation() {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as u64;
     assert!(now.abs_diff(told["time"].as_u64().unwrap()) < 60_000_000_000, "{told}");
     // Whoever follows nothing ends when the time has come.
-    let text = Beside::start(&gw, &["trace", "--for", "1", "port 9"]).to_its_end();
+    let text = Beside::start(&gw, &["trace", "--for", "1", "port 9"]).ended();
     assert_eq!(text, "");
     gw.stop();
 }

@@ -18,10 +18,12 @@
 mod clock;
 mod desk;
 mod engine;
+mod gather;
 mod handover;
 mod host;
 mod load;
 mod log;
+mod nap;
 mod privileges;
 mod rest;
 #[cfg(test)]
@@ -203,7 +205,9 @@ pub fn start_after(
     let polls = (0..workers).map(|_| Poll::new()).collect::<io::Result<Vec<_>>>()?;
     let wakers = polls.iter().map(Loop::waker).collect::<io::Result<Vec<_>>>()?;
     let mut peers = Peers::connect(&wakers).into_iter();
-    let (desk, orders) = Desk::new(&wakers);
+    let (loans, gathers) = gather::parts(&wakers, clock.now());
+    let mut gathers = gathers.into_iter();
+    let (desk, orders) = Desk::new(&wakers, loans);
     running.wakers.extend(wakers);
     for (i, (poll, orders)) in polls.into_iter().zip(orders).enumerate() {
         let ties = Ties {
@@ -212,6 +216,7 @@ pub fn start_after(
             from_host: (i == 0).then(|| from_host.clone()),
             log: log.clone(),
             peers: peers.next().filter(|_| workers > 1),
+            gather: gathers.next(),
             cpus,
             orders,
             stop: stop.clone(),

@@ -165,6 +165,11 @@ impl Peers {
         self.trays.iter().enumerate().all(|(other, trays)| other == self.me || trays.len() == TRAYS)
     }
 
+    /// Whether nothing is there that was handed over.
+    pub(super) fn has_none(&self) -> bool {
+        self.inbox.is_empty()
+    }
+
     /// Says that this worker goes to sleep; `false` if there is something for it, and it must not.
     pub(super) fn may_sleep(&self) -> bool {
         let asleep = &self.ends[self.me].asleep;

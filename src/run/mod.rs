@@ -18,10 +18,12 @@
 mod clock;
 mod desk;
 mod engine;
+mod gather;
 mod handover;
 mod host;
 mod load;
 mod log;
+mod nap;
 mod privileges;
 mod rest;
 #[cfg(test)]

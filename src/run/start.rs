@@ -28,6 +28,7 @@ use crate::router::Router;
 use super::clock::{self, Clock};
 use super::desk::Desk;
 use super::engine::{self, Bell, Engine, Gone, Parts, devices::Devices};
+use super::gather;
 use super::handover::Peers;
 use super::host::HostLoop;
 use super::sight::Sight;
@@ -230,7 +231,9 @@ impl Crew<'_> {
         let polls = (0..workers).map(|_| Poll::new()).collect::<io::Result<Vec<_>>>()?;
         let wakers = polls.iter().map(Loop::waker).collect::<io::Result<Vec<_>>>()?;
         let mut peers = Peers::connect(&wakers).into_iter();
-        let (desk, orders) = Desk::new(&wakers);
+        let (loans, gathers) = gather::parts(&wakers, self.clock.now());
+        let mut gathers = gathers.into_iter();
+        let (desk, orders) = Desk::new(&wakers, loans);
         let mut loops = Vec::new();
         for (i, (poll, orders)) in polls.into_iter().zip(orders).enumerate() {
             let ties = Ties {
@@ -239,6 +242,7 @@ impl Crew<'_> {
                 from_host: (i == 0).then(|| self.from_host.clone()),
                 log: self.log.clone(),
                 peers: peers.next().filter(|_| workers > 1),
+                gather: gathers.next(),
                 cpus: self.cpus,
                 orders,
                 stop: self.stop.clone(),

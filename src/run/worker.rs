@@ -10,12 +10,14 @@
 //! The clock is read once a round, and each port is given what all batches of the round have for it at once. A worker owns one
 //! port of each link and shares nothing with the others on the way of an established flow; what came to it and is
 //! another's it hands over where there is much of it (`handover`). All workers run the timers that are due, whoever comes first; the first worker
-//! alone watches the links' condition and sends what the local stack makes, so that both have an order.
+//! alone watches the links' condition and sends what the local stack makes, so that both have an order. While there is little to do it has
+//! the others' ports too (`gather`).
 
 use std::io;
 use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
@@ -30,9 +32,11 @@ use crate::router::Worker;
 
 use super::clock::Clock;
 use super::desk::{Order, Task};
+use super::gather::Part;
 use super::handover::{self, Peers, Refused};
 use super::load::{Doing, Load};
 use super::log;
+use super::nap::Naps;
 use super::rest::Rest;
 use super::watch::{Watch, ends_addresses};
 
@@ -62,6 +66,8 @@ const FROM_HOST: usize = 15;
 const EVENTS: usize = 64;
 /// Packets of the local stack sent in one round.
 const LOCAL_BATCH: usize = 64;
+/// Rounds in which more comes to those ports that can say so, before the others are asked for.
+const UNASKED: usize = 4;
 /// Times parked packets are let out in a round before the rest waits for the next.
 const SETTLE_ROUNDS: usize = 16;
 /// The token of the waker; ports have their index.
@@ -82,6 +88,8 @@ pub(super) struct Ties {
     pub log: Sender<log::Line>,
     /// The other workers, if there are any.
     pub peers: Option<Peers>,
+    /// What it has to do with one worker's having all ports, where there are several.
+    pub gather: Option<Part<Slot>>,
     /// CPUs of the machine.
     pub cpus: usize,
     /// What it is told to do.
@@ -90,9 +98,11 @@ pub(super) struct Ties {
     pub stop: Arc<AtomicBool>,
 }
 
-/// One port and where it stands. Its token is its link's place.
-struct Slot {
+/// One port and where it stands.
+pub(super) struct Slot {
     link: LinkId,
+    /// Whose it is, if it is another worker's.
+    lender: Option<usize>,
     port: Box<dyn Port>,
     /// The descriptor and epoch that are registered.
     registered: Option<(RawFd, u32)>,
@@ -119,7 +129,10 @@ pub(super) struct Loop {
     /// The first worker says when links go up and down, and what becomes of their addresses.
     watch: Option<Watch>,
     rest: Rest,
+    naps: Naps,
     load: Load,
+    /// The links whose ports are with the first worker.
+    away: Vec<LinkId>,
     frames: Vec<Packet>,
     own: Vec<Packet>,
 }
@@ -128,6 +141,7 @@ impl Slot {
     fn new(link: LinkId, port: Box<dyn Port>) -> Self {
         Slot {
             link,
+            lender: None,
             port,
             registered: None,
             ready: true,
@@ -136,6 +150,11 @@ impl Slot {
             shared: false,
             batch: BATCH,
         }
+    }
+
+    /// Tells it from the others in a poll.
+    fn token(&self) -> Token {
+        Token(self.link.index() | self.lender.unwrap_or(0) << 32)
     }
 }
 
@@ -153,7 +172,8 @@ impl Loop {
         let [frames, own] = std::array::from_fn(|_| Vec::with_capacity(BATCH));
         let rest = Rest::new(ties.cpus);
         let load = Load::new(clock.now());
-        Loop { worker, slots, poll, ties, clock, next_check: Instant::ZERO, watch, rest, load, frames, own }
+        let (naps, away, next_check) = (Naps::new(), Vec::new(), Instant::ZERO);
+        Loop { worker, slots, poll, ties, clock, next_check, watch, rest, naps, load, away, frames, own }
     }
 
     /// The poll's waker, for whoever has something for this thread.
@@ -171,13 +191,16 @@ impl Loop {
     pub(super) fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(self.slots.len() + EVENTS);
         let mut timers = Instant::ZERO;
-        let mut busy_rounds = 0;
+        let (mut busy_rounds, mut unasked) = (0, 0);
         while !self.ties.stop.load(Relaxed) {
             let now = self.clock.now();
             if !self.ties.orders.is_empty() {
                 self.obey(now)?;
             }
             self.load.does(Doing::Looking, now, self.worker.load());
+            if self.ties.gather.is_some() {
+                self.gather(now, busy_rounds)?;
+            }
             if now >= self.next_check {
                 self.check(now)?;
             }
@@ -187,7 +210,8 @@ impl Loop {
             }
             if !worked || now >= timers {
                 timers = now + TIMERS;
-                if now >= self.worker.poll_timeout() {
+                // Who can't send leaves them to the others.
+                if self.away.is_empty() && now >= self.worker.poll_timeout() {
                     self.load.did(Doing::Busy);
                     self.worker.handle_timeout(now);
                     self.flush(now);
@@ -199,7 +223,18 @@ impl Loop {
                 continue;
             }
             let looks = busy || self.rest.looks(now);
-            if looks && self.ask_ports() {
+            let (all, any) = self.ask_ports();
+            if any && (all || unasked < UNASKED) {
+                unasked += 1;
+                continue;
+            }
+            if all && looks {
+                std::hint::spin_loop();
+                continue;
+            }
+            unasked = 0;
+            if all && let Some(nap) = self.naps.nap() {
+                self.nap(nap);
                 continue;
             }
             self.wait(&mut events, if looks { Duration::ZERO } else { self.pause(now) })?;
@@ -229,7 +264,7 @@ impl Loop {
             slot.batch = next_batch(slot.batch, bytes);
             held_bytes += bytes;
             let link = slot.link;
-            self.rest.came(i % FROM_WORKERS, now);
+            self.came(link.index() % FROM_WORKERS, n, now);
             self.hand_over(i, n, now);
             self.worker.handle_batch(link, &mut self.frames, now);
             held += n;
@@ -260,7 +295,7 @@ impl Loop {
             peers.owe(tray, pieces);
         }
         if held > 0 {
-            self.rest.came(FROM_WORKERS, now);
+            self.came(FROM_WORKERS, held, now);
         }
         held
     }
@@ -312,17 +347,24 @@ impl Loop {
             n += 1;
         }
         if n > 0 {
-            self.rest.came(FROM_HOST, now);
+            self.came(FROM_HOST, n, now);
         }
         n
+    }
+
+    /// So many packets came from this source.
+    fn came(&mut self, source: usize, n: usize, now: Instant) {
+        self.rest.came(source, now);
+        self.naps.came(source, n, now);
     }
 
     fn local_waits(&self) -> bool {
         self.ties.from_host.as_ref().is_some_and(|f| !f.is_empty())
     }
 
-    /// Asks the ports that can say without a system call whether frames are waiting; `true` if that is all there is to ask.
-    fn ask_ports(&mut self) -> bool {
+    /// Asks the ports that can say without a system call whether frames are waiting: whether that is all there is to ask, and
+    /// whether some are.
+    fn ask_ports(&mut self) -> (bool, bool) {
         let (mut all, mut any) = (true, false);
         for slot in &mut self.slots {
             match slot.port.waiting() {
@@ -333,10 +375,16 @@ impl Loop {
                 None => all &= slot.ready || slot.registered.is_none(),
             }
         }
-        if all && !any {
-            std::hint::spin_loop();
+        (all, any)
+    }
+
+    /// Sleeps without being woken by what comes.
+    fn nap(&mut self, nap: Duration) {
+        if self.ties.peers.as_ref().is_none_or(Peers::has_none) {
+            self.load.does(Doing::Asleep, self.clock.now(), self.worker.load());
+            thread::sleep(nap);
         }
-        all || any
+        self.ask_ports();
     }
 
     /// Waits for something to come, at most so long.
@@ -354,8 +402,7 @@ impl Loop {
             peers.awake();
         }
         for event in &*events {
-            let place = event.token().0;
-            if let Some(slot) = self.slots.iter_mut().find(|s| s.link.index() == place) {
+            if let Some(slot) = self.slots.iter_mut().find(|s| s.token() == event.token()) {
                 slot.ready = true;
                 if event.is_error() || event.is_read_closed() {
                     self.next_check = Instant::ZERO;
@@ -367,8 +414,9 @@ impl Loop {
 
     /// Drops by name whatever is left.
     fn end(&mut self) {
-        for i in 0..self.slots.len() {
-            self.worker.give_up(self.slots[i].link, DropReason::Shutdown);
+        let links = self.slots.iter().map(|s| s.link).chain(self.away.iter().copied());
+        for link in links {
+            self.worker.give_up(link, DropReason::Shutdown);
         }
         let now = self.clock.now();
         while let Some(tray) = self.ties.peers.as_mut().and_then(Peers::take) {
@@ -403,7 +451,8 @@ impl Loop {
                 break;
             }
         }
-        if let Some(peers) = &mut self.ties.peers {
+        let waits = self.wants_what_is_away();
+        if let Some(peers) = self.ties.peers.as_mut().filter(|_| !waits) {
             peers.give_back(self.worker.pool());
         }
         self.hand_to_host();
@@ -441,12 +490,15 @@ impl Loop {
     /// Does what it is told to.
     fn obey(&mut self, now: Instant) -> io::Result<()> {
         while let Ok(Order { task, done }) = self.ties.orders.try_recv() {
+            // Before it was given, all may have been given back.
+            self.take_home(now)?;
             match task {
                 Task::Attach(link, port) => {
                     self.slots.push(Slot::new(link, port));
                     self.check(now)?;
                 }
                 Task::Detach(link) => self.lay_down(link, now),
+                Task::Recall => self.recall(),
                 Task::Look => self.check(now)?,
                 Task::Mtu(link, mtu, answer) => {
                     let slot = self.slots.iter_mut().find(|slot| slot.link == link);
@@ -483,8 +535,7 @@ impl Loop {
             if slot.registered != wanted {
                 // The old descriptor left the poll when it was closed.
                 if let Some((fd, _)) = wanted {
-                    let token = Token(slot.link.index());
-                    self.poll.registry().register(&mut SourceFd(&fd), token, Interest::READABLE)?;
+                    self.poll.registry().register(&mut SourceFd(&fd), slot.token(), Interest::READABLE)?;
                 }
                 slot.registered = wanted;
             }
@@ -498,7 +549,8 @@ impl Loop {
             self.worker.missed(slot.link, overruns.saturating_sub(slot.overruns));
             slot.overruns = overruns;
             let was = std::mem::replace(&mut slot.status, status);
-            if let Some(watch) = &self.watch {
+            // What is lent says the same a moment earlier or later.
+            if let Some(watch) = self.watch.as_ref().filter(|_| slot.lender.is_none()) {
                 if ends_addresses(status) && !ends_addresses(was) {
                     watch.gone(slot.link);
                 }
@@ -517,7 +569,8 @@ impl Loop {
 
     /// How long there is nothing to do unless something comes.
     fn pause(&self, now: Instant) -> Duration {
-        self.worker.poll_timeout().min(self.next_check).since(now)
+        let timers = if self.away.is_empty() { self.worker.poll_timeout() } else { self.next_check };
+        timers.min(self.next_check).since(now)
     }
 }
 
@@ -544,5 +597,6 @@ fn next_batch(batch: usize, bytes: usize) -> usize {
     }
 }
 
+mod lend;
 #[cfg(test)]
 mod tests;

@@ -305,7 +305,9 @@ impl Pair {
         let logs = [walked.worker.drain_log().collect::<Vec<_>>(), cached.worker.drain_log().collect()];
         assert_eq!(logs[0], logs[1], "{act:?}");
         let frames = |out: &[(LinkId, Packet)]| -> Vec<_> {
-            out.iter().map(|(link, p)| (*link, Meta { trace: None, ..p.meta }, p.data().to_vec())).collect()
+            out.iter()
+                .map(|(link, p)| (*link, Meta { trace: None, untold: 0, ..p.meta }, p.data().to_vec()))
+                .collect()
         };
         let (a, b) = (frames(&walked.out), frames(&cached.out));
         if a != b {

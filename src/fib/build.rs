@@ -173,7 +173,7 @@ impl Rib {
         const SEARCH: usize = 64;
         match times.saturating_mul(SEARCH) < self.len() {
             true => Finder::Search(self),
-            false => Finder::Tries(Tries::plan(self)),
+            false => Finder::Tries(Box::new(Tries::plan(self))),
         }
     }
 
@@ -215,7 +215,7 @@ fn errors(actions: &[Option<Result<Action, BuildCause>>]) -> Vec<(u32, BuildCaus
 /// Finds routes, one at a time or having compiled them all.
 pub(super) enum Finder<'a> {
     Search(&'a Rib),
-    Tries(Tries),
+    Tries(Box<Tries>),
 }
 
 impl Finder<'_> {

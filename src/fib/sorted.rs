@@ -162,7 +162,8 @@ impl<K: Ord + Copy, V: Copy> Sorted<K, V> {
                     if !same(was, is) {
                         each(a, Some(was), Some(is));
                     }
-                    (old.next(), new.next());
+                    old.next();
+                    new.next();
                 }
                 (Some((a, was)), other) if other.is_none_or(|(b, _)| a < b) => {
                     each(a, Some(was), None);

@@ -236,7 +236,7 @@ proptest! {
 #[test]
 fn changes_leave_no_litter() {
     let prefix = |i: u32| (i << 8, 24u8);
-    let value = |i: u32, n: u32| 24 << 16 | (i + n) % 7;
+    let value = |i: u32, n: u32| (24 << 16) | ((i + n) % 7);
     let mut known = Known((0..16_000).map(|i| (prefix(i * 3), value(i, 0))).collect());
     let list = known.0.iter().map(|((bits, len), value)| Prefix { bits: *bits, len: *len, value: *value });
     let mut table = Lpm::build(list.collect());

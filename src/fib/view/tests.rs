@@ -92,7 +92,7 @@ fn many() -> (Arc<Rib>, Arc<Fib>) {
         let mut rib = rib(&links, &[]);
         for i in 0..700u32 {
             let via4 = if i % 3 == 0 { "10.1.0.2" } else { "10.2.0.2" };
-            let v4 = std::net::Ipv4Addr::from_bits((11 << 24) + (i * 7 << 8));
+            let v4 = std::net::Ipv4Addr::from_bits((11 << 24) + ((i * 7) << 8));
             let net = |addr: IpAddr, len| IpNet::new(addr, len).unwrap().trunc();
             add(&mut rib, &format!("{} via {via4}", net(v4.into(), 23 + i as u8 % 2)), &links).ok();
             let v6 = std::net::Ipv6Addr::from_bits((0x2001 << 112) + (u128::from(i * 5) << 80));

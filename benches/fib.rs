@@ -115,13 +115,12 @@ fn changes(rib: Rib, fib: Fib, links: &Links) {
             let (mut most, mut sum) = (Duration::ZERO, Duration::ZERO);
             for i in 0..n {
                 // The one in force stays while the next is made, as in the router.
-                let mut next = (rib.clone(), None);
-                let (_, took) = timed(|| {
-                    change(i, Arc::make_mut(&mut next.0));
-                    next.1 = Some(fib.after(&next.0, links, |_| up(i)));
+                let mut next = rib.clone();
+                let (made, took) = timed(|| {
+                    change(i, Arc::make_mut(&mut next));
+                    fib.after(&next, links, |_| up(i))
                 });
-                rib = next.0;
-                fib = next.1.unwrap_or(fib_of(std::iter::empty()));
+                (rib, fib) = (next, made);
                 most = most.max(took);
                 sum += took;
             }

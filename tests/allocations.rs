@@ -17,14 +17,13 @@ use sekisho::path::Handed;
 use make::*;
 use net::*;
 
-// The bench of the walks serves here too; most of it isn't needed.
-#[allow(dead_code)]
+// The bench of the walks serves here too.
 #[path = "walk/check.rs"]
 mod check;
-#[allow(dead_code)] // as above
+#[expect(dead_code, reason = "the walks need more of it")]
 #[path = "walk/make.rs"]
 mod make;
-#[allow(dead_code)] // as above
+#[expect(dead_code, reason = "the walks need more of it")]
 #[path = "walk/net.rs"]
 mod net;
 

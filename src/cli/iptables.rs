@@ -1,5 +1,7 @@
 //! `sekisho iptables`, `sekisho ip6tables`: the rules in force, looked at and changed in the words of iptables.
 
+mod hosts;
+
 use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -77,6 +79,7 @@ impl Tool {
     fn run(self, options: Options) -> Outcome {
         let words: Result<Vec<String>, _> = options.words.into_iter().map(OsString::into_string).collect();
         let Ok(words) = words else { return self.no(&No::from("the words must be plain text")) };
+        let words = hosts::resolve(words, self.family);
         let asked = match iptables::asked(&words, self.family.into()) {
             Ok(asked) => asked,
             Err(no) => return self.no(&no),
@@ -283,13 +286,13 @@ rules that stay keep their counters. The change lives as long as the router, or 
 
 -t TABLE       raw, mangle, nat or filter; filter if nothing is said
 -v             list with counters and links; tell what is changed
--n             list protocols and ports as numbers; addresses always are: no name is looked up
+-n             list protocols and ports as numbers; addresses always are: their names are not looked up
 -x             list exact counters           --line-numbers   list with the numbers of the rules
 -c PKTS BYTES  counters of a new rule, or of a policy
 --json         list as JSON (-j is --jump)   --control PATH   the router's control socket
 -w, -W, -M     taken, and of no effect: nothing is waited for, there are no modules
 
-RULE: [!] -s -d ADDRESS[/MASK][,…]  [!] -i -o LINK[+]  [!] -p PROTOCOL  [!] -f  -m MATCH OPTIONS…  -j TARGET OPTIONS…  -g CHAIN
+RULE: [!] -s -d ADDRESS|HOST[/MASK][,…]  [!] -i -o LINK[+]  [!] -p PROTOCOL  [!] -f  -m MATCH OPTIONS…  -j TARGET OPTIONS…  -g CHAIN
 docs/rules.md lists every match and target.
 
 Exit code 0: done; with -C, there is such a rule. Exit code 1: it can't be done, there is none, or no router. Exit code 2: the words \

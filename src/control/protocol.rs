@@ -201,7 +201,7 @@ impl Family {
 pub struct LinkFilter {
     /// The link's name.
     pub dev: Option<String>,
-    /// Only those that are up.
+    /// Only those that are set up, with a carrier or without.
     pub up: bool,
     /// Only addresses of this family.
     pub family: Option<Family>,

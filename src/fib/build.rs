@@ -24,7 +24,7 @@ use ipnet::IpNet;
 use super::connected::is_link_local_net;
 use super::lpm::{Lpm, Prefix};
 use super::resolve::Resolver;
-use super::rib::{Address, Key, Rib, Routes, Shared, Tables};
+use super::rib::{Address, Key, LENGTHS, Rib, Routes, Shared, Tables};
 use super::route::{Protocol, RouteKind, Table};
 use super::table::{Action, Entry, Fib};
 use super::view::View;
@@ -222,7 +222,7 @@ impl Finder<'_> {
     /// The number of the shared part of the route that leads to an address, and its prefix length.
     pub(super) fn find(&self, addr: IpAddr) -> Option<(u32, u8)> {
         match self {
-            Finder::Search(rib) => rib.covering(addr, |_, _| true),
+            Finder::Search(rib) => rib.covering(addr, |_| true, |_| true),
             Finder::Tries(tries) => tries.lookup(addr),
         }
     }
@@ -268,7 +268,7 @@ impl Tries {
         let is_live = |id: u32| live.get(id as usize).copied().unwrap_or(false);
         let lookup = |addr| match self.lookup(addr)? {
             (id, len) if is_live(id) => Some((id, len)),
-            _ => rib.covering(addr, |id, _| is_live(id)),
+            _ => rib.covering(addr, |_| true, is_live),
         };
         let mut resolver = Resolver::new(rib, links, &lookup);
         let ids = 0..rib.shared.bound() as u32;
@@ -311,7 +311,11 @@ impl Tries {
             Entry { action, prefix_len, usable, src: rib.shared.get(id).and_then(|s| s.src) }
         };
         let entries: Arc<[Entry]> = self.numbers.list.iter().map(entry).collect();
-        Fib { tries: self, entries, rib, live }
+        let mut lens = [false; LENGTHS];
+        for entry in entries.iter().filter(|e| e.usable) {
+            lens[usize::from(entry.prefix_len)] = true;
+        }
+        Fib { tries: self, entries, rib, live, lens }
     }
 }
 

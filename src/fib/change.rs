@@ -43,14 +43,14 @@ impl Rib {
         if is_link_local_net(route.prefix) && route.protocol != Protocol::Kernel {
             return Err(BuildCause::LinkLocal);
         }
-        let lookup = |addr| self.covering(addr, |_, _| true);
+        let lookup = |addr| self.covering(addr, |_| true, |_| true);
         Resolver::new(self, links, &lookup).action(&Shared::of(route.clone())).map(drop)
     }
 
     /// Notes the links of a route's gateways, as [`Rib::settle`] does for all routes.
     pub fn settle_one(&self, route: &mut Route, links: &Links) {
         let RouteKind::Unicast(hops) = &mut route.kind else { return };
-        let lookup = |addr| self.covering(addr, |_, _| true);
+        let lookup = |addr| self.covering(addr, |_| true, |_| true);
         let mut resolver = None;
         for hop in hops {
             if let (None, Some(via)) = (hop.link, hop.via) {
@@ -137,7 +137,7 @@ impl Rib {
         if ids.is_empty() {
             return Vec::new();
         }
-        let lookup = |addr| self.covering(addr, |_, _| true);
+        let lookup = |addr| self.covering(addr, |_| true, |_| true);
         let mut resolver = Resolver::new(self, links, &lookup);
         let mut fates: HashMap<(u32, Family), Option<Shared>> = HashMap::new();
         let mut all = Vec::new();
@@ -206,14 +206,21 @@ impl Rib {
         judged.collect()
     }
 
-    /// What the compiled table would say of an address if it had only routes that `counts`, by the number of their shared
-    /// part and the length of their prefix: those two of the one that leads there.
-    pub(super) fn covering(&self, addr: IpAddr, counts: impl Fn(u32, u8) -> bool) -> Option<(u32, u8)> {
+    /// What the compiled table would say of an address if it had only routes whose shared part `counts`, by its number:
+    /// that number of the route that leads there, and the length of its prefix. Prefixes of some `lens` alone can have any.
+    pub(super) fn covering(
+        &self,
+        addr: IpAddr,
+        lens: impl Fn(u8) -> bool,
+        counts: impl Fn(u32) -> bool,
+    ) -> Option<(u32, u8)> {
         match addr {
-            IpAddr::V4(v4) => covering(&self.v4, v4.to_bits(), u8::MAX, counts),
+            IpAddr::V4(v4) => covering(&self.v4, v4.to_bits(), lens, counts),
             // Where those are is decided by link.
-            IpAddr::V6(v6) if is_link_local(v6) => covering(&self.v6, v6.to_bits(), 9, counts),
-            IpAddr::V6(v6) => covering(&self.v6, v6.to_bits(), u8::MAX, counts),
+            IpAddr::V6(v6) if is_link_local(v6) => {
+                covering(&self.v6, v6.to_bits(), |len| len < 10 && lens(len), counts)
+            }
+            IpAddr::V6(v6) => covering(&self.v6, v6.to_bits(), lens, counts),
         }
     }
 }
@@ -230,19 +237,18 @@ fn differences<B: Address>(
     });
 }
 
-/// The longest prefix up to `longest` that covers an address, of table local if one does.
+/// The longest prefix that covers an address, of table local if one does.
 fn covering<B: Address>(
     tables: &Tables<B>,
     addr: B,
-    longest: u8,
-    counts: impl Fn(u32, u8) -> bool,
+    lens: impl Fn(u8) -> bool,
+    counts: impl Fn(u32) -> bool,
 ) -> Option<(u32, u8)> {
     let first = |table, len: u8| {
         let mut all = tables.in_table(table, addr.keep(len.into()), len);
-        all.find(|(_, id)| counts(**id, len)).map(|(_, id)| (*id, len))
+        all.find(|(_, id)| counts(**id)).map(|(_, id)| (*id, len))
     };
-    let in_table =
-        |table| tables.lengths(table).filter(|len| *len <= longest).find_map(|len| first(table, len));
+    let in_table = |table| tables.lengths(table).filter(|len| lens(*len)).find_map(|len| first(table, len));
     in_table(Table::Local).or_else(|| in_table(Table::Main))
 }
 

@@ -282,7 +282,7 @@ pub(super) struct Tables<B> {
 }
 
 /// Prefix lengths of the longer addresses: 0 to 128.
-const LENGTHS: usize = 129;
+pub(super) const LENGTHS: usize = 129;
 
 impl<B> Default for Tables<B> {
     fn default() -> Self {

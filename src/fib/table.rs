@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use super::build::Tries;
-use super::rib::Rib;
+use super::rib::{LENGTHS, Rib};
 use crate::base::LinkId;
 
 /// The compiled routes of one router, both families.
@@ -20,6 +20,8 @@ pub struct Fib {
     pub(super) rib: Arc<Rib>,
     /// By the numbers of what its routes share: whether they can be used.
     pub(super) live: Vec<bool>,
+    /// By the lengths of prefixes: whether any of a length has a route that can be used.
+    pub(super) lens: [bool; LENGTHS],
 }
 
 impl Fib {
@@ -50,8 +52,9 @@ impl Fib {
     /// Where the first choice can't be used: the next one, out of all routes.
     #[cold]
     fn instead(&self, dst: IpAddr) -> Option<&Entry> {
-        let live = |id: u32, _| self.live.get(id as usize).copied().unwrap_or(false);
-        let (id, len) = self.rib.covering(dst, live)?;
+        let live = |id: u32| self.live.get(id as usize).copied().unwrap_or(false);
+        let lens = |len: u8| self.lens.get(usize::from(len)).copied().unwrap_or(false);
+        let (id, len) = self.rib.covering(dst, lens, live)?;
         self.entries.get(self.tries.numbers.of(id, len)? as usize)
     }
 

@@ -1,8 +1,9 @@
-//! Programs of the machine beside which something is tested, and whether they do here what they are for.
+//! Programs and devices of the machine that tests need, and whether they do here what they are for.
 //!
 //! Knows nothing of what they are compared with.
 
 use std::env;
+use std::fs::File;
 use std::process::{Command, Stdio};
 
 /// What tests of rules need: the tools, and a kernel that has their tables.
@@ -27,6 +28,15 @@ pub fn usable<'a>(commands: impl IntoIterator<Item = &'a &'a str>) -> bool {
     false
 }
 
+/// Whether tun and tap devices can be made here, which is for the machine to say. If not, a line says why.
+pub fn has_tun() -> bool {
+    let Err(e) = File::options().read(true).write(true).open(TUN) else { return true };
+    println!("skipped: {TUN} can't be opened here: {e}");
+    false
+}
+
+/// Where such devices come from.
+const TUN: &str = "/dev/net/tun";
 /// Says that a tool that is missing is a failure.
 const REQUIRED: &str = "SEKISHO_TOOLS";
 

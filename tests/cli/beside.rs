@@ -121,6 +121,13 @@ fn refusal(err: &str) -> Option<&str> {
     (matches!(tool, "iptables" | "ip6tables") && said.ends_with('.')).then_some(said)
 }
 
+/// The line of a text that an error names.
+fn line_named(err: &str) -> Option<usize> {
+    let number = |word: &str| word.trim_end_matches([':', '.', ',']).parse().ok();
+    let words: Vec<&str> = err.split_whitespace().collect();
+    words.windows(2).filter(|w| w[0].trim_end_matches(':') == "line").find_map(|w| number(w[1]))
+}
+
 /// The beginning: four tables with nothing in them.
 fn begin(sides: [&Side; 2]) {
     let chains = [
@@ -200,6 +207,11 @@ fn beside(book: &str) {
             && refusal(&b.err) != Some(theirs)
         {
             differ.push("the refusals are not the same".into());
+        }
+        if let Some(theirs) = line_named(&a.err)
+            && line_named(&b.err) != Some(theirs)
+        {
+            differ.push(format!("they name line {theirs}"));
         }
         // What only shows has changed nothing, and is looked after by the next line.
         let tool = if line.contains("ip6tables") { "ip6tables" } else { "iptables" };

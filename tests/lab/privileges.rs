@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use sekisho::io::netlink::Netlink;
 use sekisho::lab::probes::Ping;
-use sekisho::lab::{Spawned, Workplace, isolate};
+use sekisho::lab::{Spawned, Workplace, isolate, tools};
 use sekisho::run::{SystemCalls, seal};
 
 use crate::gateway::{Choice, Gateway, SEKISHO, SERVER, START, STOP, ip, run};
@@ -126,6 +126,9 @@ fn a_router_becomes_its_user_and_a_group_may_talk_to_it() {
         println!("skipped: only root can become another");
         return;
     }
+    if !tools::has_tun() || !tools::usable(&["unshare -n true"]) {
+        return;
+    }
     let place = Workplace::new().unwrap();
     let (file, control) = router(&place, &format!("user = \"nobody\"\ngroup = {FRIENDS}\n"));
     let above = control.parent().unwrap();
@@ -168,6 +171,9 @@ fn a_router_becomes_its_user_and_a_group_may_talk_to_it() {
 #[test]
 fn packet_links_are_opened_when_the_privileges_are_gone() {
     isolate::test(|| {
+        if !tools::has_tun() {
+            return;
+        }
         let lab = Gateway::usual();
         lab.lab["router"].run(|| {
             let mut netlink = Netlink::open().unwrap();
@@ -213,6 +219,9 @@ fn packet_links_are_opened_when_the_privileges_are_gone() {
 #[test]
 fn it_is_the_same_in_a_user_namespace() {
     isolate::test(|| {
+        if !tools::has_tun() || !tools::usable(&["unshare -Urn true"]) {
+            return;
+        }
         let lab = Gateway::usual();
         let place = Workplace::new().unwrap();
         let (file, control) = router(&place, "");

@@ -9,13 +9,12 @@
 
 use std::fs;
 use std::os::fd::AsFd;
-use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use sekisho::io::netlink::Netlink;
 use sekisho::lab::probes::{Amount, Datagrams, Ping, Stream};
-use sekisho::lab::{End, Netns, Plan, Topology, isolate};
+use sekisho::lab::{End, Netns, Plan, Topology, isolate, tools};
 
 use crate::gateway::{FAR_SIDE, LAN_MAC, Program, ROUTER, SERVER, WAN_MAC, ip, net, number};
 
@@ -45,15 +44,7 @@ struct Pair {
 
 /// Whether the kinds can be had here; says so where not.
 fn possible(kinds: [&str; 2]) -> bool {
-    let tun = Path::new("/dev/net/tun");
-    let can = fs::OpenOptions::new().read(true).write(true).open(tun);
-    match can {
-        Err(e) if kinds != ["packet", "packet"] => {
-            println!("skipped: {} can't be opened here: {e}", tun.display());
-            false
-        }
-        _ => true,
-    }
+    kinds == ["packet", "packet"] || tools::has_tun()
 }
 
 impl Pair {

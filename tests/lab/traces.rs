@@ -26,6 +26,28 @@ COMMIT
 /// How long may pass until a packet that is sent again and again has been told of.
 const TOLD: Duration = Duration::from_secs(20);
 
+/// Each test in namespaces of its own.
+macro_rules! isolated {
+    ($($name:ident)*) => {
+        mod isolated {
+            $(
+                #[test]
+                fn $name() {
+                    sekisho::lab::isolate::test(|| super::$name());
+                }
+            )*
+        }
+    };
+}
+
+isolated! {
+    a_packet_is_told_with_its_rules_and_its_translation
+    traces_come_and_go_while_packets_pass
+    a_capture_names_verdict_rule_and_translation
+    a_capture_that_is_interrupted_ends_its_file_well_and_a_ring_keeps_its_size
+    the_router_s_own_answers_are_followed
+}
+
 fn gateway() -> Gateway {
     let gw = Gateway::new(&Choice { rules4: RULES4, ..Choice::default() });
     gw.acquaint();
@@ -62,7 +84,7 @@ impl Beside {
 
 impl Beside {
     /// Waits until it ends by itself; gives what it said on stdout.
-    fn to_its_end(mut self) -> String {
+    fn ended(mut self) -> String {
         let mut stdout = self.0.stdout.take().unwrap();
         let (said, all) = std::sync::mpsc::channel();
         thread::spawn(move || {
@@ -101,7 +123,6 @@ fn intrude(gw: &Gateway) {
     assert!(!report.complete());
 }
 
-#[test]
 fn a_packet_is_told_with_its_rules_and_its_translation() {
     let gw = gateway();
     let beside =
@@ -141,12 +162,11 @@ fn a_packet_is_told_with_its_rules_and_its_translation() {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as u64;
     assert!(now.abs_diff(told["time"].as_u64().unwrap()) < 60_000_000_000, "{told}");
     // Whoever follows nothing ends when the time has come.
-    let text = Beside::start(&gw, &["trace", "--for", "1", "port 9"]).to_its_end();
+    let text = Beside::start(&gw, &["trace", "--for", "1", "port 9"]).ended();
     assert_eq!(text, "");
     gw.stop();
 }
 
-#[test]
 fn traces_come_and_go_while_packets_pass() {
     let gw = gateway();
     for filter in ["", "drop", "out wan", "state ESTABLISHED", "icmp and not in tun", "host 10.2.0.2"] {
@@ -168,7 +188,6 @@ fn traces_come_and_go_while_packets_pass() {
     gw.stop();
 }
 
-#[test]
 fn a_capture_names_verdict_rule_and_translation() {
     let gw = gateway();
     let dir = tempfile::tempdir().unwrap();
@@ -243,7 +262,6 @@ fn a_capture_names_verdict_rule_and_translation() {
     gw.stop();
 }
 
-#[test]
 fn a_capture_that_is_interrupted_ends_its_file_well_and_a_ring_keeps_its_size() {
     let gw = gateway();
     let dir = tempfile::tempdir().unwrap();
@@ -301,7 +319,6 @@ fn tshark(file: &Path, fields: &[&str]) -> Vec<Vec<String>> {
     text.lines().map(|l| l.split('|').map(str::to_owned).collect()).collect()
 }
 
-#[test]
 fn the_router_s_own_answers_are_followed() {
     let gw = gateway();
     let (text, _) =

@@ -5,27 +5,17 @@
 //!   10.7.0.2/24 fd07::2/64          .1       .1
 //! ```
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use sekisho::io::netlink::Netlink;
 use sekisho::lab::probes::{Amount, Datagrams, Ping, Stream, Trace};
-use sekisho::lab::{End, Netns, Plan, Spawned, Topology, Workplace, isolate};
+use sekisho::lab::{End, Netns, Plan, Spawned, Topology, Workplace, isolate, tools};
 
 use crate::gateway::{FAR_SIDE, SEKISHO, SERVER, STOP, WAN_MAC, ip, net, run};
 use crate::home::wait_until;
-
-/// Whether devices can be made here; says so where not.
-fn possible() -> bool {
-    let tun = Path::new("/dev/net/tun");
-    let can = std::fs::OpenOptions::new().read(true).write(true).open(tun);
-    if let Err(e) = &can {
-        println!("skipped: {} can't be opened here: {e}", tun.display());
-    }
-    can.is_ok()
-}
 
 struct Station {
     lab: Topology,
@@ -92,7 +82,7 @@ addresses = ["10.2.0.1/24", "fd02::1/64"]
 }
 
 fn carries_everything(kind: &str, offload: &str, workers: usize) {
-    if !possible() {
+    if !tools::has_tun() {
         return;
     }
     let mut s = start(kind, offload, workers);
@@ -172,7 +162,7 @@ fn a_tun_of_two_workers_without_offload() {
 
 /// The host's side keeps its addresses and routes, and what is under way arrives.
 fn has_another_mtu(kind: &str, workers: usize) {
-    if !possible() {
+    if !tools::has_tun() {
         return;
     }
     let mut s = start(kind, "auto", workers);

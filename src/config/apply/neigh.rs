@@ -1,6 +1,7 @@
 //! `ip neigh add`, `replace`, `change`, `del`, `flush`: permanent ones in the configuration, others for whoever has the
 //! living table.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::super::meant::{NEIGHBORS, not_a_host, not_a_station};
@@ -145,12 +146,21 @@ impl Draft<'_> {
         if filter.states.iter().any(|s| s == Nud::Permanent.name()) {
             self.neighbors.retain(|n| !filter.chooses(n.ip, Some(&n.dev), Nud::Permanent.name()));
         }
+        // The living table as it will be after what was asked before.
+        let entries = self.living.neighbors.entries(self.living.now);
+        let mut there: BTreeMap<_, _> = entries.into_iter().map(|n| ((n.link, n.ip), n.state)).collect();
+        for action in &self.live {
+            match action {
+                LiveAction::SetNeighbor { link, ip, state, .. } => there.insert((*link, *ip), *state),
+                LiveAction::RemoveNeighbor { link, ip } => there.remove(&(*link, *ip)),
+            };
+        }
         let name = |id| self.links.get(id).map(|l| l.name.as_str());
-        for n in self.living.neighbors.entries(self.living.now) {
-            let kept = n.state == Nud::Permanent && filter.states.is_empty();
-            if !kept && filter.chooses(n.ip, name(n.link), n.state.name()) {
-                self.lives.insert((n.link, n.ip), false);
-                self.live.push(LiveAction::RemoveNeighbor { link: n.link, ip: n.ip });
+        for ((link, ip), state) in there {
+            let kept = state == Nud::Permanent && filter.states.is_empty();
+            if !kept && filter.chooses(ip, name(link), state.name()) {
+                self.lives.insert((link, ip), false);
+                self.live.push(LiveAction::RemoveNeighbor { link, ip });
             }
         }
         Ok(())

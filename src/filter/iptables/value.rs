@@ -144,7 +144,7 @@ fn not_an_address(text: &str, family: Family) -> String {
             format!("host/network `{text}' not found: it is of the other family, these are rules for {name}")
         }
         false => {
-            format!("host/network `{text}' not found: names are not looked up, write the {name} address")
+            format!("host/network `{text}' not found: write its {name} address")
         }
     }
 }

@@ -45,6 +45,43 @@ fn engine(text: &str) -> (Router, Engine) {
     (router, Engine::new(parts))
 }
 
+/// So many that the table is changed rather than made anew.
+#[test]
+fn a_full_table_is_changed_and_put_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let routes = dir.path().join("full.txt");
+    let lines = (0..2_000).map(|n| format!("20.{}.{}.0/24 via 10.2.0.2\n", n / 250, n % 250));
+    std::fs::write(&routes, lines.collect::<String>()).unwrap();
+    let text = format!("[router]\nroute_files = [\"{}\"]\n{TWO_WAYS}", routes.display());
+    let (router, mut engine) = engine(&text);
+    let mut worker = router.worker();
+    for name in ["near", "far"] {
+        worker.handle_link(router.snapshot().links.named(name).unwrap().id, true, Instant::ZERO);
+    }
+    let len = |dst: [u8; 4]| router.snapshot().fib.lookup(IpAddr::from(dst)).map(|e| e.prefix_len);
+    let change = |engine: &mut Engine, action, route: &str| {
+        let change = config::RouteChange::One { action, route: route.into() };
+        let before = engine.setup.load_full();
+        engine.change(&config::Change::Route(change)).unwrap();
+        let apart = engine.setup.load().rib.apart_from(&before.rib);
+        assert!(apart < 1_200, "{apart} routes are copied for one");
+    };
+    change(&mut engine, config::RouteOp::Add, "20.1.7.128/25 via 10.1.0.2");
+    assert_eq!((len([20, 1, 7, 129]), len([20, 1, 7, 1])), (Some(25), Some(24)));
+    change(&mut engine, config::RouteOp::Delete, "20.1.8.0/24");
+    assert_eq!((len([20, 1, 8, 1]), len([20, 1, 9, 1])), (Some(0), Some(24)));
+    change(&mut engine, config::RouteOp::Replace, "default via 10.2.0.9 metric 1");
+    assert_eq!((len([20, 1, 8, 1]), len([20, 1, 9, 1])), (Some(0), Some(24)));
+    let far = router.snapshot().links.named("far").unwrap().id;
+    worker.handle_link(far, false, Instant::ZERO);
+    engine.follow();
+    assert_eq!((len([20, 1, 7, 129]), len([20, 1, 7, 1])), (Some(25), None));
+    worker.handle_link(far, true, Instant::ZERO);
+    engine.follow();
+    engine.rollback(3).unwrap();
+    assert_eq!((len([20, 1, 8, 1]), len([20, 1, 7, 129])), (Some(24), Some(24)));
+}
+
 #[test]
 fn a_link_that_goes_down_takes_its_routes_and_gives_them_back() {
     let (router, mut engine) = engine(TWO_WAYS);

@@ -91,7 +91,7 @@ fn what_a_device_does_not_take_is_told_to_those_who_follow_it() {
                 [link.far]\nkind = \"tun\"\naddresses = [\"10.2.0.1/24\"]";
     let (router, _) = sample::router(text);
     let (mut source, near, _) = memory::pair(memory::Config { caps: TUN, ..memory::Config::default() });
-    let small = memory::Config { caps: TUN, mtu: 500, capacity: 1, ..memory::Config::default() };
+    let small = memory::Config { caps: TUN, mtu: 500, capacity: 1 };
     let (_sink, far, _) = memory::pair(small);
     let ports: Vec<(_, Box<dyn Port>)> = vec![(LinkId(1), Box::new(near)), (LinkId(2), Box::new(far))];
     let (ties, _lines) = ties(None, &Arc::default());

@@ -37,7 +37,8 @@ pub(super) fn protocol(name: &str, text: &str) -> Result<u8, String> {
 
 /// The first of the words that `text` begins, as conntrack looks them up.
 fn begun<T: Copy>(text: &str, words: &[(&'static str, T)]) -> Option<T> {
-    let fits = |word: &str| word.get(..text.len()).is_some_and(|start| start.eq_ignore_ascii_case(text));
+    let begins = |start: &str| !text.is_empty() && start.eq_ignore_ascii_case(text);
+    let fits = |word: &str| word.get(..text.len()).is_some_and(begins);
     words.iter().find(|(word, _)| fits(word)).map(|(_, is)| *is)
 }
 

@@ -6,6 +6,15 @@ use super::super::words::Options;
 use super::newline;
 use crate::control::view::Stats64;
 
+/// What went one way.
+struct Row {
+    name: &'static str,
+    titles: [&'static str; 6],
+    values: [u64; 6],
+    /// Of those that `-s -s` has besides, which all are 0.
+    errors: [&'static str; 5],
+}
+
 /// Writes them behind a link. What is counted of errors in detail, with `-s -s`, no link here counts.
 pub(super) fn write(out: &mut String, s: &Stats64, opts: &Options) {
     let (rx, tx) = (&s.rx, &s.tx);
@@ -18,22 +27,22 @@ pub(super) fn write(out: &mut String, s: &Stats64, opts: &Options) {
             *w = (*w).max(n.to_string().len());
         }
     }
-    let rows: [(&str, [&str; 6], [u64; 6], [&str; 5]); 2] = [
-        (
-            "RX:",
-            ["bytes", "packets", "errors", "dropped", "missed", "mcast"],
-            received,
-            ["length", "crc", "frame", "fifo", "overrun"],
-        ),
-        (
-            "TX:",
-            ["bytes", "packets", "errors", "dropped", "carrier", "collsns"],
-            sent,
-            ["aborted", "fifo", "window", "heartbt", "transns"],
-        ),
+    let rows = [
+        Row {
+            name: "RX",
+            titles: ["bytes", "packets", "errors", "dropped", "missed", "mcast"],
+            values: received,
+            errors: ["length", "crc", "frame", "fifo", "overrun"],
+        },
+        Row {
+            name: "TX",
+            titles: ["bytes", "packets", "errors", "dropped", "carrier", "collsns"],
+            values: sent,
+            errors: ["aborted", "fifo", "window", "heartbt", "transns"],
+        },
     ];
-    for (name, titles, values, errors) in rows {
-        let _ = write!(out, "{newline}    {name} {:>w$}", titles[0], w = width[0] - 4);
+    for Row { name, titles, values, errors } in rows {
+        let _ = write!(out, "{newline}    {name}: {:>w$}", titles[0], w = width[0] - 4);
         for (title, w) in titles.iter().zip(width).skip(1) {
             let _ = write!(out, " {title:>w$}");
         }
@@ -43,8 +52,8 @@ pub(super) fn write(out: &mut String, s: &Stats64, opts: &Options) {
             let _ = write!(out, "{:>w$} ", number(*value, opts));
         }
         if opts.stats > 1 {
-            let (direction, indent) = (name.trim_end_matches(':'), width[0] + 1);
-            let _ = write!(out, "{newline}    {direction} errors:{:w$}", "", w = width[0] - 10);
+            let indent = width[0] + 1;
+            let _ = write!(out, "{newline}    {name} errors:{:w$}", "", w = width[0] - 10);
             for (title, w) in errors.iter().zip(width.into_iter().skip(1)) {
                 let _ = write!(out, " {title:>w$}");
             }
@@ -56,10 +65,10 @@ pub(super) fn write(out: &mut String, s: &Stats64, opts: &Options) {
     }
 }
 
-/// A number; with `-h` and `-iec` a large one as `1.23M` and `1.23Mi` (`print_num`).
+/// A number; with `-h` a large one as `1.23M`, with `-iec` too as `1.18Mi` (`print_num`).
 fn number(n: u64, opts: &Options) -> String {
     let base: u64 = if opts.iec { 1024 } else { 1000 };
-    if !(opts.human || opts.iec) || n < base {
+    if !opts.human || n < base {
         return n.to_string();
     }
     let (mut power, mut unit) = (1, 'k');

@@ -7,7 +7,9 @@ mod wild;
 use std::path::Path;
 
 use super::*;
-use crate::config::{AddrChange, LinkChange, LinkSettings, NeighChange, RouteChange, RouteOp, parse};
+use crate::config::{
+    AddrChange, LinkChange, LinkSettings, NeighChange, RouteChange, RouteConfig, RouteOp, parse,
+};
 use crate::control::protocol::{Family, LinkFilter, NeighborFilter, RouteFilter};
 use crate::fib::Table;
 use crate::neighbor::Nud;
@@ -146,7 +148,9 @@ fn placeless(config: &Config) -> Config {
     c.links.iter_mut().for_each(|l| l.line = 0);
     c.route_files.iter_mut().for_each(|f| f.line = 0);
     c.neighbors.iter_mut().for_each(|n| n.line = 0);
-    Arc::make_mut(&mut c.routes).iter_mut().for_each(|r| r.line = 0);
+    // In a list or in a table, they are the same routes.
+    let routes = config.own_routes().map(|r| RouteConfig { line: 0, ..r.into_owned() });
+    (c.routes, c.taken) = (Arc::new(routes.collect()), None);
     // They are compared as they are printed: lines and files are no part of them.
     c.rules = [None, None];
     c

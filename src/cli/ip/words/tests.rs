@@ -1,4 +1,8 @@
+use ipnet::IpNet;
+
+use super::pick::Flag;
 use super::*;
+use crate::control::protocol::{NeighborFilter, Relation, RouteFilter, Table};
 
 fn said(words: &str) -> Result<Said, Misuse> {
     parse(&words.split_whitespace().map(OsString::from).collect::<Vec<_>>())

@@ -10,11 +10,12 @@
 //! The structure in use is measured through the router's own door, with the step from what the trie
 //! says to the entry, the others without one.
 //!
-//! It also prints how long tables take to build and what they hold. Figures: docs/benchmarks.md.
+//! It also prints how long tables take to build and what they hold, and what changing a full one takes. Figures: docs/benchmarks.md.
 
 use std::fmt::Write as _;
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use criterion::measurement::WallTime;
@@ -98,6 +99,79 @@ fn load(_: &mut Criterion) {
         text.len() / 1_000_000,
         built.memory() / 1024,
     );
+    changes(rib, built, &links);
+}
+
+/// What a change of a full table takes: the routes as they are then, and the table that packets are looked up in.
+fn changes(rib: Rib, fib: Fib, links: &Links) {
+    let via = |via: &str| {
+        RouteKind::Unicast(vec![NextHop::new(Some(via.parse().expect("an address")), Some(LinkId(1)))])
+    };
+    let (v4, v6) = (|| via("10.2.0.7"), || via("fd02::7"));
+    let net = |text: &str| -> IpNet { text.parse().expect("a prefix") };
+    let (mut rib, mut fib) = (Arc::new(rib), fib);
+    let mut measure =
+        |what: &str, n: u32, change: &mut dyn FnMut(u32, &mut Rib), up: &dyn Fn(u32) -> bool| {
+            let (mut most, mut sum) = (Duration::ZERO, Duration::ZERO);
+            for i in 0..n {
+                // The one in force stays while the next is made, as in the router.
+                let mut next = rib.clone();
+                let (made, took) = timed(|| {
+                    change(i, Arc::make_mut(&mut next));
+                    fib.after(&next, links, |_| up(i))
+                });
+                (rib, fib) = (next, made);
+                most = most.max(took);
+                sum += took;
+            }
+            println!(
+                "change, {what}: {:.1?} each, at most {most:.1?}, then {} KiB",
+                sum / n,
+                fib.memory() / 1024
+            );
+        };
+    let flip = |i: u32, rib: &mut Rib, prefix: IpNet, kind: RouteKind| {
+        let route = Route { metric: 5, ..Route::new(prefix, kind) };
+        if i % 2 == 0 {
+            rib.insert(route).expect("none there")
+        } else {
+            rib.remove(prefix, |r| r.metric == 5).map(drop).expect("there")
+        }
+    };
+    let place = |i: u32| (i / 2).wrapping_mul(0x9e37_79b9);
+    measure(
+        "an IPv4 /24",
+        2_000,
+        &mut |i, rib| flip(i, rib, net4(place(i) & 0x7fff_ff00 | 0x0100_0000, 24).into(), v4()),
+        &|_| true,
+    );
+    measure(
+        "an IPv6 /48",
+        2_000,
+        &mut |i, rib| {
+            flip(i, rib, net6(0x2001 << 112 | u128::from(place(i)) << 80, 48).into(), v6());
+        },
+        &|_| true,
+    );
+    measure("an IPv4 /8", 100, &mut |i, rib| flip(i, rib, net("77.0.0.0/8"), v4()), &|_| true);
+    measure(
+        "both default routes",
+        100,
+        &mut |i, rib| {
+            flip(i, rib, net("0.0.0.0/0"), v4());
+            flip(i, rib, net("::/0"), v6());
+        },
+        &|_| true,
+    );
+    measure(
+        "10,000 IPv4 /24",
+        4,
+        &mut |i, rib| {
+            (0..10_000u32).for_each(|n| flip(i, rib, net4(0x0b00_0000 + n * 0x5500, 24).into(), v4()));
+        },
+        &|_| true,
+    );
+    measure("a link that all go by, down or up", 20, &mut |_, _| {}, &|i| i % 2 == 1);
 }
 
 fn group<'a>(c: &'a mut Criterion, name: &str) -> BenchmarkGroup<'a, WallTime> {

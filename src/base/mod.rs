@@ -9,6 +9,7 @@ pub mod hook;
 pub mod ids;
 pub mod journal;
 pub mod mac;
+mod shown;
 pub mod time;
 
 pub use counters::{Column, Counters, Event};
@@ -17,4 +18,5 @@ pub use hook::{HOOKS, Hook};
 pub use ids::LinkId;
 pub use journal::{Follower, Journal};
 pub use mac::Mac;
+pub use shown::shown;
 pub use time::Instant;

@@ -14,12 +14,12 @@ use super::router::Control;
 use super::trace::{Which, lack};
 use super::{Outcome, Run, complain, misused};
 use crate::control::base64;
-use crate::control::protocol::{Capture as Asked, Captured, CapturedFrame, Missed, Verb};
+use crate::control::protocol::{Capture as Asked, Captured, CapturedFrame, MAX_SNAPLEN, Missed, Verb};
 use crate::io::pcapng::{Enhanced, LinkType};
 use crate::path::trace::Point;
 use files::{Files, Ring};
 
-/// Write packets to a pcapng file that Wireshark opens, each with its verdict, rules and translation as a comment.
+/// Write packets to a pcapng file, each with what became of it as a comment.
 #[derive(Debug, clap::Args)]
 #[command(long_about = LONG)]
 pub(super) struct Capture {
@@ -55,9 +55,6 @@ fn point(word: &str) -> Result<Point, String> {
     })
 }
 
-/// The longest packet there is, for files that hold all of each (`MAXIMUM_SNAPLEN` of libpcap).
-const WHOLE: usize = 262_144;
-
 impl Run for Capture {
     fn run(self) -> Outcome {
         let of = match self.which.asked() {
@@ -72,14 +69,14 @@ impl Run for Capture {
         if stdout && turns {
             return misused("standard output can't be several files: leave out -C and -G, or name a file");
         }
-        let snaplen = self.snaplen.map(|n| usize::try_from(n).unwrap_or(WHOLE).min(WHOLE));
+        let snaplen = self.snaplen.map(|n| usize::try_from(n).unwrap_or(MAX_SNAPLEN).min(MAX_SNAPLEN));
         let mut client = self.control.client()?;
         let ring = Ring {
             bytes: self.megabytes.map(|n| n.saturating_mul(1_000_000)),
             time: self.rotate.map(Duration::from_secs),
             keep: self.keep,
         };
-        let mut files = Files::create(&self.write, snaplen.unwrap_or(WHOLE), ring)?;
+        let mut files = Files::create(&self.write, snaplen.unwrap_or(MAX_SNAPLEN), ring)?;
         let stop = stopped()?;
         let (mut frames, mut missed) = (0u64, Missed::default());
         let asked = Verb::Capture(Asked { of, at: self.at, snaplen });
@@ -158,7 +155,9 @@ fn stopped() -> std::io::Result<Arc<AtomicBool>> {
 
 /// The manual.
 const LONG: &str = "\
-Write packets to a pcapng file that Wireshark opens, each with its verdict, rules and translation as a comment.
+Write packets to a pcapng file, each with what became of it as a comment.
+
+Wireshark and tshark open it, and show the comment: the verdict, the rules that matched, the translation.
 
   sekisho capture -w all.pcapng                          as they come in and as they leave, until Ctrl-C
   sekisho capture -w drops.pcapng drop                   what is dropped, as it came in, and why

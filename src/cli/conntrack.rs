@@ -16,6 +16,7 @@ use crate::control::client::{Client, ClientError};
 use crate::control::protocol::{FlowForm, FlowKind, Flows, Verb};
 use crate::control::view::{self, FlowNews};
 use words::Said;
+use words::values::EVENT;
 
 /// Show and change the router's flows, as conntrack(8) does.
 #[derive(Debug, clap::Args)]
@@ -34,6 +35,10 @@ impl Run for Conntrack {
             Ok(Said::Ask(asked)) => asked,
             Ok(Said::Help) => {
                 say(LONG)?;
+                return Ok(ExitCode::SUCCESS);
+            }
+            Ok(Said::Version) => {
+                say(format!("conntrack v{} (sekisho)", env!("CARGO_PKG_VERSION")))?;
                 return Ok(ExitCode::SUCCESS);
             }
             Err(misuse) => return misused(&misuse),
@@ -132,22 +137,46 @@ fn list(
 ) -> Result<(), Unlisted> {
     let mut out = Out::new();
     let verb = Verb::Conntrack(flows);
-    let frame = |out: &mut Out, text: &str| out.texts(framed.then(|| format!("{text}\n")).into_iter());
-    frame(&mut out, XML_START)?;
     if form.kind == FlowKind::Json {
         client.ask_list(verb, |page: Vec<view::Flow>| {
             *shown += page.len();
             out.json(page.into_iter(), false).map_err(Unlisted::from)
         })?;
         out.end_json()?;
-    } else {
-        client.ask_list(verb, |page: Vec<String>| {
-            *shown += page.len();
-            out.texts(page.into_iter().map(|line| line + "\n")).map_err(Unlisted::from)
-        })?;
+        return Ok(out.end()?);
     }
-    frame(&mut out, XML_END)?;
+    let mut frame = Frame::new(framed);
+    client.ask_list(verb, |page: Vec<String>| {
+        *shown += page.len();
+        out.texts(frame.before(page.is_empty())).map_err(Unlisted::from)?;
+        out.texts(page.into_iter().map(|line| line + "\n")).map_err(Unlisted::from)
+    })?;
+    out.texts(frame.after())?;
     Ok(out.end()?)
+}
+
+/// What stands around elements, if there are any: as with conntrack, of nothing there is not even a document.
+struct Frame {
+    framed: bool,
+    begun: bool,
+}
+
+impl Frame {
+    fn new(framed: bool) -> Self {
+        Frame { framed, begun: false }
+    }
+
+    /// What stands before the next elements, `none` if there are none.
+    fn before(&mut self, none: bool) -> std::option::IntoIter<String> {
+        let begins = self.framed && !self.begun && !none;
+        self.begun |= begins;
+        begins.then(|| format!("{XML_START}\n")).into_iter()
+    }
+
+    /// What stands after all.
+    fn after(&self) -> std::option::IntoIter<String> {
+        self.begun.then(|| format!("{XML_END}\n")).into_iter()
+    }
 }
 
 /// One line for each worker.
@@ -184,6 +213,12 @@ fn follow(client: &mut Client, flows: Flows, form: FlowForm) -> Outcome {
         signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&enough))?;
         signal_hook::flag::register(signal, Arc::clone(&enough))?;
     }
+    if let Flows::Events { buffer: Some(events), .. } = flows {
+        close(&format!(
+            "NOTICE: the buffer has been set to {} bytes: {events} events wait at most.",
+            events * EVENT
+        ));
+    }
     let mut shown = 0u64;
     let followed = followed(client, flows, form, &mut shown, &enough);
     match followed {
@@ -205,8 +240,7 @@ fn followed(
     enough: &AtomicBool,
 ) -> Result<(), Stop> {
     let mut out = Out::new();
-    let frame = |text: &str| (form.kind == FlowKind::Xml).then(|| format!("{text}\n")).into_iter();
-    out.texts(frame(XML_START))?;
+    let mut frame = Frame::new(form.kind == FlowKind::Xml);
     client.ask_list(Verb::Conntrack(flows), |page: Vec<FlowNews>| {
         for news in page {
             let line = match news {
@@ -222,10 +256,11 @@ fn followed(
                 }
             };
             *shown += 1;
+            out.texts(frame.before(false))?;
             out.texts(std::iter::once(line + "\n"))?;
         }
         if enough.load(Relaxed) {
-            out.texts(frame(XML_END))?;
+            out.texts(frame.after())?;
             out.end()?;
             return Err(Stop::Failed(String::new()));
         }
@@ -261,12 +296,13 @@ The options and the output are those of conntrack-tools, so what reads one reads
 -m, --mark VALUE[/MASK]   with -U: what the mark becomes
 -n, --src-nat [ADDRESS[:PORT]]   -g, --dst-nat […]   --any-nat […]: those that are translated
 -e, --event-mask NEW|UPDATES|DESTROY|ALL             which events -E shows, several with commas
--b, --buffer-size BYTES                              how much of them may wait to be read
+-b, --buffer-size BYTES                              how much of them may wait to be read, up to 6.5 MB
 -t, --timeout SECONDS                                what -U sets
 -o extended               with the family in front of each line
 -o id                     with the flow's number, which `sekisho trace flow NUMBER` takes
 -o timestamp              with the time of each event
 -o save, -o xml           as conntrack(8) has them
+-o userspace              with who did it, which goes without saying
 -j, -o json               one JSON object for each flow, in a list; of events, one on each line
 
 A flow that ends while the list is made may be in it or not; none is in it twice. The packets of a flow that was \

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use super::out::{Out, Stop};
 use super::router::Control;
 use super::{Outcome, Paint, Run, misused, say};
+use crate::base::shown;
 use crate::control::client::Client;
 use crate::control::protocol::{Explain as Asked, Explanation, Verb};
 use crate::io::pcap_read::{Begins, Frame, Frames};
@@ -115,7 +116,8 @@ impl Said {
                 [i, link] if i == "-i" || i == "iif" || i == "in" => said.link = Some(link.clone()),
                 [word, ..] => {
                     return Err(format!(
-                        "'{word}': with -r the packet is the file's; only -i LINK goes with it"
+                        "'{}': with -r the packet is the file's; only -i LINK goes with it",
+                        shown(word)
                     ));
                 }
             },

@@ -2,8 +2,10 @@
 
 mod batch;
 mod event;
+mod misuse;
 mod refused;
 mod text;
+mod usage;
 mod words;
 
 use std::ffi::OsString;
@@ -11,17 +13,22 @@ use std::process::ExitCode;
 
 use super::out::{Out, Stop};
 use super::router::Control;
-use super::{Outcome, Run, complain, misused};
+use super::{Outcome, Run, complain};
 use crate::control::client::{Client, ClientError};
 use crate::control::protocol::{Show, Verb};
 use crate::control::view;
 use crate::io::sys::effective_user;
+use usage::{LONG, USAGE, usage};
 use words::{Asked, Deed, Options, Said};
 
-/// Show and change the router's links, addresses, routes and neighbors, as ip(8) does.
+/// Show and change links, addresses, routes and neighbors, as ip(8) does.
 #[derive(Debug, clap::Args)]
-#[command(long_about = LONG)]
+#[command(long_about = LONG, disable_help_flag = true)]
 pub(super) struct Ip {
+    /// Print help: `-h` alone is an option of ip(8)
+    #[arg(long = "help", action = clap::ArgAction::HelpLong)]
+    _help: Option<bool>,
+
     #[command(flatten)]
     control: Control,
     /// Options and words of ip(8)
@@ -33,18 +40,25 @@ impl Run for Ip {
     fn run(self) -> Outcome {
         let said = match words::parse(&self.words) {
             Ok(said) => said,
-            Err(misuse) => return misused(&misuse),
+            Err(misuse) => {
+                misuse.say();
+                return Ok(misuse.code());
+            }
         };
         let mut out = Out::new();
         match said {
-            Said::Help => {
-                super::say(USAGE)?;
+            Said::Help(object) => {
+                super::say(object.map_or(USAGE, usage))?;
+                Ok(ExitCode::SUCCESS)
+            }
+            Said::Version => {
+                super::say(format!("ip utility, sekisho-{}", env!("CARGO_PKG_VERSION")))?;
                 Ok(ExitCode::SUCCESS)
             }
             Said::Show(asked) => {
                 let control = self.control.or(asked.control.clone());
                 let mut client = control.client()?;
-                Stop::outcome(show(&mut client, &asked, &mut out).and_then(|()| out.end()))
+                ended(show(&mut client, &asked, &mut out).and_then(|()| Ok(out.end()?)))
             }
             Said::Do(order) => {
                 let control = self.control.or(order.control);
@@ -109,12 +123,13 @@ fn act(client: &mut Client, deed: &Deed, opts: &Options, out: &mut Out) -> Resul
             let mut get = get.clone();
             get.uid = get.uid.or(Some(effective_user()));
             let way: view::Route = client.ask(Verb::RouteGet(get)).map_err(no)?;
+            let way = text::trim_way(way, opts);
             match opts.json {
                 true => {
                     out.json(std::iter::once(way), opts.pretty)?;
                     out.end_json()?;
                 }
-                false => out.texts(std::iter::once(text::route(&text::in_detail(way, opts), opts)))?,
+                false => out.texts(std::iter::once(text::route(&way, opts)))?,
             }
             out.end()?;
         }
@@ -134,93 +149,81 @@ fn act(client: &mut Client, deed: &Deed, opts: &Options, out: &mut Out) -> Resul
     Ok(())
 }
 
-/// The manual.
-const LONG: &str = "\
-Show and change the router's links, addresses, routes and neighbors, as ip(8) does.
-
-The words, their abbreviations and the output are those of iproute2, so what reads one reads the other: \
-`sekisho ip -j route`, `sekisho ip -br a`, `sekisho ip n s dev lan`. Each change is a transaction: it is in force when the \
-command ends, or nothing is different. `sekisho config` prints what has come of them as a file.
-
-  ip [-4|-6] [-j [-p]|-o|-br] [-s] [-d] link|address|route|neighbor [show] …
-
-  link     [show] [[dev] NAME] [up]
-           add NAME type packet|tap|tun [device DEVICE] [mtu N] [address MAC] [up]
-           set [dev] NAME [up|down] [mtu N] [address MAC]
-           del NAME
-  address  [show] [[dev] NAME] [up] [scope host|link|global] [to PREFIX]
-           add|replace|change|del ADDRESS/LENGTH dev NAME [brd +|ADDRESS] [label NAME] [scope SCOPE]
-           flush [dev] NAME [scope SCOPE] [to PREFIX] | all
-  route    [show] [[root|match|exact] PREFIX] [table main|local|all]
-           [dev NAME] [via ADDRESS] [proto NAME] [scope SCOPE] [type TYPE] [metric N]
-           add|append|replace|change|del [TYPE] PREFIX|default [via [inet6] ADDRESS] [dev NAME] [onlink]
-           [metric N] [src ADDRESS] [proto NAME] [nexthop via ADDRESS [dev NAME] [onlink] [weight N]]…
-           flush …                as show chooses; routes that follow from addresses stay
-           get ADDRESS [from ADDRESS] [iif NAME] [oif NAME] [mark N] [ipproto P] [sport N] [dport N] [fibmatch]
-  neighbor [show] [[to] PREFIX] [dev NAME] [nud STATE]
-           add|replace|change|del ADDRESS [lladdr MAC] [nud STATE] dev NAME
-           flush …                as show chooses; permanent ones only with nud permanent or nud all
-  monitor  [link] [address] [route] [neigh] [all] [label] [dev NAME]
-
-TYPE: unicast, unreachable, prohibit or blackhole. SCOPE, label and brd are taken where they say what is so anyway. What \
-iproute2 can do and this router can't is an error that names the word.
-
--4, -6: one family. -j: JSON, -p: indented. -o: one line each. -br: a table. -s: with counters. -d: with the kind of link, what \
-moves its frames, and why nothing better does. -t, -ts: with the time (UTC) of what monitor tells. -b FILE: one command a line, \
-- for standard input; changes that stand together are one transaction. -force: go on behind a line that fails.
-
-`route get` says which way the walk takes now, links that are down and flows over several next hops (with ipproto, sport and \
-dport) included; rules are not asked: that is what `sekisho explain` does.
-
-A new link is down until it is set up. Taking away an address or a link takes the routes along that led out there, and says so.
-
-Exit code 0: done or shown, even if nothing fits. 1: no router, no such link, or a batch that failed. 2: refused, as the kernel \
-would have, in its words and one sentence more; or words not understood.";
-
-/// What `ip help` shows.
-const USAGE: &str = "\
-Usage: sekisho ip [ OPTIONS ] OBJECT { COMMAND | help }
-       sekisho ip [ -force ] -batch FILE
-where  OBJECT := { link | address | route | neighbor | monitor }
-       COMMAND := { show | add | set | append | replace | change | del | flush | get }
-       OPTIONS := { -4 | -6 | -j[son] | -p[retty] | -o[neline] | -br[ief] | -s[tatistics] | -d[etails] |
-                    -t[imestamp] | -ts[hort] | --control PATH }
-More: sekisho ip --help";
-
 /// Asks and prints.
-fn show(client: &mut Client, asked: &Asked, out: &mut Out) -> Result<(), Stop> {
+fn show(client: &mut Client, asked: &Asked, out: &mut Out) -> Result<(), Ended> {
     let opts = &asked.options;
     let verb = Verb::Ip(asked.show.clone());
+    let no = |e: ClientError| match e {
+        ClientError::Refused { text, errno: Some(errno) } if errno == "ENODEV" => {
+            Ended::Refused(refused::Refused::shown(&asked.show, text))
+        }
+        e => e.into(),
+    };
     match &asked.show {
         Show::Link(_) | Show::Addr(_) => {
             let addresses = matches!(asked.show, Show::Addr(_));
-            let links: Vec<view::Link> = client.ask(verb)?;
-            let links = links.into_iter().map(|l| text::trim_link(l, opts, addresses));
+            let links: Vec<view::Link> = client.ask(verb).map_err(no)?;
+            let links = links.into_iter().filter_map(|l| asked.links.of(l));
+            let links = links.map(|l| text::trim_link(l, opts, &asked.show));
             match opts.json {
                 true if opts.brief => {
                     out.json(links.map(|l| text::brief_json(&l, addresses)), opts.pretty)?
                 }
                 true => out.json(links, opts.pretty)?,
+                false if asked.links.labelled() && !opts.brief && !opts.oneline => {
+                    out.texts(links.map(|l| text::labelled(&l, opts)))?
+                }
                 false => out.texts(links.map(|l| text::link(&l, opts, addresses)))?,
             }
         }
         Show::Neigh(filter) => {
-            let neighbors: Vec<view::Neighbor> = client.ask(verb)?;
-            let neighbors = neighbors.into_iter().map(|n| text::trim_neighbor(n, filter));
+            let neighbors: Vec<view::Neighbor> = client.ask(verb).map_err(no)?;
+            if asked.one && neighbors.is_empty() {
+                return Err(Ended::Refused(refused::Refused {
+                    kernel: Some("Error: Neighbour entry not found.".to_owned()),
+                    text: "there is no such neighbor: `sekisho ip neigh` shows those that there are"
+                        .to_owned(),
+                    code: misuse::REFUSED,
+                }));
+            }
+            let trim = |n| if asked.one { n } else { text::trim_neighbor(n, filter, opts) };
+            let neighbors = neighbors.into_iter().map(trim);
             match opts.json {
                 true => out.json(neighbors, opts.pretty)?,
-                false => out.texts(neighbors.map(|n| text::neighbor(&n)))?,
+                false => out.texts(neighbors.map(|n| text::neighbor(&n, opts)))?,
             }
         }
         Show::Route(filter) => {
-            client.ask_list(verb, |page: Vec<view::Route>| {
-                let routes = page.into_iter().map(|r| text::trim_route(r, filter));
-                match opts.json {
-                    true => out.json(routes, opts.pretty),
-                    false => out.texts(routes.map(|r| text::route(&r, opts))),
-                }
-            })?;
+            client
+                .ask_list(verb, |page: Vec<view::Route>| {
+                    let routes = page.into_iter().filter_map(|r| asked.routes.of(r));
+                    let routes = routes.map(|r| text::trim_route(r, filter, opts));
+                    match opts.json {
+                        true => out.json(routes, opts.pretty),
+                        false => out.texts(routes.map(|r| text::route(&r, opts))),
+                    }
+                    .map_err(Shown::Stop)
+                })
+                .map_err(|e| match e {
+                    Shown::Client(e) => no(e),
+                    Shown::Stop(stop) => stop.into(),
+                })?;
         }
     }
-    if opts.json { out.end_json() } else { Ok(()) }
+    if opts.json {
+        out.end_json()?;
+    }
+    Ok(())
+}
+
+/// Why a listing in pages ended early.
+enum Shown {
+    Client(ClientError),
+    Stop(Stop),
+}
+
+impl From<ClientError> for Shown {
+    fn from(e: ClientError) -> Self {
+        Shown::Client(e)
+    }
 }

@@ -1,5 +1,7 @@
 //! `sekisho iptables`, `sekisho ip6tables`: the rules in force, looked at and changed in the words of iptables.
 
+mod hosts;
+
 use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -12,7 +14,7 @@ use super::router::Control;
 use super::{Failure, Outcome, Run, say};
 use crate::config::{Change, Edit, RulesChange};
 use crate::control::client::{Client, ClientError};
-use crate::control::protocol::{Family, Rules, Verb};
+use crate::control::protocol::{Family, Rules, Verb, Zero};
 use crate::control::view::Applied;
 use crate::filter::iptables::{self, Asked, List, Manner, No, What};
 use crate::filter::rule::Policy;
@@ -65,6 +67,11 @@ pub(super) struct Tool {
     shown: &'static str,
 }
 
+/// What a tool says of its version: that of the iptables whose words these are, for there are scripts that look for one.
+pub(super) fn version(name: &str) -> String {
+    format!("{name} v1.8.9 (sekisho {})", env!("CARGO_PKG_VERSION"))
+}
+
 impl Tool {
     pub(super) const IPTABLES: Tool = Tool { name: "iptables", family: Family::Inet, shown: "IPv4" };
     pub(super) const IP6TABLES: Tool = Tool { name: "ip6tables", family: Family::Inet6, shown: "IPv6" };
@@ -72,6 +79,7 @@ impl Tool {
     fn run(self, options: Options) -> Outcome {
         let words: Result<Vec<String>, _> = options.words.into_iter().map(OsString::into_string).collect();
         let Ok(words) = words else { return self.no(&No::from("the words must be plain text")) };
+        let words = hosts::resolve(words, self.family);
         let asked = match iptables::asked(&words, self.family.into()) {
             Ok(asked) => asked,
             Err(no) => return self.no(&no),
@@ -85,38 +93,48 @@ impl Tool {
                 Ok(ExitCode::SUCCESS)
             }
             What::Version => {
-                say(format_args!("{} of sekisho {}", self.name, env!("CARGO_PKG_VERSION")))?;
+                say(version(self.name))?;
                 Ok(ExitCode::SUCCESS)
             }
             What::List(which) => self.list(&mut find()?, table, &which, &manner),
-            What::Check => {
-                let rules = self.rules(&mut find()?, table)?;
-                match iptables::edit(&words, &rules) {
-                    Ok(_) => Ok(ExitCode::SUCCESS),
-                    Err(no) => self.no(&no),
-                }
+            What::Check(rules) => {
+                let done = self.changed(&mut find()?, words)?;
+                let told = iptables::told(&rules, self.family.into());
+                self.said(done, manner.verbose.then_some(told))
             }
             What::Edit { rules, chains } => {
                 let mut client = find()?;
-                let mut said =
-                    if manner.verbose { iptables::told(&rules, self.family.into()) } else { String::new() };
-                if let (true, Some((does, chain))) = (manner.verbose, chains) {
-                    let all = iptables::table(&self.rules(&mut client, table)?, table).chains;
-                    let meant = |c: &&Chain| match &chain {
-                        Some(name) => c.name == *name,
-                        None => does != "Deleting" || c.policy.is_none(),
-                    };
-                    let lines = all.iter().filter(meant).map(|c| format!("{does} chain `{}'\n", c.name));
-                    said.extend(lines);
-                }
-                match self.change(&mut client, Edit::Command { words }) {
-                    Ok(_) => {
-                        let mut out = Out::new();
-                        Stop::outcome(out.texts(std::iter::once(said)).and_then(|()| out.end()))
+                let mut told = iptables::told(&rules, self.family.into());
+                match chains.filter(|_| manner.verbose) {
+                    Some((does, Some(chain))) => told += &format!("{does} chain `{chain}'\n"),
+                    Some((does, None)) => {
+                        let all = iptables::table(&self.rules(&mut client, table, None)??, table).chains;
+                        let meant = all.iter().filter(|c| does != "Deleting" || c.policy.is_none());
+                        meant.for_each(|c| told += &format!("{does} chain `{}'\n", c.name));
                     }
-                    Err(e) => self.refused(e),
+                    None => {}
                 }
+                let done = self.changed(&mut client, words)?;
+                self.said(done, manner.verbose.then_some(told))
             }
+        }
+    }
+
+    /// Prints what `-v` has to say, unless the words could not be understood: then nothing was meant.
+    fn said(self, done: ExitCode, told: Option<String>) -> Outcome {
+        if let Some(told) = told.filter(|_| done != ExitCode::from(2)) {
+            let mut out = Out::new();
+            let printed = out.texts(std::iter::once(told)).and_then(|()| out.end());
+            Stop::outcome(printed)?;
+        }
+        Ok(done)
+    }
+
+    /// The exit code of a change that these words ask for.
+    fn changed(self, client: &mut Client, words: Vec<String>) -> Outcome {
+        match self.change(client, Edit::Command { words }) {
+            Ok(_) => Ok(ExitCode::SUCCESS),
+            Err(e) => self.refused(e),
         }
     }
 
@@ -125,18 +143,27 @@ impl Tool {
         client.ask(Verb::Change(Change::Rules(RulesChange { family: self.family, edit })))
     }
 
-    /// The rules of a table as they are, counters included.
-    fn rules(self, client: &mut Client, table: TableName) -> Result<Ruleset, Failure> {
-        let asked = Rules { family: self.family, counters: true, table: Some(table.name().to_owned()) };
+    /// The rules of a table as they are, counters included; and sets those to zero that are to be.
+    fn rules(
+        self,
+        client: &mut Client,
+        table: TableName,
+        zero: Option<Zero>,
+    ) -> Result<Result<Ruleset, ClientError>, Failure> {
+        let table = Some(table.name().to_owned());
+        let asked = Rules { family: self.family, counters: true, table, zero };
         let mut text = String::new();
-        client.ask_list(Verb::Rules(asked), |lines: Vec<String>| -> Result<(), ClientError> {
+        let answer = client.ask_list(Verb::Rules(asked), |lines: Vec<String>| -> Result<(), ClientError> {
             lines.iter().for_each(|line| {
                 text.push_str(line);
                 text.push('\n');
             });
             Ok(())
-        })?;
-        iptables::read(&text, self.family.into()).map_err(|problems| {
+        });
+        if let Err(e) = answer {
+            return Ok(Err(e));
+        }
+        iptables::read(&text, self.family.into()).map(Ok).map_err(|problems| {
             let first = problems.first().map(ToString::to_string).unwrap_or_default();
             Failure(format!(
                 "the router's rules can't be understood ({first}): use the sekisho it was started with"
@@ -145,17 +172,26 @@ impl Tool {
     }
 
     fn list(self, client: &mut Client, table: TableName, which: &List, manner: &Manner) -> Outcome {
-        let rules = self.rules(client, table)?;
+        let zero = which.zero.map(|number| Zero { chain: which.chain.clone(), number });
+        let rules = match self.rules(client, table, zero)? {
+            Ok(rules) => rules,
+            Err(e) => return self.refused(e),
+        };
         let mut out = Out::new();
         // Even for JSON: the chain must be there.
         let text = match which.as_commands {
             true => iptables::commands(&rules, table, which, manner),
             false => iptables::list(&rules, table, which, manner),
         };
-        let text = match text {
+        let mut text = match text {
             Ok(text) => text,
             Err(no) => return self.no(&no),
         };
+        if which.zero == Some(None) && manner.verbose {
+            let chains = iptables::table(&rules, table).chains;
+            let meant = chains.iter().filter(|c| which.chain.as_ref().is_none_or(|name| c.name == *name));
+            meant.for_each(|c| text += &format!("Zeroing chain `{}'\n", c.name));
+        }
         let shown = match manner.json {
             true => {
                 let chains = as_json(&rules, &iptables::table(&rules, table), which);
@@ -163,32 +199,30 @@ impl Tool {
             }
             false => out.texts(std::iter::once(text)),
         };
-        if let Err(stop) = shown.and_then(|()| out.end()) {
-            return Stop::outcome(Err(stop));
-        }
-        if which.zero {
-            let mut words = vec!["-t".to_owned(), table.name().to_owned(), "-Z".to_owned()];
-            words.extend(which.chain.clone());
-            words.extend(which.number.filter(|_| which.chain.is_some()).map(|n| n.to_string()));
-            if let Err(e) = self.change(client, Edit::Command { words }) {
-                return self.refused(e);
-            }
-        }
-        Ok(ExitCode::SUCCESS)
+        Stop::outcome(shown.and_then(|()| out.end()))
     }
 
     fn no(self, no: &No) -> Outcome {
         let see =
             if no.code() == 2 { format!("; see `sekisho {} --help`", self.name) } else { String::new() };
-        complain(&format!("{}: {}{see}", self.name, no.told()));
+        complain(&format!("{}: {}{see}", self.name, lines(&no.told())));
         Ok(ExitCode::from(no.code()))
     }
 
     /// The router's no, with iptables' exit code.
     fn refused(self, e: ClientError) -> Outcome {
         let ClientError::Refused { text, errno } = e else { return Err(e.into()) };
-        complain(&format!("{}: {text}", self.name));
+        complain(&format!("{}: {}", self.name, lines(&text)));
         Ok(ExitCode::from(iptables::exit_code(errno.as_deref())))
+    }
+}
+
+/// iptables' own words on a line of their own, as scripts look for them; what helps stands below.
+fn lines(text: &str) -> String {
+    match iptables::own_words(text) {
+        Some((own, None)) => format!("{own}."),
+        Some((own, Some(help))) => format!("{own}.\n{help}"),
+        None => text.to_owned(),
     }
 }
 
@@ -252,13 +286,13 @@ rules that stay keep their counters. The change lives as long as the router, or 
 
 -t TABLE       raw, mangle, nat or filter; filter if nothing is said
 -v             list with counters and links; tell what is changed
--n             list protocols and ports as numbers; addresses always are: no name is looked up
+-n             list protocols and ports as numbers; addresses always are: their names are not looked up
 -x             list exact counters           --line-numbers   list with the numbers of the rules
 -c PKTS BYTES  counters of a new rule, or of a policy
 --json         list as JSON (-j is --jump)   --control PATH   the router's control socket
 -w, -W, -M     taken, and of no effect: nothing is waited for, there are no modules
 
-RULE: [!] -s -d ADDRESS[/MASK][,…]  [!] -i -o LINK[+]  [!] -p PROTOCOL  [!] -f  -m MATCH OPTIONS…  -j TARGET OPTIONS…  -g CHAIN
+RULE: [!] -s -d ADDRESS|HOST[/MASK][,…]  [!] -i -o LINK[+]  [!] -p PROTOCOL  [!] -f  -m MATCH OPTIONS…  -j TARGET OPTIONS…  -g CHAIN
 docs/rules.md lists every match and target.
 
 Exit code 0: done; with -C, there is such a rule. Exit code 1: it can't be done, there is none, or no router. Exit code 2: the words \

@@ -45,8 +45,13 @@ pub use paint::Paint;
 
 /// Runs the command line and gives its exit code.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let verb = match Sekisho::try_parse_from(verb_first(args.into_iter().collect())) {
+    let args = verb_first(args.into_iter().collect());
+    let verb = match Sekisho::try_parse_from(&args) {
         Ok(Sekisho { verb }) => verb,
+        // These tools know no other failure.
+        Err(e) if args.get(1).is_some_and(|v| SAVE_OR_RESTORE.iter().any(|name| v == name)) => {
+            return if misuse(&e) == ExitCode::SUCCESS { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        }
         Err(e) => return misuse(&e),
     };
     match verb.run() {
@@ -57,6 +62,10 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     }
 }
+
+/// The verbs whose misuse is 1, as it is of the tools they are like.
+const SAVE_OR_RESTORE: [&str; 4] =
+    ["iptables-save", "ip6tables-save", "iptables-restore", "ip6tables-restore"];
 
 /// Puts a `--control PATH` that stands before the verb behind it, where the verbs that talk to a running
 /// router take it: both orders are natural, and scripts use either.
@@ -77,6 +86,11 @@ fn verb_first(mut args: Vec<OsString>) -> Vec<OsString> {
 /// One process takes over tun, tap and AF_PACKET links and is the router: its own routes, neighbors
 /// and local stack. One file says what it is to be; `sekisho check FILE` says what is wrong with the
 /// file, `sekisho run FILE` is the router.
+///
+/// The verbs from `ip` to `top` talk to the router that runs; of several, `--control` or $SEKISHO_CONTROL names one.
+///
+/// Exit codes: 0 done, 1 the answer is no or it failed, 2 misuse, unless the tool whose words a verb takes has others.
+/// `sekisho VERB --help` is the manual of a verb.
 #[derive(Debug, Parser)]
 #[command(name = "sekisho", bin_name = "sekisho", version, max_term_width = 100)]
 #[command(subcommand_required = true, arg_required_else_help = true, disable_help_subcommand = true)]
@@ -170,6 +184,13 @@ fn say(line: impl fmt::Display) -> Result<(), Failure> {
     }
 }
 
+/// A large number as people read it: `12,345`.
+fn grouped(n: u64) -> String {
+    let digits = n.to_string();
+    let groups = digits.as_bytes().rchunks(3).rev().filter_map(|g| std::str::from_utf8(g).ok());
+    groups.collect::<Vec<_>>().join(",")
+}
+
 /// Help and version as clap prints them; everything else as one sentence.
 fn misuse(e: &clap::Error) -> ExitCode {
     match e.kind() {
@@ -209,6 +230,11 @@ mod tests {
             let long = verb.get_long_about().expect("a text that teaches").to_string();
             assert!(long.len() > short.len() + 80, "{}: {long}", verb.get_name());
         }
+    }
+
+    #[test]
+    fn large_numbers_in_groups() {
+        assert_eq!([0, 12, 999, 1_000, 1_234_567].map(grouped), ["0", "12", "999", "1,000", "1,234,567"]);
     }
 
     #[test]

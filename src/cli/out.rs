@@ -4,7 +4,7 @@ use std::io::{self, BufWriter, ErrorKind, StdoutLock, Write};
 use std::process::ExitCode;
 
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::ser::{Formatter, Serializer};
 
 use super::{Failure, Outcome};
 use crate::control::client::ClientError;
@@ -46,12 +46,14 @@ pub(super) struct Out {
     to: BufWriter<StdoutLock<'static>>,
     /// Elements of the JSON list so far.
     elements: usize,
+    /// Whether they stand on several lines.
+    pretty: bool,
 }
 
 impl Out {
     /// Nothing written yet.
     pub(super) fn new() -> Self {
-        Out { to: BufWriter::new(io::stdout().lock()), elements: 0 }
+        Out { to: BufWriter::new(io::stdout().lock()), elements: 0, pretty: false }
     }
 
     /// More text.
@@ -69,11 +71,16 @@ impl Out {
         pretty: bool,
     ) -> Result<(), Stop> {
         for value in values {
-            self.to.write_all(if self.elements == 0 { b"[" } else { b"," })?;
+            let begin: &[u8] = match (self.elements, pretty) {
+                (0, true) => b"[ ",
+                (0, false) => b"[",
+                _ => b",",
+            };
+            self.to.write_all(begin)?;
             self.elements += 1;
+            self.pretty = pretty;
             let written = match pretty {
-                true => serde_json::to_value(&value)
-                    .and_then(|v: Value| serde_json::to_writer_pretty(&mut self.to, &v)),
+                true => value.serialize(&mut Serializer::with_formatter(&mut self.to, Indented::inside())),
                 false => serde_json::to_writer(&mut self.to, &value),
             };
             written.map_err(io::Error::from)?;
@@ -83,7 +90,12 @@ impl Out {
 
     /// Closes the list; an empty one is `[]`.
     pub(super) fn end_json(&mut self) -> Result<(), Stop> {
-        self.to.write_all(if self.elements == 0 { b"[]\n" } else { b"]\n" })?;
+        let end: &[u8] = match (self.elements, self.pretty) {
+            (0, _) => b"[]\n",
+            (_, true) => b" ]\n",
+            _ => b"]\n",
+        };
+        self.to.write_all(end)?;
         Ok(())
     }
 
@@ -91,5 +103,103 @@ impl Out {
     pub(super) fn end(&mut self) -> Result<(), Stop> {
         self.to.flush()?;
         Ok(())
+    }
+}
+
+/// JSON as iproute2 indents it: each key on a line, lists within one.
+#[derive(Default)]
+struct Indented {
+    depth: usize,
+    /// What was begun last has something in it.
+    filled: bool,
+}
+
+impl Indented {
+    /// Within a list.
+    fn inside() -> Self {
+        Indented { depth: 1, filled: false }
+    }
+
+    fn line<W: ?Sized + Write>(&self, to: &mut W) -> io::Result<()> {
+        to.write_all(b"\n")?;
+        (0..self.depth).try_for_each(|_| to.write_all(b"    "))
+    }
+}
+
+impl Formatter for Indented {
+    fn begin_array<W: ?Sized + Write>(&mut self, to: &mut W) -> io::Result<()> {
+        self.depth += 1;
+        self.filled = false;
+        to.write_all(b"[ ")
+    }
+
+    fn end_array<W: ?Sized + Write>(&mut self, to: &mut W) -> io::Result<()> {
+        self.depth -= 1;
+        to.write_all(if std::mem::replace(&mut self.filled, true) { b" ]" } else { b"]" })
+    }
+
+    fn begin_array_value<W: ?Sized + Write>(&mut self, to: &mut W, first: bool) -> io::Result<()> {
+        if first { Ok(()) } else { to.write_all(b",") }
+    }
+
+    fn end_array_value<W: ?Sized + Write>(&mut self, _: &mut W) -> io::Result<()> {
+        self.filled = true;
+        Ok(())
+    }
+
+    fn begin_object<W: ?Sized + Write>(&mut self, to: &mut W) -> io::Result<()> {
+        self.depth += 1;
+        self.filled = false;
+        to.write_all(b"{")
+    }
+
+    fn end_object<W: ?Sized + Write>(&mut self, to: &mut W) -> io::Result<()> {
+        self.depth -= 1;
+        if std::mem::replace(&mut self.filled, true) {
+            self.line(to)?;
+        }
+        to.write_all(b"}")
+    }
+
+    fn begin_object_key<W: ?Sized + Write>(&mut self, to: &mut W, first: bool) -> io::Result<()> {
+        if !first {
+            to.write_all(b",")?;
+        }
+        self.line(to)
+    }
+
+    fn begin_object_value<W: ?Sized + Write>(&mut self, to: &mut W) -> io::Result<()> {
+        to.write_all(b": ")
+    }
+
+    fn end_object_value<W: ?Sized + Write>(&mut self, _: &mut W) -> io::Result<()> {
+        self.filled = true;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn pretty_json_is_that_of_iproute2() {
+        let value =
+            json!({ "dst": "x", "flags": [], "info": [ { "a": 1 }, { "b": [ "c", "d" ] } ], "none": {} });
+        let mut to = Vec::new();
+        value.serialize(&mut Serializer::with_formatter(&mut to, Indented::inside())).unwrap();
+        let expected = r#"{
+        "dst": "x",
+        "flags": [ ],
+        "info": [ {
+                "a": 1
+            },{
+                "b": [ "c","d" ]
+            } ],
+        "none": {}
+    }"#;
+        assert_eq!(String::from_utf8(to).unwrap(), expected);
     }
 }

@@ -17,9 +17,10 @@ use crate::filter::iptables;
 /// The text is that of iptables-save. The tables it has are replaced; others stay as they are. All of it is in force when the
 /// command ends with 0, and otherwise nothing is different: a mistake in the last table leaves the first as it was. Flows go on.
 ///
-/// Exit code 0: done, or with --test it could be. Exit code 1: it can't be done, or there is no router. Exit code 2: a line
-/// can't be understood.
+/// Exit code 0: done, or with --test it could be. Exit code 1: it can't be done, there is no router, or an option is none. Exit
+/// code 2: a line can't be understood.
 #[derive(Debug, clap::Args)]
+#[command(args_override_self = true, infer_long_args = true, disable_version_flag = true)]
 pub(super) struct IptablesRestore {
     #[command(flatten)]
     options: Options,
@@ -30,9 +31,10 @@ pub(super) struct IptablesRestore {
 /// The text is that of ip6tables-save. The tables it has are replaced; others stay as they are. All of it is in force when the
 /// command ends with 0, and otherwise nothing is different: a mistake in the last table leaves the first as it was. Flows go on.
 ///
-/// Exit code 0: done, or with --test it could be. Exit code 1: it can't be done, or there is no router. Exit code 2: a line
-/// can't be understood.
+/// Exit code 0: done, or with --test it could be. Exit code 1: it can't be done, there is no router, or an option is none. Exit
+/// code 2: a line can't be understood.
 #[derive(Debug, clap::Args)]
+#[command(args_override_self = true, infer_long_args = true, disable_version_flag = true)]
 pub(super) struct Ip6tablesRestore {
     #[command(flatten)]
     options: Options,
@@ -50,14 +52,23 @@ struct Options {
     #[arg(short, long)]
     test: bool,
     /// Load this table only
-    #[arg(short = 'T', long, value_name = "TABLE", value_parser = ["raw", "mangle", "nat", "filter"])]
+    #[arg(short = 'T', long, value_name = "TABLE")]
     table: Option<String>,
     /// Taken, and of no effect
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    verbose: u8,
+    /// Taken, and of no effect: texts are text
     #[arg(short, long)]
-    verbose: bool,
+    binary: bool,
     /// Taken, and of no effect: nothing is waited for
     #[arg(short, long, value_name = "SECONDS", num_args = 0..=1)]
     wait: Option<Option<u32>>,
+    /// Taken, and of no effect, likewise
+    #[arg(short = 'W', long, value_name = "MICROSECONDS")]
+    wait_interval: Option<u32>,
+    /// Say which iptables-restore this is like
+    #[arg(short = 'V', long)]
+    version: bool,
     /// Taken, and of no effect: there are no modules
     #[arg(short = 'M', long, value_name = "COMMAND")]
     modprobe: Option<String>,
@@ -81,8 +92,12 @@ impl Run for Ip6tablesRestore {
 }
 
 fn restore(tool: Tool, options: Options) -> Outcome {
-    let Options { counters, noflush, test, table, control, file, .. } = options;
+    let Options { counters, noflush, test, table, control, file, version, .. } = options;
     let name = format!("{}-restore", tool.name);
+    if version {
+        super::say(super::iptables::version(&name))?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let text = match text(file) {
         Ok(text) => text,
         Err((why, code)) => {
@@ -104,6 +119,9 @@ fn restore(tool: Tool, options: Options) -> Outcome {
 
 /// What is wrong, with the line as iptables-restore says it: behind what can't be understood, before what can't be done.
 fn told(name: &str, text: &str, code: u8) -> String {
+    if let Some(expected) = text.find("COMMIT expected at line").and_then(|at| text.get(at..)) {
+        return format!("{name}: {expected}");
+    }
     let line = text.strip_prefix("line ").and_then(|rest| rest.split_once(": "));
     match line.and_then(|(line, text)| Some((line.parse::<usize>().ok()?, text))) {
         Some((line, text)) if code == 2 => format!("{name}: {text}\nError occurred at line: {line}"),
@@ -144,6 +162,9 @@ mod tests {
         assert_eq!(told("iptables-restore", "line 7: unknown option --foo", 2), said);
         let said = "ip6tables-restore: line 12 failed: there is no chain 'x'";
         assert_eq!(told("ip6tables-restore", "line 12: there is no chain 'x'", 1), said);
+        let said = "iptables-restore: COMMIT expected at line 9, the end of table nat";
+        let text = "line 9: COMMIT expected at line 9, the end of table nat";
+        assert_eq!(told("iptables-restore", text, 1), said);
         assert_eq!(told("iptables-restore", "line up: now", 1), "iptables-restore: line up: now");
     }
 }

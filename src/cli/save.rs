@@ -3,19 +3,22 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use super::iptables::{Tool, complain};
 use super::out::{Out, Stop};
 use super::router::Control;
 use super::{Outcome, Run};
 use crate::control::client::ClientError;
-use crate::control::protocol::{Family, Rules, Verb};
+use crate::control::protocol::{Rules, Verb};
+use crate::filter::iptables;
 
 /// Print the IPv4 rules in force, as iptables-restore takes them.
 ///
 /// The format is that of iptables-save: what is printed here, iptables-restore reads, and so does `rules4_file` in a
 /// configuration. Tables that were not given are not printed.
 ///
-/// Exit code 0: printed, even if there are no rules. Exit code 1: no router.
+/// Exit code 0: printed, even if there are no rules. Exit code 1: there is no router, no such table, or an option is none.
 #[derive(Debug, clap::Args)]
+#[command(args_override_self = true, infer_long_args = true, disable_version_flag = true)]
 pub(super) struct IptablesSave {
     #[command(flatten)]
     options: Options,
@@ -26,8 +29,9 @@ pub(super) struct IptablesSave {
 /// The format is that of ip6tables-save: what is printed here, ip6tables-restore reads, and so does `rules6_file` in a
 /// configuration. Tables that were not given are not printed.
 ///
-/// Exit code 0: printed, even if there are no rules. Exit code 1: no router.
+/// Exit code 0: printed, even if there are no rules. Exit code 1: there is no router, no such table, or an option is none.
 #[derive(Debug, clap::Args)]
+#[command(args_override_self = true, infer_long_args = true, disable_version_flag = true)]
 pub(super) struct Ip6tablesSave {
     #[command(flatten)]
     options: Options,
@@ -39,7 +43,7 @@ struct Options {
     #[arg(short, long)]
     counters: bool,
     /// Print this table only
-    #[arg(short, long, value_name = "TABLE", value_parser = ["raw", "mangle", "nat", "filter"])]
+    #[arg(short, long, value_name = "TABLE")]
     table: Option<String>,
     /// Write to this file; it is made or replaced
     #[arg(short, long, value_name = "FILE")]
@@ -47,26 +51,38 @@ struct Options {
     /// Taken, and of no effect: there are no modules
     #[arg(short = 'M', long, value_name = "COMMAND")]
     modprobe: Option<String>,
+    /// Say which iptables-save this is like
+    #[arg(short = 'V', long)]
+    version: bool,
     #[command(flatten)]
     control: Control,
 }
 
 impl Run for IptablesSave {
     fn run(self) -> Outcome {
-        save(Family::Inet, self.options)
+        save(Tool::IPTABLES, self.options)
     }
 }
 
 impl Run for Ip6tablesSave {
     fn run(self) -> Outcome {
-        save(Family::Inet6, self.options)
+        save(Tool::IP6TABLES, self.options)
     }
 }
 
-fn save(family: Family, options: Options) -> Outcome {
-    let Options { counters, table, control, file, .. } = options;
+fn save(tool: Tool, options: Options) -> Outcome {
+    let Options { counters, table, control, file, version, .. } = options;
+    let (name, family) = (format!("{}-save", tool.name), tool.family);
+    if version {
+        super::say(super::iptables::version(&name))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(Err(no)) = table.as_deref().map(|table| iptables::table_named(table, family.into())) {
+        complain(&format!("{name}: {}", no.told()));
+        return Ok(ExitCode::FAILURE);
+    }
     let mut client = control.client()?;
-    let verb = Verb::Rules(Rules { family, counters, table });
+    let verb = Verb::Rules(Rules { family, counters, table, zero: None });
     if let Some(file) = file {
         let mut text = String::new();
         client.ask_list(verb, |lines: Vec<String>| -> Result<(), ClientError> {

@@ -5,23 +5,34 @@
 //!              └───── links, table of routes ──────────────────────────┴─► Setup
 //! ```
 //!
-//! What comes out is what [`Setup::build`] would make of the configuration that comes out, without reading or compiling
+//! Of many changes each asks what concerns it, not all there is; the table of links and the routes that follow from
+//! addresses are made anew once somebody has to know them. What comes out is what [`Setup::build`] would make of the configuration that comes out, without reading or compiling
 //! all of it again. Whatever the checks of a file would refuse is refused here, with the kernel's error where it has one.
 
 mod addr;
 mod edits;
+mod fixed;
 mod link;
 mod neigh;
+mod owned;
 mod route;
 
+use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::{Change, Changed, Config, LiveAction, Refusal, Setup};
-use crate::base::Instant;
+use ipnet::IpNet;
+
+use super::{AddrChange, Change, Changed, Config, LiveAction, Refusal, Setup};
+use crate::base::{Instant, LinkId};
 use crate::fib::{self, BuildError, NextHop, Rib, Route};
 use crate::link::{Links, Places};
 use crate::neighbor::NeighborTable;
 use edits::Edits;
+use fixed::Fixed;
+use owned::Owned;
+
+pub(super) use edits::{hop, with_hops};
 
 /// What a setup is after a change.
 ///
@@ -36,19 +47,51 @@ pub(super) fn changed(
     let mut draft = Draft::of(setup, Living { neighbors, now });
     let mut refused = Vec::new();
     match change {
+        Change::Several { changes, .. } if changes.len() > MOST_TOGETHER => {
+            let text =
+                format!("{} changes are more than the {MOST_TOGETHER} that go together", changes.len());
+            return Err(Refusal::of("EINVAL", format!("{text}: ask for some of them first")));
+        }
         Change::Several { changes, force } => {
             draft.several(changes, 0, *force, &mut refused);
         }
         one => draft.apply(one)?,
     }
-    Ok(Changed { refused, ..draft.finish(setup)? })
+    Ok(Changed { refused: in_few_words(refused), ..draft.finish(setup)? })
+}
+
+/// Changes of one transaction, at most.
+const MOST_TOGETHER: usize = 65_536;
+
+/// Refusals in as many words as fit into an answer: the errors of all, and the sentences of the first.
+fn in_few_words(refused: Vec<(usize, Refusal)>) -> Vec<(usize, Refusal)> {
+    /// What is said of all together, in bytes.
+    const ROOM: usize = 4 << 20;
+    let mut said = 0;
+    let fits = |(index, no): (usize, Refusal)| {
+        let mut no = no.plain();
+        said += no.text.len();
+        if said > ROOM {
+            no.text = "refused, and why is more than fits here: ask for it alone".to_owned();
+        }
+        (index, no)
+    };
+    refused.into_iter().map(fits).collect()
 }
 
 /// A setup that is being changed.
 #[derive(Clone)]
 struct Draft<'a> {
     living: Living<'a>,
+    /// Without the neighbors.
     config: Config,
+    neighbors: Fixed,
+    /// The addresses in the configuration, once somebody has asked for one.
+    owned: Option<Owned>,
+    /// The next hops of the configuration's own routes, with the places of these; likewise.
+    gateways: Option<Arc<HashMap<IpAddr, Vec<IpNet>>>>,
+    /// What addresses have done since the links were made.
+    unsettled: Option<Unsettled>,
     links: Links,
     places: Places,
     rib: Arc<Rib>,
@@ -57,10 +100,21 @@ struct Draft<'a> {
     edits: Edits,
     notes: Vec<String>,
     live: Vec<LiveAction>,
+    /// Whether those actions leave a neighbor there.
+    lives: HashMap<(LinkId, IpAddr), bool>,
     /// Routes or what they stand on are different: all have to be looked at again.
     routed: bool,
     /// There are other links: rules have to be compiled again.
     relinked: bool,
+}
+
+/// What was done to addresses, as far as it matters for what follows from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unsettled {
+    /// Some came.
+    Come,
+    /// Some went, perhaps after others came: routes may have lost their way.
+    Gone,
 }
 
 /// The living table of neighbors, to be looked at.
@@ -72,9 +126,15 @@ struct Living<'a> {
 
 impl<'a> Draft<'a> {
     fn of(setup: &Setup, living: Living<'a>) -> Self {
+        let mut config = setup.config.clone();
+        let neighbors = Fixed::of(std::mem::take(&mut config.neighbors));
         Draft {
             living,
-            config: setup.config.clone(),
+            config,
+            neighbors,
+            owned: None,
+            gateways: None,
+            unsettled: None,
             places: setup.places.clone(),
             links: setup.links.clone(),
             rib: setup.rib.clone(),
@@ -82,6 +142,7 @@ impl<'a> Draft<'a> {
             edits: Edits::default(),
             notes: Vec::new(),
             live: Vec::new(),
+            lives: HashMap::new(),
             routed: false,
             relinked: false,
         }
@@ -93,14 +154,19 @@ impl<'a> Draft<'a> {
             Change::Addr(change) => self.addr(change),
             Change::Route(change) => self.route(change),
             Change::Neigh(change) => self.neigh(change),
-            Change::Rules(_) => Err("rules are not changed together with anything else".into()),
-            Change::Several { .. } => Err("several changes can't be among several".into()),
+            Change::Rules(_) => Err(Refusal::of(
+                "EINVAL",
+                "rules are not changed together with anything else: ask for them alone",
+            )),
+            Change::Several { .. } => {
+                Err(Refusal::of("EINVAL", "several changes can't be among several: put them into one list"))
+            }
         }
     }
 
     /// Makes changes one after the other, the first of them being number `first`; `false` if it ended with one that was
-    /// refused. Whether routes lead anywhere is looked at in the end only; if some don't, halves are tried in turn, so that
-    /// in the end it is one change that is refused for it.
+    /// refused. Whether routes lead anywhere is looked at in the end only, and what follows from addresses when it matters;
+    /// if something is wrong then, halves are tried in turn, so that in the end it is one change that is refused for it.
     fn several(
         &mut self,
         changes: &[Change],
@@ -110,9 +176,14 @@ impl<'a> Draft<'a> {
     ) -> bool {
         let (saved, before) = (self.clone(), refused.len());
         let mut goes_on = true;
+        let mut settled = Ok(());
         for (i, change) in changes.iter().enumerate() {
-            // A route that is refused leaves all as it was.
-            let saved = (!matches!(change, Change::Route(_))).then(|| self.clone());
+            settled = self.settle_for(change);
+            if settled.is_err() {
+                break;
+            }
+            // Anything else that is refused leaves all as it was.
+            let saved = matches!(change, Change::Link(_)).then(|| self.clone());
             let Err(no) = self.apply(change) else { continue };
             if let Some(saved) = saved {
                 *self = saved;
@@ -123,7 +194,9 @@ impl<'a> Draft<'a> {
                 break;
             }
         }
-        let Err(no) = self.verify() else { return goes_on };
+        let Err(no) = settled.and_then(|()| self.settle()).and_then(|()| self.verify()) else {
+            return goes_on;
+        };
         *self = saved;
         refused.truncate(before);
         if changes.len() <= 1 {
@@ -146,7 +219,9 @@ impl<'a> Draft<'a> {
     }
 
     fn finish(mut self, before: &Setup) -> Result<Changed, Refusal> {
+        self.settle()?;
         self.verify()?;
+        self.config.neighbors = self.neighbors.into_list();
         self.edits.write(&mut self.config, &self.rib, &self.links);
         let programs = match self.relinked {
             true => self.config.programs(&self.links)?,
@@ -159,14 +234,42 @@ impl<'a> Draft<'a> {
         Ok(Changed { setup, notes: told(self.notes), live: self.live, refused: Vec::new() })
     }
 
-    /// Makes the table of links anew, and the routes that follow from their addresses.
-    fn relink(&mut self) -> Result<(), Refusal> {
+    /// Settles what has to be before a change: only addresses can do without, and new ones not if others went.
+    fn settle_for(&mut self, change: &Change) -> Result<(), Refusal> {
+        match (change, self.unsettled) {
+            (_, None) | (Change::Neigh(_), _) => Ok(()),
+            (Change::Addr(AddrChange::Delete { .. }), _) => Ok(()),
+            (Change::Addr(AddrChange::Add { .. }), Some(Unsettled::Come)) => Ok(()),
+            _ => self.settle(),
+        }
+    }
+
+    /// Makes what follows from the addresses that came and went. On an error the draft is no use any more.
+    fn settle(&mut self) -> Result<(), Refusal> {
+        match self.unsettled {
+            None => Ok(()),
+            Some(Unsettled::Come) => self.relink().map(drop),
+            Some(Unsettled::Gone) => {
+                let before = self.relink()?;
+                let bare = self.bare(&before);
+                self.prune(&before, |family, hop| {
+                    family == fib::Family::V4 && hop.link.is_some_and(|l| bare.contains(&l))
+                });
+                Ok(())
+            }
+        }
+    }
+
+    /// Makes the table of links anew, and the routes that follow from their addresses; gives the table there was.
+    fn relink(&mut self) -> Result<Links, Refusal> {
+        self.unsettled = None;
         let links = self.config.links_at(&self.places);
         let before = std::mem::replace(&mut self.links, links);
         self.routed = true;
         self.made = None;
         let reconnected = Arc::make_mut(&mut self.rib).reconnect(&before, &self.links);
-        reconnected.map_err(|e| Refusal::of("EEXIST", format!("a route is in the way: {e}")))
+        reconnected.map_err(|e| Refusal::of("EEXIST", format!("a route is in the way: {e}")))?;
+        Ok(before)
     }
 
     /// Takes out the routes that have lost their way, `before` being the links they were made for, and says so.
@@ -182,6 +285,11 @@ impl<'a> Draft<'a> {
         }
     }
 
+    /// The addresses there are.
+    fn owned(&mut self) -> &mut Owned {
+        self.owned.get_or_insert_with(|| Owned::of(&self.config))
+    }
+
     /// The routes that follow from addresses.
     fn made(&mut self) -> Arc<Rib> {
         self.made.get_or_insert_with(|| Arc::new(Rib::connected(&self.links))).clone()
@@ -189,6 +297,7 @@ impl<'a> Draft<'a> {
 
     /// There is no such link.
     fn no_link(&self, name: &str) -> Refusal {
+        let name = crate::base::shown(name);
         Refusal::of("ENODEV", format!("no link named '{name}': the links here are {}", self.links.names()))
     }
 

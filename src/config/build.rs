@@ -14,12 +14,12 @@ use ipnet::IpNet;
 use super::problem::{Problem, Problems};
 use super::{Config, Doubt, HopConfig, RouteConfig, RouteFile, RouteType, open_file};
 use crate::fib::{
-    self, BuildCause, BuildError, Family, Fib, LoadError, NextHop, Rib, Route, RouteError, RouteKind,
+    self, BuildCause, BuildError, Family, LoadError, NextHop, Rib, Route, RouteError, RouteKind,
 };
 use crate::link::{LinkKind, Links};
 
-/// The routes and the table made of them, or all that is wrong with them that isn't in doubt.
-pub(super) fn routing(config: &Config, links: &Links, doubt: &Doubt) -> Result<(Rib, Fib), Problems> {
+/// The routes, or all that is wrong with them that isn't in doubt.
+pub(super) fn routing(config: &Config, links: &Links, doubt: &Doubt) -> Result<Rib, Problems> {
     let mut problems = Problems::default();
     let mut rib = Rib::connected(links);
     own(config, links, &mut rib, &mut problems);
@@ -31,12 +31,12 @@ pub(super) fn routing(config: &Config, links: &Links, doubt: &Doubt) -> Result<(
             e.tell(config, file, doubt, &mut problems);
         }
     }
-    match rib.build(links) {
-        Ok(fib) if problems.is_empty() => {
+    match rib.check(links) {
+        Ok(()) if problems.is_empty() => {
             rib.settle(links);
-            return Ok((rib, fib));
+            return Ok(rib);
         }
-        Ok(_) => {}
+        Ok(()) => {}
         Err(errors) => Causes { config, links, doubt, missing }.tell(errors, &mut problems),
     }
     Err(problems)
@@ -48,8 +48,8 @@ const MAX_ROUTE_FILE: u64 = 1 << 30;
 /// Adds the routes of the file itself.
 fn own(config: &Config, links: &Links, rib: &mut Rib, problems: &mut Problems) {
     let mut lines: HashMap<(IpNet, u32), usize> = HashMap::new();
-    for r in config.routes.iter() {
-        let route = route(r, links);
+    for r in config.own_routes() {
+        let route = route(&r, links);
         let (to, metric) = (route.prefix, route.metric);
         let text = match rib.insert(route) {
             Ok(()) => {
@@ -276,7 +276,7 @@ impl Causes<'_> {
 }
 
 /// The address an error is about.
-fn culprit(cause: &BuildCause) -> Option<IpAddr> {
+pub(super) fn culprit(cause: &BuildCause) -> Option<IpAddr> {
     match cause {
         BuildCause::NoWay(via)
         | BuildCause::OnlyDefault(via)

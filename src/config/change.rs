@@ -56,6 +56,21 @@ impl Refusal {
     pub fn of(errno: &'static str, text: impl Into<String>) -> Self {
         Refusal { text: text.into(), errno: Some(errno) }
     }
+
+    /// The same in a sentence that can be shown to anybody: it may tell words that somebody has sent.
+    #[must_use]
+    pub fn plain(mut self) -> Self {
+        /// Characters of a sentence at most.
+        const LONGEST: usize = 480;
+        if self.text.chars().nth(LONGEST).is_some() {
+            self.text = self.text.chars().take(LONGEST).chain("…".chars()).collect();
+        }
+        if self.text.contains(char::is_control) {
+            let escaped = |c: char| if c.is_control() { c.escape_debug().to_string() } else { c.into() };
+            self.text = self.text.chars().map(escaped).collect();
+        }
+        self
+    }
 }
 
 impl From<String> for Refusal {

@@ -56,10 +56,11 @@ pub fn diff(old: &Setup, new: &Setup) -> Vec<Difference> {
 
 type Section = fn(&Config) -> Vec<Setting>;
 
-/// The keys of `[router]` that differ and can't change while the router runs.
-pub fn fixed(old: &Config, new: &Config) -> Vec<&'static str> {
-    let (old, new) = (settings::router(old), settings::router(new));
-    settings_differ("router", "", &old, &new).filter(Differs::is_fixed).map(|d| d.key).collect()
+/// The keys of `[router]` that differ and can't change while the router runs, as people are told of them.
+pub fn fixed(old: &Config, new: &Config) -> Vec<String> {
+    let router = [settings::router(old), settings::router(new)];
+    let keys = settings_differ("router", "", &router[0], &router[1]).filter(Differs::is_fixed);
+    keys.map(|d| format!("[router] {}", d.key)).collect()
 }
 
 /// What is said of a key that a running router has taken for good.
@@ -90,8 +91,6 @@ impl Differs {
     fn is_fixed(&self) -> bool {
         match self.difference.object.as_str() {
             "router" => FIXED.contains(&self.key),
-            // The table of flows and what it goes by.
-            "conntrack" => self.key != "enable",
             _ => false,
         }
     }

@@ -7,6 +7,8 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
+use crate::io::sys::effective_user;
+
 /// The host's name, as `hostname` prints it.
 pub(super) fn name() -> Option<String> {
     let name = fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
@@ -49,25 +51,15 @@ fn account_of(passwd: &str, groups: &str, user: &str) -> Option<(u32, u32, Vec<u
 /// nothing but a user namespace is that user still: `/run` is none of theirs.
 pub(super) fn sockets() -> Option<PathBuf> {
     let run = fs::metadata("/run").ok().map(|m| m.uid());
-    sockets_of(effective_uid(), run, std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from))
+    sockets_of(effective_user(), run, std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from))
 }
 
-fn sockets_of(uid: Option<u32>, run: Option<u32>, runtime: Option<PathBuf>) -> Option<PathBuf> {
+fn sockets_of(uid: u32, run: Option<u32>, runtime: Option<PathBuf>) -> Option<PathBuf> {
     match (uid, run) {
-        (Some(0), None | Some(0)) => Some("/run/sekisho".into()),
+        (0, None | Some(0)) => Some("/run/sekisho".into()),
         // The base directory specification has relative paths ignored.
         _ => runtime.filter(|dir| dir.is_absolute()).map(|dir| dir.join("sekisho")),
     }
-}
-
-fn effective_uid() -> Option<u32> {
-    uid_of(&fs::read_to_string("/proc/self/status").ok()?)
-}
-
-/// The second number after `Uid:` (proc(5): real, effective, saved, filesystem).
-fn uid_of(status: &str) -> Option<u32> {
-    let ids = status.lines().find_map(|l| l.strip_prefix("Uid:"))?;
-    ids.split_whitespace().nth(1)?.parse().ok()
 }
 
 /// passwd(5) and group(5) alike: `name:password:id:…`.
@@ -106,14 +98,12 @@ mod tests {
 
     #[test]
     fn sockets_by_user() {
-        assert_eq!(uid_of("Name:\tx\nUid:\t1000\t0\t0\t0\n"), Some(0));
         let (root, overflow) = (Some(0), Some(65_534));
         let own = || Some("/run/user/7".into());
-        assert_eq!(sockets_of(root, root, own()), Some("/run/sekisho".into()));
-        assert_eq!(sockets_of(root, None, None), Some("/run/sekisho".into()));
-        assert_eq!(sockets_of(root, overflow, own()), Some("/run/user/7/sekisho".into()));
-        assert_eq!(sockets_of(Some(7), root, own()), Some("/run/user/7/sekisho".into()));
-        assert_eq!(sockets_of(Some(7), root, Some("here".into())), None);
-        assert_eq!(sockets_of(None, root, None), None);
+        assert_eq!(sockets_of(0, root, own()), Some("/run/sekisho".into()));
+        assert_eq!(sockets_of(0, None, None), Some("/run/sekisho".into()));
+        assert_eq!(sockets_of(0, overflow, own()), Some("/run/user/7/sekisho".into()));
+        assert_eq!(sockets_of(7, root, own()), Some("/run/user/7/sekisho".into()));
+        assert_eq!(sockets_of(7, root, Some("here".into())), None);
     }
 }

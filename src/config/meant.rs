@@ -62,6 +62,7 @@ pub(super) fn config(file: File, path: &Path, sink: &mut Sink<'_>) -> (Config, D
         loopback,
         links,
         routes,
+        taken: None,
         route_files,
         neighbors,
         rules,

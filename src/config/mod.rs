@@ -22,6 +22,7 @@ mod problem;
 mod rules;
 mod settings;
 mod setup;
+mod taken;
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
@@ -34,7 +35,8 @@ use ipnet::IpNet;
 
 use crate::base::Mac;
 use crate::conntrack;
-use crate::fib::{Fib, Protocol, Rib};
+use crate::control::server::MAX_PATH;
+use crate::fib::{Protocol, Rib};
 use crate::filter::Ruleset;
 use crate::link::{Address, Driver, Link, LinkKind, Links, Places, RpFilter};
 
@@ -46,6 +48,7 @@ pub use diff::{diff, fixed};
 pub use print::print;
 pub use problem::{Problem, Problems};
 pub use setup::{Changed, LiveAction, Setup};
+use taken::Taken;
 
 /// What one file says a router is to be. Every path in it is ready to be opened: those in the file
 /// are relative to the file.
@@ -71,8 +74,10 @@ pub struct Config {
     pub loopback: Vec<Address>,
     /// The links in the order of the file, without the loopback.
     pub links: Vec<LinkConfig>,
-    /// The routes in the order of the file, and those that came later behind them.
+    /// The routes in the order of the file, and those that came later behind them. [`Config::own_routes`] has all.
     pub routes: Arc<Vec<RouteConfig>>,
+    /// Where they stand instead, once they are many and not as the files say any more.
+    taken: Option<Taken>,
     /// Files with more routes.
     pub route_files: Vec<RouteFile>,
     /// The static neighbors.
@@ -272,9 +277,6 @@ pub const MAX_FILE: u64 = 16 << 20;
 /// The longest file of rules, in bytes.
 pub const MAX_RULES: u64 = 64 << 20;
 
-/// The longest path of a Unix socket, in bytes (unix(7): `sun_path` with its closing zero).
-const MAX_SOCKET_PATH: usize = 107;
-
 /// Reads a configuration file and judges all of it but how its routes fit together, which
 /// [`Config::rib`] does.
 ///
@@ -407,15 +409,14 @@ impl Config {
     /// Routes that are there twice or have no way out, and lines of route files that are no routes;
     /// each with its file and line.
     pub fn rib(&self) -> Result<Rib, Problems> {
-        self.routing(&self.links_table()).map(|(rib, _)| rib)
+        self.routing(&self.links_table())
     }
 
-    /// The same, with the table that packets are looked up in, which it takes to judge the routes.
-    /// `links` is what [`Config::links_table`] gave.
+    /// The same, `links` being what [`Config::links_table`] gave.
     ///
     /// # Errors
     /// As [`Config::rib`].
-    pub fn routing(&self, links: &Links) -> Result<(Rib, Fib), Problems> {
+    pub fn routing(&self, links: &Links) -> Result<Rib, Problems> {
         build::routing(self, links, &Doubt::default())
     }
 
@@ -443,9 +444,9 @@ impl Config {
             }
         };
         match path.as_os_str().len() {
-            0..=MAX_SOCKET_PATH => Ok(path),
+            0..=MAX_PATH => Ok(path),
             n => Err(format!(
-                "the control socket's path is {n} bytes long and may have {MAX_SOCKET_PATH}; set a shorter `control` in {file}"
+                "the control socket's path is {n} bytes long and may have {MAX_PATH}; set a shorter `control` in {file}"
             )),
         }
     }

@@ -78,7 +78,7 @@ pub(super) fn address(a: &Address) -> String {
 
 /// The configuration's own: changes are kept there.
 fn routes(out: &mut String, setup: &Setup) {
-    setup.config.routes.iter().for_each(|r| route(out, r));
+    setup.config.own_routes().for_each(|r| route(out, &r));
 }
 
 /// All routes but those that follow from addresses, in the table's order.

@@ -244,15 +244,8 @@ impl<'a> Sink<'a> {
     }
 }
 
-/// Text from a file as a terminal may see it: control characters escaped, cut where it gets long.
-pub(super) fn plain(value: &str) -> String {
-    const LONGEST: usize = 64;
-    let mut shown: String = value.chars().take(LONGEST).flat_map(char::escape_debug).collect();
-    if value.chars().nth(LONGEST).is_some() {
-        shown.push('…');
-    }
-    shown
-}
+/// Text from a file as a terminal may see it.
+pub(super) use crate::base::shown as plain;
 
 /// The same in quotes.
 pub(super) fn quoted(value: &str) -> String {

@@ -34,16 +34,31 @@ impl Config {
 }
 
 impl Setup {
+    /// Sets counters of the living rules to zero, if that is the change: the rules are the same, and nothing is built.
+    ///
+    /// # Errors
+    /// There is no such chain, or no such rule.
+    pub fn zero(&self, change: &RulesChange) -> Result<bool, Refusal> {
+        let place = place(change.family.into());
+        let none = Ruleset { family: change.family.into(), tables: Vec::new() };
+        let rules = self.config.rules[place].as_ref().map_or(&none, |r| &r.ruleset);
+        let Some(zeroed) = change.zeroed(rules)? else { return Ok(false) };
+        if let Some(program) = &self.programs[place] {
+            program.take(|counter| zeroed.get(counter).is_some_and(|zero| *zero));
+        }
+        Ok(true)
+    }
+
     /// The same with other rules. Those that stay go on counting; if the change only looks, all is the same.
     pub(super) fn with_rules(&self, change: &RulesChange) -> Result<Setup, Refusal> {
         let family = change.family.into();
-        let place = match family {
-            Family::V4 => 0,
-            Family::V6 => 1,
-        };
+        let place = place(family);
         let before = &self.config.rules[place];
         let none = Ruleset { family, tables: Vec::new() };
         let edited = change.apply(before.as_ref().map_or(&none, |r| &r.ruleset))?;
+        if change.checks() {
+            return Ok(self.clone());
+        }
         let wrong = |text: String| Refusal::of("EINVAL", format!("Invalid argument. {text}"));
         let program = Program::compile(&edited.rules, &self.links);
         let program =
@@ -65,6 +80,14 @@ impl Setup {
         setup.config.rules[place] = Some(Rules { file, lines, ruleset: edited.rules.into() });
         setup.programs[place] = Some(Arc::new(program));
         Ok(setup)
+    }
+}
+
+/// Where the rules of a family stand.
+fn place(family: Family) -> usize {
+    match family {
+        Family::V4 => 0,
+        Family::V6 => 1,
     }
 }
 

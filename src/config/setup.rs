@@ -42,7 +42,7 @@ pub struct Changed {
 /// A change of what lives while packets pass, and stands in no configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LiveAction {
-    /// A neighbor that is not permanent is there, in this state.
+    /// A neighbor is there, in this state.
     SetNeighbor {
         /// The link it is on.
         link: LinkId,
@@ -67,19 +67,10 @@ impl Setup {
     ///
     /// # Errors
     /// All that is wrong with it and shows only now: routes with no way out, rules that can't be compiled.
-    pub fn build(config: Config, before: Option<&Setup>) -> Result<Self, Problems> {
-        Self::with_table(config, before).map(|(setup, _)| setup)
-    }
-
-    /// The same, with the table that packets are looked up in as long as all links are up, which it takes to judge the
-    /// routes.
-    ///
-    /// # Errors
-    /// As [`Setup::build`].
-    pub fn with_table(mut config: Config, before: Option<&Setup>) -> Result<(Self, Fib), Problems> {
+    pub fn build(mut config: Config, before: Option<&Setup>) -> Result<Self, Problems> {
         let places = before.map(|b| b.places.clone()).unwrap_or_default();
         let links = config.links_at(&places);
-        let (rib, fib) = config.routing(&links)?;
+        let rib = config.routing(&links)?;
         config.pin(&rib, &links);
         let mut programs = config.programs(&links)?;
         if let Some(before) = before.filter(|b| b.links == links) {
@@ -98,6 +89,16 @@ impl Setup {
         if let Some(before) = before {
             setup.carry(before);
         }
+        Ok(setup)
+    }
+
+    /// The same, with the table that packets are looked up in as long as all links are up.
+    ///
+    /// # Errors
+    /// As [`Setup::build`].
+    pub fn with_table(config: Config, before: Option<&Setup>) -> Result<(Self, Fib), Problems> {
+        let setup = Self::build(config, before)?;
+        let fib = setup.rib.build_usable(&setup.links, |_| true);
         Ok((setup, fib))
     }
 
@@ -153,16 +154,17 @@ impl Setup {
         neighbors: &NeighborTable,
         now: Instant,
     ) -> Result<Changed, Refusal> {
-        match change {
+        let changed = match change {
             Change::Link(_)
             | Change::Addr(_)
             | Change::Route(_)
             | Change::Neigh(_)
             | Change::Several { .. } => apply::changed(self, change, neighbors, now),
-            Change::Rules(change) => {
+            Change::Rules(change) => self.with_rules(change).map(|setup| {
                 let (live, notes, refused) = Default::default();
-                Ok(Changed { setup: self.with_rules(change)?, live, notes, refused })
-            }
-        }
+                Changed { setup, live, notes, refused }
+            }),
+        };
+        changed.map_err(Refusal::plain)
     }
 }

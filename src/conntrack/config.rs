@@ -1,5 +1,6 @@
 //! Sizes and timers of conntrack: the kernel's, under the kernel's names, and those of the RFCs.
 
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
 /// Declares the timeouts once: variant, the name behind `nf_conntrack_` (without `_timeout`), Linux's seconds, and the
@@ -123,5 +124,101 @@ impl Default for Config {
             tcp_ignore_invalid_rst: false,
             checksum: true,
         }
+    }
+}
+
+/// A [`Config`] in force, which may become another while packets pass: as with the kernel's sysctls, each packet goes by
+/// what it finds. To read one of them costs what a plain field would.
+#[derive(Debug)]
+pub struct Settings {
+    max: AtomicU32,
+    timeouts: [AtomicU32; Timeout::ALL.len()],
+    tcp_loose: AtomicBool,
+    tcp_be_liberal: AtomicBool,
+    tcp_max_retrans: AtomicU8,
+    tcp_ignore_invalid_rst: AtomicBool,
+    checksum: AtomicBool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings::of(&Config::default())
+    }
+}
+
+impl Settings {
+    /// What a configuration says.
+    pub fn of(c: &Config) -> Self {
+        Settings {
+            max: AtomicU32::new(c.max),
+            timeouts: std::array::from_fn(|i| AtomicU32::new(c.timeouts.0[i])),
+            tcp_loose: AtomicBool::new(c.tcp_loose),
+            tcp_be_liberal: AtomicBool::new(c.tcp_be_liberal),
+            tcp_max_retrans: AtomicU8::new(c.tcp_max_retrans),
+            tcp_ignore_invalid_rst: AtomicBool::new(c.tcp_ignore_invalid_rst),
+            checksum: AtomicBool::new(c.checksum),
+        }
+    }
+
+    /// Has another one hold from now on.
+    pub fn set(&self, c: &Config) {
+        self.max.store(c.max, Relaxed);
+        for (to, from) in self.timeouts.iter().zip(c.timeouts.0) {
+            to.store(from, Relaxed);
+        }
+        self.tcp_loose.store(c.tcp_loose, Relaxed);
+        self.tcp_be_liberal.store(c.tcp_be_liberal, Relaxed);
+        self.tcp_max_retrans.store(c.tcp_max_retrans, Relaxed);
+        self.tcp_ignore_invalid_rst.store(c.tcp_ignore_invalid_rst, Relaxed);
+        self.checksum.store(c.checksum, Relaxed);
+    }
+
+    /// The configuration that holds now.
+    pub fn get(&self) -> Config {
+        Config {
+            max: self.max(),
+            timeouts: Timeouts(std::array::from_fn(|i| self.timeouts[i].load(Relaxed))),
+            tcp_loose: self.tcp_loose(),
+            tcp_be_liberal: self.tcp_be_liberal(),
+            tcp_max_retrans: self.tcp_max_retrans(),
+            tcp_ignore_invalid_rst: self.tcp_ignore_invalid_rst(),
+            checksum: self.checksum(),
+        }
+    }
+
+    /// How long a state lasts.
+    #[inline]
+    pub fn timeout(&self, which: Timeout) -> Duration {
+        Duration::from_secs(u64::from(self.timeouts[which as usize].load(Relaxed)))
+    }
+
+    #[inline]
+    pub(super) fn max(&self) -> u32 {
+        self.max.load(Relaxed)
+    }
+
+    #[inline]
+    pub(super) fn tcp_loose(&self) -> bool {
+        self.tcp_loose.load(Relaxed)
+    }
+
+    #[inline]
+    pub(super) fn tcp_be_liberal(&self) -> bool {
+        self.tcp_be_liberal.load(Relaxed)
+    }
+
+    #[inline]
+    pub(super) fn tcp_max_retrans(&self) -> u8 {
+        self.tcp_max_retrans.load(Relaxed)
+    }
+
+    #[inline]
+    pub(super) fn tcp_ignore_invalid_rst(&self) -> bool {
+        self.tcp_ignore_invalid_rst.load(Relaxed)
+    }
+
+    #[inline]
+    pub(super) fn checksum(&self) -> bool {
+        self.checksum.load(Relaxed)
     }
 }

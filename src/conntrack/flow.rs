@@ -3,7 +3,7 @@
 use crate::base::{Instant, LinkId};
 use crate::packet::{Direction, FlowId, FlowView, Status, Tuple};
 
-use super::config::{Timeout, Timeouts};
+use super::config::{Settings, Timeout};
 use super::{sctp, tcp};
 
 /// One flow: what the table holds, and what a worker holds until the first packet has passed.
@@ -54,12 +54,12 @@ impl Flow {
     }
 
     /// A reset has gone out in the name of one of its ends (`nf_conntrack_tcp_set_closing`).
-    pub fn close(&mut self, now: Instant, timeouts: &Timeouts) {
+    pub fn close(&mut self, now: Instant, settings: &Settings) {
         if let State::Tcp(tcp) = &mut self.state
             && tcp.close()
             && !self.status.has(Status::FIXED_TIMEOUT)
         {
-            self.deadline = now + timeouts.get(Timeout::TcpClose);
+            self.deadline = now + settings.timeout(Timeout::TcpClose);
         }
     }
 

@@ -2,7 +2,7 @@
 //! tracked from both (`nf_conntrack_proto_icmp.c`, `nf_conntrack_proto_icmpv6.c`).
 
 use super::protocol::sum_fails;
-use super::{Config, tuple};
+use super::{Settings, tuple};
 use crate::base::Hook;
 use crate::packet::{Net, Packet, Tuple};
 use crate::wire::ipv6::Ipv6;
@@ -22,7 +22,7 @@ pub(super) enum Looked {
 }
 
 /// Looks at an ICMP message. One of the wrong family for its packet passes for a query, and belongs to no flow.
-pub(super) fn look(p: &Packet, hook: Hook, config: &Config) -> Looked {
+pub(super) fn look(p: &Packet, hook: Hook, config: &Settings) -> Looked {
     match (p.meta.net, p.meta.proto) {
         (Net::Ipv4, proto::ICMP) => {
             let l4 = p.l4();

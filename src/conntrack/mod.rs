@@ -36,7 +36,7 @@ pub(crate) mod testing;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-pub use config::{Config, Timeout, Timeouts};
+pub use config::{Config, Settings, Timeout, Timeouts};
 pub use events::{EventKind, FlowEvent, Listener, Wants};
 pub use flow::{Current, Flow, State};
 pub use replay::Standing;

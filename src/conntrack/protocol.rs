@@ -16,7 +16,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{Config, Flow, State, Step, Timeout, sctp, tcp, tuple};
+use super::{Flow, Settings, State, Step, Timeout, sctp, tcp, tuple};
 use crate::base::{Hook, Instant};
 use crate::packet::{Csum, Direction, Net, Packet, Status};
 use crate::wire::ipv4::Ipv4;
@@ -29,7 +29,7 @@ use crate::wire::{checksum, proto, udp};
 pub(super) fn judge(
     p: &Packet,
     hook: Hook,
-    config: &Config,
+    config: &Settings,
     flow: &mut Flow,
     dir: Direction,
     now: Instant,
@@ -49,8 +49,8 @@ pub(super) fn judge(
     step
 }
 
-fn accept(config: &Config, timeout: Timeout) -> Step {
-    Step::Accept { timeout: Some(config.timeouts.get(timeout)), set: Status::default() }
+fn accept(config: &Settings, timeout: Timeout) -> Step {
+    Step::Accept { timeout: Some(config.timeout(timeout)), set: Status::default() }
 }
 
 /// ASSURED, but for a flow that shares its original tuple with another: it is to go soon.
@@ -58,14 +58,14 @@ fn assured(flow: &Flow) -> Status {
     if flow.status.has(Status::NAT_CLASH) { Status::default() } else { Status::ASSURED }
 }
 
-fn answered_or_not(config: &Config, flow: &Flow, unanswered: Timeout, answered: Timeout) -> Step {
+fn answered_or_not(config: &Settings, flow: &Flow, unanswered: Timeout, answered: Timeout) -> Step {
     match flow.status.has(Status::SEEN_REPLY) {
-        true => Step::Accept { timeout: Some(config.timeouts.get(answered)), set: assured(flow) },
+        true => Step::Accept { timeout: Some(config.timeout(answered)), set: assured(flow) },
         false => accept(config, unanswered),
     }
 }
 
-fn tcp(p: &Packet, hook: Hook, config: &Config, flow: &mut Flow, dir: Direction, now: Instant) -> Step {
+fn tcp(p: &Packet, hook: Hook, config: &Settings, flow: &mut Flow, dir: Direction, now: Instant) -> Step {
     let l4 = p.l4();
     let Ok(segment) = tcp::Segment::read(l4, l4.len()) else { return Step::INVALID };
     if sum_fails(p, hook, config, Some(proto::TCP), l4.len()) {
@@ -83,7 +83,7 @@ fn tcp(p: &Packet, hook: Hook, config: &Config, flow: &mut Flow, dir: Direction,
     }
 }
 
-fn sctp(p: &Packet, hook: Hook, config: &Config, flow: &mut Flow, dir: Direction) -> Step {
+fn sctp(p: &Packet, hook: Hook, config: &Settings, flow: &mut Flow, dir: Direction) -> Step {
     let l4 = p.l4();
     let Ok(packet) = sctp::Packet::read(l4) else { return Step::INVALID };
     if checks_sums(p, hook, config) && !crate::wire::sctp::is_intact(l4) {
@@ -100,7 +100,7 @@ fn sctp(p: &Packet, hook: Hook, config: &Config, flow: &mut Flow, dir: Direction
     }
 }
 
-fn udp(p: &Packet, hook: Hook, config: &Config, flow: &mut Flow, now: Instant) -> Step {
+fn udp(p: &Packet, hook: Hook, config: &Settings, flow: &mut Flow, now: Instant) -> Step {
     let l4 = p.l4();
     let Some(datagram) = udp::Udp::new(l4) else { return Step::INVALID };
     let len = usize::from(datagram.length());
@@ -120,13 +120,13 @@ fn udp(p: &Packet, hook: Hook, config: &Config, flow: &mut Flow, now: Instant) -
         }
     };
     if flow.status.has(Status::SEEN_REPLY) && now > stream_from {
-        Step::Accept { timeout: Some(config.timeouts.get(Timeout::UdpStream)), set: assured(flow) }
+        Step::Accept { timeout: Some(config.timeout(Timeout::UdpStream)), set: assured(flow) }
     } else {
         accept(config, Timeout::Udp)
     }
 }
 
-fn udp_lite(p: &Packet, hook: Hook, config: &Config, flow: &Flow) -> Step {
+fn udp_lite(p: &Packet, hook: Hook, config: &Settings, flow: &Flow) -> Step {
     let l4 = p.l4();
     let Some(datagram) = udp::Udp::new(l4) else { return Step::INVALID };
     // RFC 3828 §3.1: the length field is the coverage; 0 means all.
@@ -143,7 +143,7 @@ fn udp_lite(p: &Packet, hook: Hook, config: &Config, flow: &Flow) -> Step {
     answered_or_not(config, flow, Timeout::Udp, Timeout::UdpStream)
 }
 
-fn icmp(p: &Packet, config: &Config, flow: &Flow) -> Step {
+fn icmp(p: &Packet, config: &Settings, flow: &Flow) -> Step {
     let timeout = match (p.meta.net, flow.tuples[0].proto) {
         (Net::Ipv4, proto::ICMP) => Timeout::Icmp,
         (Net::Ipv6, proto::ICMPV6) => Timeout::Icmpv6,
@@ -154,13 +154,19 @@ fn icmp(p: &Packet, config: &Config, flow: &Flow) -> Step {
 }
 
 /// Whether checksums are looked at: of packets that come in, as on the wire.
-fn checks_sums(p: &Packet, hook: Hook, config: &Config) -> bool {
-    config.checksum && hook == Hook::Prerouting && p.meta.offload.csum == Csum::Wire
+fn checks_sums(p: &Packet, hook: Hook, config: &Settings) -> bool {
+    config.checksum() && hook == Hook::Prerouting && p.meta.offload.csum == Csum::Wire
 }
 
 /// Whether the checksum over the first `covered` bytes of the upper layer, and the pseudo-header of the protocol
 /// if there is one, is looked at and wrong.
-pub(super) fn sum_fails(p: &Packet, hook: Hook, config: &Config, pseudo: Option<u8>, covered: usize) -> bool {
+pub(super) fn sum_fails(
+    p: &Packet,
+    hook: Hook,
+    config: &Settings,
+    pseudo: Option<u8>,
+    covered: usize,
+) -> bool {
     if !checks_sums(p, hook, config) {
         return false;
     }

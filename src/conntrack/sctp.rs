@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use crate::packet::{Direction, Status};
 
-use super::{Config, Step};
+use super::{Settings, Step};
 
 pub use packet::{Malformed, Packet};
 pub use phase::Phase;
@@ -43,7 +43,7 @@ pub struct State {
 impl State {
     /// The state after the first packet of an association, and how long it lives; `None` if none can begin with it: it
     /// is INVALID then.
-    pub fn begin(packet: &Packet<'_>, cfg: &Config) -> Option<(State, Duration)> {
+    pub fn begin(packet: &Packet<'_>, cfg: &Settings) -> Option<(State, Duration)> {
         // Nothing answers these (RFC 9260 §8.4).
         if packet.has(&[Kind::Abort, Kind::ShutdownComplete, Kind::CookieAck]) {
             return None;
@@ -78,7 +78,7 @@ impl State {
     /// Goes on with a packet of the flow.
     ///
     /// `status` is the flow's before this packet.
-    pub fn step(&mut self, dir: Direction, packet: &Packet<'_>, status: Status, cfg: &Config) -> Step {
+    pub fn step(&mut self, dir: Direction, packet: &Packet<'_>, status: Status, cfg: &Settings) -> Step {
         const JUDGED_ALONE: [Kind; 7] = [
             Kind::Init,
             Kind::ShutdownComplete,
@@ -109,7 +109,7 @@ impl State {
         if status.has(Status::ASSURED) {
             set = Status::default();
         }
-        Step::Accept { timeout: renews.then(|| cfg.timeouts.get(self.phase.timeout())), set }
+        Step::Accept { timeout: renews.then(|| cfg.timeout(self.phase.timeout())), set }
     }
 
     /// A packet that this side may send next, as far as can be told: its tag, and the type of its chunk (RFC 9260 §3.2).

@@ -81,8 +81,8 @@ pub(super) struct Slab {
 #[derive(Debug)]
 struct Chunk {
     slots: Box<[Slot]>,
-    /// Whose each run is.
-    owners: [AtomicU32; CHUNK / RUN as usize],
+    /// Whose each run is. Elsewhere: there is a place here for each chunk that may ever be.
+    owners: Box<[AtomicU32; CHUNK / RUN as usize]>,
 }
 
 /// The free places of one worker, on lines of their own.
@@ -199,7 +199,8 @@ impl Slab {
     /// Bytes taken.
     pub(super) fn memory(&self) -> usize {
         let made = self.chunks.iter().filter(|c| c.get().is_some()).count();
-        made * CHUNK * size_of::<Slot>() + self.chunks.len() * size_of::<OnceLock<Chunk>>()
+        made * (CHUNK * size_of::<Slot>() + size_of::<[AtomicU32; CHUNK / RUN as usize]>())
+            + self.chunks.len() * size_of::<OnceLock<Chunk>>()
     }
 }
 
@@ -207,7 +208,7 @@ impl Chunk {
     fn new() -> Self {
         Chunk {
             slots: (0..CHUNK).map(|_| Slot::empty()).collect(),
-            owners: std::array::from_fn(|_| AtomicU32::new(0)),
+            owners: Box::new(std::array::from_fn(|_| AtomicU32::new(0))),
         }
     }
 }

@@ -28,7 +28,7 @@ use super::shard::{At, Index, Key, Two, among};
 use super::slab::{Held, Slab};
 use super::source::Sources;
 use super::wheel::{Look, Wheel, tick_of};
-use super::{Config, Flow, State};
+use super::{Config, Flow, Settings, State};
 use crate::base::Instant;
 use crate::packet::flow::Address;
 use crate::packet::{Direction, FlowId, Status, Steering, Tuple};
@@ -36,13 +36,15 @@ use crate::packet::{Direction, FlowId, Status, Steering, Tuple};
 /// All flows. Shared by all workers.
 #[derive(Debug)]
 pub struct Conntrack {
-    pub(super) config: Config,
+    pub(super) config: Settings,
     key: Key,
     index: Index,
     sources: Sources,
     slab: Slab,
     wheels: Box<[Wheel]>,
     steering: Steering,
+    /// Flows there are places for.
+    room: u32,
     count: Count,
     pub(super) counts: Counts,
     pub(super) events: Events,
@@ -129,18 +131,20 @@ impl Conntrack {
     /// An empty table; the seed is the hash's key and must not be guessable.
     pub fn new(config: Config, seed: u64) -> Self {
         let max = config.max.min(super::slab::MOST);
+        let room = room(max);
         Conntrack {
             key: Key::new(seed),
             index: Index::new(),
             sources: Sources::new(),
-            slab: Slab::new(max, 1),
+            slab: Slab::new(room, 1),
+            room,
             steering: Steering::default(),
             wheels: (0..WHEELS).map(|_| Wheel::new()).collect(),
             count: Count::default(),
             counts: Counts::default(),
             events: Events::default(),
             parent: None,
-            config: Config { max, ..config },
+            config: Settings::of(&Config { max, ..config }),
         }
     }
 
@@ -148,12 +152,23 @@ impl Conntrack {
     #[must_use]
     pub fn steered(self, steering: Steering) -> Self {
         debug_assert!(self.is_empty());
-        Conntrack { slab: Slab::new(self.config.max, steering.workers), steering, ..self }
+        Conntrack { slab: Slab::new(self.room, steering.workers), steering, ..self }
     }
 
     /// Its sizes and habits.
-    pub fn config(&self) -> &Config {
+    pub fn settings(&self) -> &Settings {
         &self.config
+    }
+
+    /// Has other sizes and habits hold from now on. Flows that are there keep the time they have until their next packet, as in
+    /// the kernel; where there are more than there may be now, each new one has some make way until there are not.
+    pub fn configure(&self, config: &Config) {
+        self.config.set(&Config { max: config.max.min(self.room), ..config.clone() });
+    }
+
+    /// Flows that there are places for: [`Config::max`] can't become more.
+    pub fn room(&self) -> u32 {
+        self.room
     }
 
     /// Flows in the table, those past their deadline that are not freed yet among them.
@@ -367,7 +382,7 @@ impl Conntrack {
 
     /// Whether there is room for one more, or somebody who would make way.
     pub(super) fn has_room(&self, hash: u64, now: Instant) -> bool {
-        self.count.0.load(Relaxed) < self.config.max || self.makes_way(hash, now).is_some()
+        self.count.0.load(Relaxed) < self.config.max() || self.makes_way(hash, now).is_some()
     }
 
     /// Puts a flow into the table: both its tuples are free then, and it counts.
@@ -408,8 +423,8 @@ impl Conntrack {
 
     /// Counts one more, if need be at another's cost.
     fn reserve(&self, hash: u64, now: Instant) -> bool {
-        loop {
-            let one_more = |n: u32| (n < self.config.max).then_some(n + 1);
+        for _ in 0..MAKE_WAY {
+            let one_more = |n: u32| (n < self.config.max()).then_some(n + 1);
             if self.count.0.fetch_update(Relaxed, Relaxed, one_more).is_ok() {
                 return true;
             }
@@ -419,6 +434,7 @@ impl Conntrack {
                 self.counts.early_drops.fetch_add(1, Relaxed);
             }
         }
+        false
     }
 
     /// A flow near a hash's place that may make way.
@@ -534,7 +550,7 @@ impl Conntrack {
             assert!(armed <= tick_of(flow.deadline), "{flow:?} is looked at too late: {armed}");
         }
         assert_eq!((flows, entries), (self.len(), self.index.entries()));
-        assert!(self.len() <= self.config.max as usize);
+        assert!(self.len() <= self.config.max() as usize);
     }
 }
 
@@ -549,6 +565,17 @@ fn mix(n: u64) -> u64 {
 fn may_go(flow: &Flow, now: Instant) -> bool {
     flow.deadline <= now || !flow.status.has(Status::ASSURED)
 }
+
+/// Flows there are places for in a table that is to have `max`: four times as many, so that it can have more while it is
+/// there. A place that is not used takes a thirtieth of a byte.
+fn room(max: u32) -> u32 {
+    /// As if the kernel's usual table had been asked for at least.
+    const LEAST: u32 = 262_144;
+    max.max(LEAST).saturating_mul(4).min(super::slab::MOST)
+}
+
+/// Flows that make way for one at most: where there may be fewer now than there are, the next ones see to the rest.
+const MAKE_WAY: usize = 8;
 
 /// Wheels: more than threads, so that two seldom meet at one.
 const WHEELS: usize = 16;

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use crate::packet::{Direction, Status};
 
-use super::{Config, Timeout};
+use super::{Settings, Timeout};
 
 pub use super::step::Step;
 pub use phase::Phase;
@@ -105,14 +105,14 @@ mod flag {
 impl State {
     /// The state after the first segment of a connection, and how long it lives; `None` if none can begin with it: it is
     /// INVALID then.
-    pub fn begin(seg: &Segment, cfg: &Config) -> Option<(State, Duration)> {
+    pub fn begin(seg: &Segment, cfg: &Settings) -> Option<(State, Duration)> {
         let next = phase::next(Phase::None, Direction::Original, seg.kind());
         let window = u32::from(seg.window).max(1);
         let mut first = Side { end: seg.end(), max_end: seg.end(), max_window: window, ..Side::default() };
         let mut other = Side::default();
         match next {
             Next::To(Phase::SynSent) => first.read_options(seg),
-            Next::To(_) if cfg.tcp_loose => {
+            Next::To(_) if cfg.tcp_loose() => {
                 first.max_end = first.max_end.wrapping_add(window);
                 // What scale was agreed on was said before.
                 first.flags = flag::SACK_PERMITTED | flag::LIBERAL;
@@ -148,7 +148,7 @@ impl State {
         dir: Direction,
         seg: &Segment,
         status: Status,
-        cfg: &Config,
+        cfg: &Settings,
         left: Duration,
     ) -> Step {
         let kind = seg.kind();
@@ -313,7 +313,7 @@ impl State {
     }
 
     /// What a RST is worth. A blind one must not end an open connection (RFC 5961 §3).
-    fn judge_reset(&self, dir: Direction, seg: &Segment, status: Status, cfg: &Config) -> Reset {
+    fn judge_reset(&self, dir: Direction, seg: &Segment, status: Status, cfg: &Settings) -> Reset {
         if self.phase.is_closing() {
             // The ends may have begun anew, and nothing is lost.
             return Reset::Believed(Phase::Close);
@@ -326,7 +326,7 @@ impl State {
                 // It answers a SYN that was let through.
                 return Reset::IfInWindow(Phase::Close);
             }
-            if after(other.max_ack, seg.seq) && !cfg.tcp_ignore_invalid_rst {
+            if after(other.max_ack, seg.seq) && !cfg.tcp_ignore_invalid_rst() {
                 return Reset::Invalid;
             }
             let is_exact = seg.seq == other.max_ack;
@@ -360,7 +360,7 @@ impl State {
         dir: Direction,
         kind: Kind,
         status: Status,
-        cfg: &Config,
+        cfg: &Settings,
         left: Duration,
     ) -> Option<Duration> {
         let ends = |kind| matches!(kind, Kind::Rst | Kind::Fin);
@@ -371,7 +371,7 @@ impl State {
             (self.last.kind, self.last.dir) = (kind, dir);
             return None;
         }
-        let short = cfg.timeouts.get(Timeout::TcpUnacknowledged);
+        let short = cfg.timeout(Timeout::TcpUnacknowledged);
         (left >= SHORT_ALREADY && left > short).then_some(short)
     }
 
@@ -381,17 +381,16 @@ impl State {
     }
 
     /// What the flow is worth after a segment in the window.
-    fn lives_on(&self, kind: Kind, old: Phase, status: Status, cfg: &Config) -> Step {
-        let timeouts = &cfg.timeouts;
-        let ordinary = timeouts.get(self.phase.timeout());
-        let retransmitting = timeouts.get(Timeout::TcpMaxRetrans);
-        let unacknowledged = timeouts.get(Timeout::TcpUnacknowledged);
+    fn lives_on(&self, kind: Kind, old: Phase, status: Status, cfg: &Settings) -> Step {
+        let ordinary = cfg.timeout(self.phase.timeout());
+        let retransmitting = cfg.timeout(Timeout::TcpMaxRetrans);
+        let unacknowledged = cfg.timeout(Timeout::TcpUnacknowledged);
         let [a, b] = self.sides;
         let waits = (a.flags | b.flags) & flag::UNACKNOWLEDGED != 0;
-        let mut timeout = if self.retrans >= cfg.tcp_max_retrans && ordinary > retransmitting {
+        let mut timeout = if self.retrans >= cfg.tcp_max_retrans() && ordinary > retransmitting {
             retransmitting
         } else if kind == Kind::Rst {
-            timeouts.get(Timeout::TcpClose)
+            cfg.timeout(Timeout::TcpClose)
         } else if waits && ordinary > unacknowledged {
             unacknowledged
         } else if self.last.window == 0 && ordinary > retransmitting {

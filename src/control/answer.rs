@@ -7,7 +7,7 @@ mod busiest;
 mod explain;
 mod flows;
 mod get;
-mod rules;
+pub mod rules;
 mod stats;
 mod trace;
 
@@ -19,7 +19,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::base::counters::{LaneTotals, Totals};
-use crate::base::{Instant, LinkId};
+use crate::base::{Instant, LinkId, shown};
+use crate::config::Refusal;
 use crate::conntrack::Conntrack;
 use crate::fib;
 use crate::link::{self, LinkStates, Links};
@@ -88,12 +89,7 @@ pub fn answer(verb: &Verb, s: &Sources<'_>) -> Answer {
         Verb::Hello => Answer::done(&hello(s)),
         Verb::Stats => Answer::done(&stats(s)),
         Verb::Busiest(asked) => busiest::follow(asked, s),
-        Verb::Ip(show) => match show {
-            Show::Link(f) => with_dev(s, f.dev.as_deref(), || Answer::done(&links(s, f, false))),
-            Show::Addr(f) => with_dev(s, f.dev.as_deref(), || Answer::done(&links(s, f, true))),
-            Show::Neigh(f) => with_dev(s, f.dev.as_deref(), || Answer::done(&neighbors(s, f))),
-            Show::Route(f) => with_dev(s, f.dev.as_deref(), || Answer::Parts(Box::new(Routes::new(s, f)))),
-        },
+        Verb::Ip(show) => show_it(show, s),
         Verb::RouteGet(asked) => match get::route(asked, s) {
             Ok(way) => Answer::done(&way),
             Err(no) => Answer::Refused(no),
@@ -115,17 +111,35 @@ pub fn answer(verb: &Verb, s: &Sources<'_>) -> Answer {
     }
 }
 
+/// `ip … show`.
+fn show_it(show: &Show, s: &Sources<'_>) -> Answer {
+    let checked = match show {
+        Show::Link(f) | Show::Addr(f) => f.check(),
+        Show::Neigh(f) => f.check(),
+        Show::Route(f) => f.check(),
+    };
+    if let Err(no) = checked {
+        return Answer::Refused(no);
+    }
+    match show {
+        Show::Link(f) => with_dev(s, f.dev.as_deref(), || Answer::done(&links(s, f, false))),
+        Show::Addr(f) => with_dev(s, f.dev.as_deref(), || Answer::done(&links(s, f, true))),
+        Show::Neigh(f) => with_dev(s, f.dev.as_deref(), || Answer::done(&neighbors(s, f))),
+        Show::Route(f) => with_dev(s, f.dev.as_deref(), || Answer::Parts(Box::new(Routes::new(s, f)))),
+    }
+}
+
 /// The answer, if there is such a link.
 fn with_dev(s: &Sources<'_>, dev: Option<&str>, then: impl FnOnce() -> Answer) -> Answer {
     match dev {
-        Some(dev) if s.links.named(dev).is_none() => Answer::no(no_link(s.links, dev)),
+        Some(dev) if s.links.named(dev).is_none() => Answer::no(Refusal::of("ENODEV", no_link(s.links, dev))),
         _ => then(),
     }
 }
 
 /// That there is no link of a name.
 fn no_link(links: &Links, name: &str) -> String {
-    format!("no link named '{name}': the links here are {}", links.names())
+    format!("no link named '{}': the links here are {}", shown(name), links.names())
 }
 
 fn hello(s: &Sources<'_>) -> view::Hello {
@@ -139,16 +153,16 @@ fn hello(s: &Sources<'_>) -> view::Hello {
 
 /// Links, with their addresses if wanted.
 fn links(s: &Sources<'_>, f: &LinkFilter, addresses: bool) -> Vec<view::Link> {
-    let asked =
-        |l: &&link::Link| f.dev.as_ref().is_none_or(|dev| *dev == l.name) && (!f.up || s.states.is_up(l.id));
-    // iproute2 leaves links without addresses out only if one family is asked for.
-    let chosen = f.family.is_some() || f.to.is_some();
+    // As iproute2: one that is set up is up, whether anything hangs at its other end or not.
+    let asked = |l: &&link::Link| f.dev.as_ref().is_none_or(|dev| *dev == l.name) && (!f.up || l.up);
     let view = |l: &link::Link| {
         let mut view = link(s, l);
         if addresses {
-            let all = l.addresses.iter().enumerate().filter(|(_, a)| f.chooses(a.addr));
-            let all: Vec<_> = all.map(|(i, a)| address(s, l, i, a)).collect();
-            if chosen && all.is_empty() {
+            let all = l.addresses.iter().zip(l.primaries()).filter(|(a, _)| f.chooses(a.addr));
+            let all: Vec<_> = all.map(|(a, primary)| address(s, l, primary.is_some(), a)).collect();
+            let all = as_the_kernel_lists(all);
+            // One that has none at all is shown unless a family is asked for, one that has none of those meant is not.
+            if all.is_empty() && (f.family.is_some() || !l.addresses.is_empty()) {
                 return None;
             }
             view.addr_info = Some(all);
@@ -156,6 +170,16 @@ fn links(s: &Sources<'_>, f: &LinkFilter, addresses: bool) -> Vec<view::Link> {
         Some(view)
     };
     s.links.iter().filter(asked).filter_map(view).collect()
+}
+
+/// Addresses of a link, told in the order in which it was given them: of IPv4 the first of each prefix before the others
+/// (`__inet_insert_ifa`), of IPv6 the last before those before it, link-local ones behind all (`ipv6_link_dev_addr`).
+fn as_the_kernel_lists(all: Vec<view::Address>) -> Vec<view::Address> {
+    let (mut all, mut v6): (Vec<_>, Vec<_>) = all.into_iter().partition(|a| a.family == "inet");
+    v6.reverse();
+    all.append(&mut v6);
+    all.sort_by_key(|a| (a.family != "inet", a.secondary, a.scope == "link"));
+    all
 }
 
 fn link(s: &Sources<'_>, l: &link::Link) -> view::Link {
@@ -167,12 +191,12 @@ fn driver(s: &Sources<'_>, link: LinkId) -> Option<view::Driver> {
     s.states.driver(link).as_ref().map(shown::driver)
 }
 
-fn address(s: &Sources<'_>, l: &link::Link, i: usize, a: &link::Address) -> view::Address {
+fn address(s: &Sources<'_>, l: &link::Link, secondary: bool, a: &link::Address) -> view::Address {
     let state = match a.addr {
         IpAddr::V6(v6) => s.dad.state(l.id, v6),
         IpAddr::V4(_) => DadState::Valid,
     };
-    shown::address(l, i, a, state)
+    shown::address(l, secondary, a, state)
 }
 
 fn neighbors(s: &Sources<'_>, f: &NeighborFilter) -> Vec<view::Neighbor> {

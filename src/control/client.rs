@@ -140,10 +140,11 @@ impl Client {
         }
     }
 
-    /// Connects to the router at a path, or to the one of that name in one of these directories: what has no slash and is
-    /// no file here is a name.
+    /// Connects to the router at a path, or to the one of that name in one of these directories: what has no slash, is no
+    /// file here and has not the ending of sockets is a name.
     fn named(named: &Path, places: &[PathBuf]) -> Result<Self, ClientError> {
-        let is_name = named.components().count() == 1 && named.file_name().is_some() && !named.exists();
+        let is_word = named.components().count() == 1 && named.file_name().is_some();
+        let is_name = is_word && named.extension().is_none_or(|e| e != "sock") && !named.exists();
         let (Some(name), true) = (named.to_str(), is_name) else { return Self::connect(named) };
         let mut why = ClientError::NoneNamed(name.to_owned());
         for path in sockets(places).into_iter().filter(|p| p.file_stem() == Some(named.as_os_str())) {
@@ -352,7 +353,8 @@ mod tests {
         assert_eq!(named("gw").unwrap().path(), gw);
         assert_eq!(named(gw.to_str().unwrap()).unwrap().path(), gw);
         assert!(matches!(named("gone"), Err(ClientError::Gone(p)) if p == gone));
-        assert!(matches!(named("gw.sock"), Err(ClientError::NoneNamed(n)) if n == "gw.sock"));
+        assert!(matches!(named("other"), Err(ClientError::NoneNamed(n)) if n == "other"));
+        assert!(matches!(named("gw.sock"), Err(ClientError::NotThere(_))), "a socket is a path");
         assert!(matches!(named("./gw"), Err(ClientError::NotThere(_))), "a path is a path");
         assert!(matches!(named(".."), Err(ClientError::Io(..) | ClientError::Gone(_))));
     }

@@ -6,9 +6,37 @@ use std::net::IpAddr;
 
 use super::protocol::{Family, LinkFilter, NeighborFilter, RouteFilter};
 use crate::base::LinkId;
-use crate::fib::Route;
+use crate::config::Refusal;
+use crate::fib::{Protocol, Route};
+
+/// What scopes addresses and routes have here.
+const SCOPES: [&str; 3] = ["host", "link", "global"];
+/// What types routes have.
+const TYPES: [&str; 7] = ["unicast", "local", "broadcast", "anycast", "unreachable", "prohibit", "blackhole"];
+/// In what states neighbors are.
+const STATES: [&str; 7] = ["PERMANENT", "REACHABLE", "STALE", "DELAY", "PROBE", "FAILED", "INCOMPLETE"];
+
+/// Whether a word is one of those that something is called by: one that is not would choose nothing, or be thought to.
+fn known<'a>(what: &str, words: impl IntoIterator<Item = &'a String>, known: &[&str]) -> Result<(), Refusal> {
+    match words.into_iter().find(|w| !known.contains(&w.as_str())) {
+        None => Ok(()),
+        Some(word) => {
+            let text =
+                format!("there is no {what} '{}': there are {}", word.escape_debug(), known.join(", "));
+            Err(Refusal::of("EINVAL", text).plain())
+        }
+    }
+}
 
 impl LinkFilter {
+    /// Whether it asks for what there can be.
+    ///
+    /// # Errors
+    /// EINVAL, and what there is.
+    pub fn check(&self) -> Result<(), Refusal> {
+        known("scope", &self.scope, &SCOPES)
+    }
+
     /// Whether an address is chosen, its link aside.
     pub fn chooses(&self, addr: IpAddr) -> bool {
         self.family.is_none_or(|family| family == family_of(addr))
@@ -18,6 +46,25 @@ impl LinkFilter {
 }
 
 impl RouteFilter {
+    /// Whether it asks for what there can be.
+    ///
+    /// # Errors
+    /// EINVAL, and what there is.
+    pub fn check(&self) -> Result<(), Refusal> {
+        known("scope", &self.scope, &SCOPES)?;
+        known("type of route", &self.kind, &TYPES)?;
+        match self.protocol.as_deref().filter(|p| Protocol::named(p).is_none()) {
+            None => Ok(()),
+            Some(word) => {
+                let text = format!(
+                    "there is no protocol '{}': write one that iproute2 knows, or 0 to 255",
+                    word.escape_debug()
+                );
+                Err(Refusal::of("EINVAL", text).plain())
+            }
+        }
+    }
+
     /// Whether a route is chosen, its family and table aside. `name` gives the names of links.
     pub fn chooses<'a>(&self, r: &Route, name: impl Fn(LinkId) -> Option<&'a str>) -> bool {
         let hop = match r.hops() {
@@ -28,7 +75,7 @@ impl RouteFilter {
         let is = |wanted: &Option<String>, word: &str| wanted.as_ref().is_none_or(|w| w == word);
         (self.dev.is_none() || self.dev.as_deref() == dev)
             && self.via.is_none_or(|via| hop.is_some_and(|h| h.via == Some(via)))
-            && is(&self.protocol, &r.protocol.to_string())
+            && self.protocol.as_deref().is_none_or(|p| Protocol::named(p) == Some(r.protocol))
             && is(&self.scope, r.scope().unwrap_or("global"))
             && is(&self.kind, r.kind.word().unwrap_or("unicast"))
             && self.metric.is_none_or(|metric| metric == r.metric)
@@ -37,6 +84,14 @@ impl RouteFilter {
 }
 
 impl NeighborFilter {
+    /// Whether it asks for what there can be.
+    ///
+    /// # Errors
+    /// EINVAL, and what there is.
+    pub fn check(&self) -> Result<(), Refusal> {
+        known("state of neighbors", &self.states, &STATES)
+    }
+
     /// Whether a neighbor is chosen; `state` is the word of `ip neigh`.
     pub fn chooses(&self, ip: IpAddr, dev: Option<&str>, state: &str) -> bool {
         self.family.is_none_or(|family| family == family_of(ip))

@@ -64,11 +64,8 @@ impl Hub {
                 writer.link(false, link, up(link.id));
             }
         }
-        for (link, i, address) in addresses(&before.links) {
-            let kept = after.links.named(&link.name).is_some_and(|l| l.addresses.contains(address));
-            if !kept {
-                writer.address(true, link, i, address);
-            }
+        for (link, secondary, address) in without(&before.links, &after.links) {
+            writer.address(true, link, secondary, address);
         }
         let mut come = Vec::new();
         let mut each = |old: Option<Route>, new: Option<Route>| match (old, new) {
@@ -79,11 +76,8 @@ impl Hub {
         if !Arc::ptr_eq(&before.rib, &after.rib) {
             Rib::differences(&before.rib, &after.rib, &mut each);
         }
-        for (link, i, address) in addresses(&after.links) {
-            let known = before.links.named(&link.name).is_some_and(|l| l.addresses.contains(address));
-            if !known {
-                writer.address(false, link, i, address);
-            }
+        for (link, secondary, address) in without(&after.links, &before.links) {
+            writer.address(false, link, secondary, address);
         }
         for route in come {
             writer.write(false, Happening::Route(shown::route(&route, &is)));
@@ -107,8 +101,14 @@ fn same_link(a: &Link, b: &Link) -> bool {
     (a.id, a.kind, a.mac, a.mtu, a.up) == (b.id, b.kind, b.mac, b.mtu, b.up)
 }
 
-fn addresses(links: &Links) -> impl Iterator<Item = (&Link, usize, &Address)> {
-    links.iter().flat_map(|l| l.addresses.iter().enumerate().map(move |(i, a)| (l, i, a)))
+/// The addresses of links that the links of the same names in `others` do not have, and whether each is secondary.
+fn without<'a>(links: &'a Links, others: &'a Links) -> impl Iterator<Item = (&'a Link, bool, &'a Address)> {
+    links.iter().flat_map(|l| {
+        let theirs: HashSet<&Address> =
+            others.named(&l.name).into_iter().flat_map(|other| &other.addresses).collect();
+        let mine = l.addresses.iter().zip(l.primaries());
+        mine.filter(move |(a, _)| !theirs.contains(a)).map(move |(a, primary)| (l, primary.is_some(), a))
+    })
 }
 
 struct Writer<'a> {
@@ -129,11 +129,11 @@ impl Writer<'_> {
         );
     }
 
-    fn address(&self, deleted: bool, link: &Link, i: usize, a: &Address) {
+    fn address(&self, deleted: bool, link: &Link, secondary: bool, a: &Address) {
         // One that comes is checked first, where that is done.
         let checked = a.addr.is_ipv6() && link.is_ethernet() && !deleted;
         let state = if checked { DadState::Tentative } else { DadState::Valid };
-        let addr_info = Some(vec![shown::address(link, i, a, state)]);
+        let addr_info = Some(vec![shown::address(link, secondary, a, state)]);
         let ifindex = u32::from(link.id.0) + 1;
         let view = view::Link { ifindex, ifname: link.name.clone(), addr_info, ..view::Link::default() };
         self.write(deleted, Happening::Address(view));

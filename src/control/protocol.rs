@@ -31,10 +31,10 @@ use crate::config::Change;
 
 pub use busiest::Busiest;
 pub use explain::{Answering, Explain, Explanation};
-pub use flows::{EventName, FlowFilter, FlowForm, FlowKind, Flows, Translated};
+pub use flows::{EventName, FlowFilter, FlowForm, FlowKind, Flows, MOST_WAITING, Translated};
 pub use ip::{Monitor, RouteGet, Watched};
-pub use rules::Rules;
-pub use trace::{Capture, Captured, CapturedFrame, Missed, Told, Trace};
+pub use rules::{Rules, Zero};
+pub use trace::{Capture, Captured, CapturedFrame, MAX_SNAPLEN, Missed, Told, Trace};
 
 /// The version of this protocol. A router refuses requests of a later one.
 pub const VERSION: u16 = 1;
@@ -108,7 +108,7 @@ pub enum Verb {
     Conntrack(Flows),
     /// What would become of a packet: answered with an [`Explanation`].
     Explain(Explain),
-    /// The rules in force: answered in parts, with lists of lines.
+    /// The rules in force, which may begin to count anew: answered in parts, with lists of lines.
     Rules(Rules),
     /// One change of what the router is set up to be: answered when it is in force, with [`Applied`](super::view::Applied).
     Change(Change),
@@ -141,7 +141,16 @@ impl Verb {
     /// Whether whoever asks waits in line with all others that change the router, or look at what changes it.
     pub fn is_transaction(&self) -> bool {
         use Verb::{Change, Config, Confirm, Diff, Reload, Rollback};
-        matches!(self, Change(_) | Reload(_) | Confirm | Rollback { .. } | Diff { .. } | Config)
+        matches!(
+            self,
+            Change(_)
+                | Reload(_)
+                | Confirm
+                | Rollback { .. }
+                | Diff { .. }
+                | Config
+                | Verb::Rules(Rules { zero: Some(_), .. })
+        )
     }
 }
 
@@ -192,7 +201,7 @@ impl Family {
 pub struct LinkFilter {
     /// The link's name.
     pub dev: Option<String>,
-    /// Only those that are up.
+    /// Only those that are set up, with a carrier or without.
     pub up: bool,
     /// Only addresses of this family.
     pub family: Option<Family>,

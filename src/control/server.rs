@@ -36,7 +36,7 @@ use crate::io::sys::{Peer, effective_user, in_group, peer_of};
 
 use super::protocol::{LENGTH, MAX_REQUEST, Response, Verb, encode};
 use client::{Client, Standing};
-pub use place::BindError;
+pub use place::{BindError, MAX_PATH};
 
 /// Clients at once; one more is told so and sent away.
 pub const MAX_CLIENTS: usize = 32;

@@ -82,9 +82,8 @@ pub(super) fn driver(used: &InUse) -> view::Driver {
     }
 }
 
-/// The address of a link at this place in its list.
-pub(super) fn address(l: &Link, i: usize, a: &Address, state: DadState) -> view::Address {
-    let before = l.addresses.iter().take(i);
+/// An address of a link; `secondary`, if another one has its prefix.
+pub(super) fn address(l: &Link, secondary: bool, a: &Address, state: DadState) -> view::Address {
     let v4 = a.addr.is_ipv4();
     view::Address {
         family: family_name(a.addr).to_owned(),
@@ -92,8 +91,7 @@ pub(super) fn address(l: &Link, i: usize, a: &Address, state: DadState) -> view:
         prefixlen: a.prefix_len,
         broadcast: a.broadcast().filter(|_| l.kind != LinkKind::Loopback).map(|b| b.to_string()),
         scope: scope(a.addr).to_owned(),
-        secondary: v4
-            && before.into_iter().any(|b| b.prefix_len == a.prefix_len && b.network() == a.network()),
+        secondary,
         dadfailed: state == DadState::Duplicate,
         tentative: state != DadState::Valid,
         label: v4.then(|| l.name.clone()),

@@ -57,10 +57,12 @@ pub struct Link {
     pub ifname: String,
     pub flags: Vec<String>,
     pub mtu: u32,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub qdisc: String,
     pub operstate: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub linkmode: Option<String>,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub group: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub link_type: Option<String>,
@@ -222,6 +224,7 @@ pub struct Neighbor {
         deserialize_with = "present"
     )]
     pub router: bool,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub state: Vec<String>,
 }
 

@@ -11,18 +11,23 @@
 //! Linux looks into table local to the end before it opens table main, so that 127.0.0.0/8, being
 //! local, beats a /32 of the main table. One trie does the same once what lies inside local
 //! prefixes is left out.
+//!
+//! The trie has all routes, whether the links they need are up or not: a link that goes down changes entries, of which there
+//! are few. A lookup that comes to one that can't be used asks the routes themselves.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 
 use super::connected::is_link_local_net;
 use super::lpm::{Lpm, Prefix};
 use super::resolve::Resolver;
-use super::rib::{Address, Key, Rib, Routes, Shared, Tables};
-use super::route::{Family, Protocol, RouteKind, Table};
+use super::rib::{Address, Key, LENGTHS, Rib, Routes, Shared, Tables};
+use super::route::{Protocol, RouteKind, Table};
 use super::table::{Action, Entry, Fib};
+use super::view::View;
 use crate::base::LinkId;
 use crate::link::Links;
 
@@ -99,59 +104,43 @@ pub enum BuildCause {
 /// Errors told one by one.
 const MAX_ERRORS: usize = 100;
 
-/// How often the table is made anew because what was left out the last time carried other routes.
+/// How often gateways are looked for anew because what was left out the last time carried other routes.
 const MAX_PASSES: usize = 8;
 
 impl Rib {
     /// Compiles the routes, or says what is wrong with them: of all of them, also those that lose to
     /// a lower metric.
     pub fn build(&self, links: &Links) -> Result<Fib, Vec<BuildError>> {
-        let every = vec![true; self.shared.bound()];
-        let (tries, actions) = self.compile(links, &every);
-        let mut errors: Vec<(u32, BuildCause)> = Vec::new();
-        for (id, action) in actions.iter().enumerate() {
-            if let Some(Err(cause)) = action {
-                errors.push((id as u32, cause.clone()));
-            }
-        }
-        let link_local = self.show(Family::V6, Table::Main).filter(|r| is_link_local_net(r.prefix));
-        let stray = link_local.filter(|r| r.protocol != Protocol::Kernel).map(|r| r.prefix);
-        let report = self.report(errors, stray);
-        if !report.is_empty() {
-            return Err(report);
-        }
-        Ok(tries.finish(self, &actions))
+        let tries = Tries::plan(self);
+        let live = vec![true; self.shared.bound()];
+        let actions = tries.actions(self, links, &live);
+        self.told(errors(&actions))?;
+        Ok(tries.finish(Arc::new(self.clone()), &actions, live))
+    }
+
+    /// Whether [`Rib::build`] would compile them.
+    pub fn check(&self, links: &Links) -> Result<(), Vec<BuildError>> {
+        self.told(self.unusable(links))
     }
 
     /// Compiles the routes without those that `usable` links are needed for and don't have, as if
     /// Linux had flushed them when their link went down: higher metrics and shorter prefixes take
     /// over. Routes with an error are left out as well; [`Rib::build`] is who tells.
     pub fn build_usable(&self, links: &Links, usable: impl Fn(LinkId) -> bool) -> Fib {
-        let mut live: Vec<bool> = (0..self.shared.bound() as u32)
-            .map(|id| match self.shared.get(id).map(|s| &s.kind) {
-                Some(RouteKind::Unicast(hops)) => hops.iter().any(|h| h.link.is_none_or(&usable)),
-                _ => true,
-            })
-            .collect();
-        for _ in 0..MAX_PASSES {
-            let (tries, actions) = self.compile(links, &live);
-            let mut failed = false;
-            for (action, live) in actions.iter().zip(&mut live) {
-                if *live && matches!(action, Some(Err(_))) {
-                    *live = false;
-                    failed = true;
-                }
-            }
-            if !failed {
-                return tries.finish(self, &actions);
-            }
-        }
-        let (tries, actions) = self.compile(links, &live);
-        tries.finish(self, &actions)
+        Tries::plan(self).usable(Arc::new(self.clone()), links, usable)
+    }
+
+    fn told(&self, errors: Vec<(u32, BuildCause)>) -> Result<(), Vec<BuildError>> {
+        let stray = self.v6.main.iter().filter(|(k, _)| is_link_local_net(k.net()));
+        let by_hand = |id: u32| self.shared.get(id).is_some_and(|s| s.protocol != Protocol::Kernel);
+        let stray = stray.filter(|(_, id)| by_hand(**id)).map(|(k, _)| k.net());
+        let report = self.report(errors, stray);
+        if report.is_empty() { Ok(()) } else { Err(report) }
     }
 
     /// Notes the link of every gateway that is a neighbor on one, where none was given, so that it
     /// is shown and stays that link, as in Linux. Gateways behind other gateways are left as they are.
+    /// To be done before there are copies: what routes share is another thing behind it.
     pub fn settle(&mut self, links: &Links) {
         let open = |s: &Shared| s.hops().iter().any(|h| h.link.is_none());
         let ids: Vec<u32> =
@@ -159,8 +148,8 @@ impl Rib {
         if ids.is_empty() {
             return;
         }
-        let tries = Tries::plan(self, &vec![true; self.shared.bound()]);
-        let lookup = |addr| tries.lookup(addr);
+        let finder = self.finder(ids.len());
+        let lookup = |addr| finder.find(addr);
         let resolver = Resolver::new(self, links, &lookup);
         let mut settled = Vec::new();
         for id in ids {
@@ -178,19 +167,14 @@ impl Rib {
         }
     }
 
-    /// The tries over the routes whose shared part is live, and what each such part comes to.
-    fn compile(&self, links: &Links, live: &[bool]) -> (Tries, Vec<Option<Result<Action, BuildCause>>>) {
-        let tries = Tries::plan(self, live);
-        let lookup = |addr| tries.lookup(addr);
-        let mut resolver = Resolver::new(self, links, &lookup);
-        let actions = (0..self.shared.bound() as u32)
-            .map(|id| {
-                let wanted = live.get(id as usize).copied().unwrap_or(false);
-                let shared = self.shared.get(id).filter(|_| wanted)?;
-                Some(resolver.action(shared))
-            })
-            .collect();
-        (tries, actions)
+    /// Who finds the route that leads to an address, to be asked so many times.
+    pub(super) fn finder(&self, times: usize) -> Finder<'_> {
+        /// One search in the table of routes takes as long as compiling so many.
+        const SEARCH: usize = 64;
+        match times.saturating_mul(SEARCH) < self.len() {
+            true => Finder::Search(self),
+            false => Finder::Tries(Tries::plan(self)),
+        }
     }
 
     /// Errors as they are told: each with the first route it is about.
@@ -222,20 +206,53 @@ impl Rib {
     }
 }
 
-/// Both tries, and what their values stand for: the number of a route's shared part, and the length
-/// of its prefix.
-struct Tries {
-    v4: Lpm<u32>,
-    v6: Lpm<u128>,
-    entries: Vec<(u32, u8)>,
+/// The errors among what routes come to.
+fn errors(actions: &[Option<Result<Action, BuildCause>>]) -> Vec<(u32, BuildCause)> {
+    let numbered = (0..).zip(actions);
+    numbered.filter_map(|(id, action)| Some((id, action.as_ref()?.as_ref().err()?.clone()))).collect()
+}
+
+/// Finds routes, one at a time or having compiled them all.
+pub(super) enum Finder<'a> {
+    Search(&'a Rib),
+    Tries(Tries),
+}
+
+impl Finder<'_> {
+    /// The number of the shared part of the route that leads to an address, and its prefix length.
+    pub(super) fn find(&self, addr: IpAddr) -> Option<(u32, u8)> {
+        match self {
+            Finder::Search(rib) => rib.covering(addr, |_| true, |_| true),
+            Finder::Tries(tries) => tries.lookup(addr),
+        }
+    }
+}
+
+/// Both tries over all routes, whether they can be used or not, and what their values stand for: the number of a route's
+/// shared part, and the length of its prefix.
+#[derive(Debug, Clone)]
+pub(super) struct Tries {
+    pub(super) v4: Lpm<u32>,
+    pub(super) v6: Lpm<u128>,
+    pub(super) numbers: Arc<Numbering>,
 }
 
 impl Tries {
-    fn plan(rib: &Rib, live: &[bool]) -> Self {
-        let mut entries = Numbering::default();
-        let v4 = Lpm::build(gather(&rib.v4, live, &mut entries));
-        let v6 = Lpm::build(gather(&rib.v6, live, &mut entries));
-        Tries { v4, v6, entries: entries.list }
+    fn plan(rib: &Rib) -> Self {
+        let mut numbers = Numbering::default();
+        let v4 = Lpm::build(gather(&rib.v4, &mut numbers));
+        let v6 = Lpm::build(gather(&rib.v6, &mut numbers));
+        numbers.planned = numbers.list.len();
+        Tries { v4, v6, numbers: Arc::new(numbers) }
+    }
+
+    /// The same for routes that have become others; `None` if too many numbers are nobody's by now.
+    fn after(&self, before: &Rib, rib: &Rib) -> Option<Self> {
+        let mut numbers = self.numbers.clone();
+        let v4 = follow(&self.v4, &before.v4, &rib.v4, &mut numbers);
+        let v6 = follow(&self.v6, &before.v6, &rib.v6, &mut numbers);
+        let bound = 2 * numbers.planned + Numbering::SPARE;
+        (numbers.list.len() <= bound).then_some(Tries { v4, v6, numbers })
     }
 
     fn lookup(&self, addr: IpAddr) -> Option<(u32, u8)> {
@@ -243,32 +260,131 @@ impl Tries {
             IpAddr::V4(a) => self.v4.lookup(a.to_bits())?,
             IpAddr::V6(a) => self.v6.lookup(a.to_bits())?,
         };
-        self.entries.get(at as usize).copied()
+        self.numbers.list.get(at as usize).copied()
     }
 
-    fn finish(self, rib: &Rib, actions: &[Option<Result<Action, BuildCause>>]) -> Fib {
-        let entry = |&(id, prefix_len): &(u32, u8)| {
-            let action = match actions.get(id as usize) {
-                Some(Some(Ok(action))) => action.clone(),
-                // Only what had an error after the last pass comes here.
-                _ => Action::Unreachable,
-            };
-            Entry { action, prefix_len, src: rib.shared.get(id).and_then(|s| s.src) }
+    /// What each shared part that is live comes to, where only those are.
+    fn actions(&self, rib: &Rib, links: &Links, live: &[bool]) -> Vec<Option<Result<Action, BuildCause>>> {
+        let is_live = |id: u32| live.get(id as usize).copied().unwrap_or(false);
+        let lookup = |addr| match self.lookup(addr)? {
+            (id, len) if is_live(id) => Some((id, len)),
+            _ => rib.covering(addr, |_| true, is_live),
         };
-        let entries = self.entries.iter().map(entry).collect();
-        Fib { v4: self.v4, v6: self.v6, entries }
+        let mut resolver = Resolver::new(rib, links, &lookup);
+        let ids = 0..rib.shared.bound() as u32;
+        ids.map(|id| Some(resolver.action(rib.shared.get(id).filter(|_| is_live(id))?))).collect()
     }
+
+    /// See [`Rib::build_usable`].
+    fn usable(self, rib: Arc<Rib>, links: &Links, usable: impl Fn(LinkId) -> bool) -> Fib {
+        let mut live: Vec<bool> = (0..rib.shared.bound() as u32)
+            .map(|id| match rib.shared.get(id).map(|s| &s.kind) {
+                Some(RouteKind::Unicast(hops)) => hops.iter().any(|h| h.link.is_none_or(&usable)),
+                _ => true,
+            })
+            .collect();
+        let mut actions = self.actions(&rib, links, &live);
+        for _ in 0..MAX_PASSES {
+            let mut failed = false;
+            for (action, live) in actions.iter().zip(&mut live) {
+                if *live && matches!(action, Some(Err(_))) {
+                    *live = false;
+                    failed = true;
+                }
+            }
+            if !failed {
+                break;
+            }
+            actions = self.actions(&rib, links, &live);
+        }
+        self.finish(rib, &actions, live)
+    }
+
+    fn finish(self, rib: Arc<Rib>, actions: &[Option<Result<Action, BuildCause>>], live: Vec<bool>) -> Fib {
+        let entry = |&(id, prefix_len): &(u32, u8)| {
+            let (action, usable) = match actions.get(id as usize) {
+                Some(Some(Ok(action))) => (action.clone(), true),
+                // Only what had an error after the last pass comes here.
+                Some(Some(Err(_))) => (Action::Unreachable, true),
+                _ => (Action::Unreachable, false),
+            };
+            Entry { action, prefix_len, usable, src: rib.shared.get(id).and_then(|s| s.src) }
+        };
+        let entries: Arc<[Entry]> = self.numbers.list.iter().map(entry).collect();
+        let mut lens = [false; LENGTHS];
+        for entry in entries.iter().filter(|e| e.usable) {
+            lens[usize::from(entry.prefix_len)] = true;
+        }
+        Fib { tries: self, entries, rib, live, lens }
+    }
+}
+
+impl Fib {
+    /// The table of routes that have become others since, or of other links: see [`Rib::build_usable`]. Costs what has
+    /// changed rather than what there is, as long as `rib` was made of the routes that this table was made of.
+    pub fn after(&self, rib: &Arc<Rib>, links: &Links, usable: impl Fn(LinkId) -> bool) -> Fib {
+        let tries = match Arc::ptr_eq(&self.rib, rib) {
+            true => Some(self.tries.clone()),
+            false => self.tries.after(&self.rib, rib),
+        };
+        tries.unwrap_or_else(|| Tries::plan(rib)).usable(rib.clone(), links, usable)
+    }
+}
+
+/// One family's trie for routes that have become others.
+fn follow<B: Address>(
+    trie: &Lpm<B>,
+    before: &Tables<B>,
+    after: &Tables<B>,
+    numbers: &mut Arc<Numbering>,
+) -> Lpm<B> {
+    let mut changed = Vec::new();
+    for table in [Table::Local, Table::Main] {
+        before.table(table).differences(
+            after.table(table),
+            |a, b| a == b,
+            |key, _, now| {
+                changed.push((key.addr(), key.len()));
+                if let Some(id) = now
+                    && numbers.of(*id, key.len()).is_none()
+                {
+                    Arc::make_mut(numbers).number((*id, key.len()));
+                }
+                if table == Table::Local {
+                    // What it hides or hid.
+                    let inside = after.inside(Table::Main, key.addr(), key.len());
+                    changed.extend(inside.map(|(k, _)| (k.addr(), k.len())));
+                }
+            },
+        );
+    }
+    if changed.is_empty() {
+        return trie.clone();
+    }
+    changed.sort_unstable();
+    changed.dedup();
+    let updated = trie.updated(&changed, &View { tables: after, numbers });
+    updated.unwrap_or_else(|| Lpm::build(gather(after, Arc::make_mut(numbers))))
 }
 
 /// Numbers for pairs, in the order they come.
-#[derive(Default)]
-struct Numbering {
-    list: Vec<(u32, u8)>,
+#[derive(Debug, Clone, Default)]
+pub(super) struct Numbering {
+    pub(super) list: Vec<(u32, u8)>,
     numbers: HashMap<(u32, u8), u32>,
     last: Option<((u32, u8), u32)>,
+    /// How many there were when every one was somebody's.
+    planned: usize,
 }
 
 impl Numbering {
+    /// Numbers that may be nobody's in any table.
+    const SPARE: usize = 4096;
+
+    pub(super) fn of(&self, id: u32, len: u8) -> Option<u32> {
+        self.numbers.get(&(id, len)).copied()
+    }
+
     fn number(&mut self, pair: (u32, u8)) -> u32 {
         // Neighboring prefixes often share both.
         if let Some((last, n)) = self.last
@@ -285,24 +401,23 @@ impl Numbering {
     }
 }
 
-/// The prefixes of one family that packets can meet, each with the best of its live routes.
-fn gather<B: Address>(tables: &Tables<B>, live: &[bool], numbers: &mut Numbering) -> Vec<Prefix<B>> {
+/// The prefixes of one family that packets can meet, each with the first of its routes. All routes have numbers then.
+fn gather<B: Address>(tables: &Tables<B>, numbers: &mut Numbering) -> Vec<Prefix<B>> {
     let covers = outermost(&tables.local);
     let mut found = Vec::with_capacity(tables.local.len() + tables.main.len());
     for (routes, main) in [(&tables.local, false), (&tables.main, true)] {
         let mut last = None;
         for (key, id) in routes {
-            if last.is_some_and(|l: &Key<B>| l.same_prefix(key)) || !live.get(*id as usize).unwrap_or(&false)
-            {
+            let (bits, len) = (key.addr(), key.len());
+            let value = numbers.number((*id, len));
+            if last.is_some_and(|l: &Key<B>| l.same_prefix(key)) {
                 continue;
             }
             last = Some(key);
-            let (bits, len) = (key.addr(), key.len());
             let hidden = main && covers.lookup(bits).is_some_and(|cover| cover <= u32::from(len));
-            if hidden || (B::WIDTH == 128 && is_link_local_net(key.net())) {
-                continue;
+            if !hidden && !key.is_link_local() {
+                found.push(Prefix { bits, len, value });
             }
-            found.push(Prefix { bits, len, value: numbers.number((*id, len)) });
         }
     }
     found
@@ -310,7 +425,7 @@ fn gather<B: Address>(tables: &Tables<B>, live: &[bool], numbers: &mut Numbering
 
 /// The prefixes that are inside no other one, each with its length as value.
 fn outermost<B: Address>(routes: &Routes<B>) -> Lpm<B> {
-    let mut all: Vec<(B, u8)> = routes.keys().map(|k| (k.addr(), k.len())).collect();
+    let mut all: Vec<(B, u8)> = routes.iter().map(|(k, _)| (k.addr(), k.len())).collect();
     all.sort_unstable();
     let mut outer: Vec<Prefix<B>> = Vec::new();
     for (bits, len) in all {

@@ -12,7 +12,7 @@ use ipnet::IpNet;
 use super::build::{BuildCause, BuildError};
 use super::connected::is_link_local_net;
 use super::resolve::Resolver;
-use super::rib::{Address, Key, Rib, Shared, Tables};
+use super::rib::{Address, Rib, Shared, Tables};
 use super::route::{Family, NextHop, Protocol, Route, RouteError, RouteKind, Table, is_link_local};
 use crate::link::Links;
 
@@ -43,14 +43,14 @@ impl Rib {
         if is_link_local_net(route.prefix) && route.protocol != Protocol::Kernel {
             return Err(BuildCause::LinkLocal);
         }
-        let lookup = |addr| self.covering(addr);
+        let lookup = |addr| self.covering(addr, |_| true, |_| true);
         Resolver::new(self, links, &lookup).action(&Shared::of(route.clone())).map(drop)
     }
 
     /// Notes the links of a route's gateways, as [`Rib::settle`] does for all routes.
     pub fn settle_one(&self, route: &mut Route, links: &Links) {
         let RouteKind::Unicast(hops) = &mut route.kind else { return };
-        let lookup = |addr| self.covering(addr);
+        let lookup = |addr| self.covering(addr, |_| true, |_| true);
         let mut resolver = None;
         for hop in hops {
             if let (None, Some(via)) = (hop.link, hop.via) {
@@ -137,7 +137,7 @@ impl Rib {
         if ids.is_empty() {
             return Vec::new();
         }
-        let lookup = |addr| self.covering(addr);
+        let lookup = |addr| self.covering(addr, |_| true, |_| true);
         let mut resolver = Resolver::new(self, links, &lookup);
         let mut fates: HashMap<(u32, Family), Option<Shared>> = HashMap::new();
         let mut all = Vec::new();
@@ -197,22 +197,30 @@ impl Rib {
     }
 
     /// The shared parts that can't be used, and why.
-    fn unusable(&self, links: &Links) -> Vec<(u32, BuildCause)> {
-        let lookup = |addr| self.covering(addr);
-        let mut resolver = Resolver::new(self, links, &lookup);
+    pub(super) fn unusable(&self, links: &Links) -> Vec<(u32, BuildCause)> {
         let ids = 0..self.shared.bound() as u32;
+        let finder = self.finder(ids.len());
+        let lookup = |addr| finder.find(addr);
+        let mut resolver = Resolver::new(self, links, &lookup);
         let judged = ids.filter_map(|id| Some((id, resolver.action(self.shared.get(id)?).err()?)));
         judged.collect()
     }
 
-    /// What the compiled table would say of an address: the number of the route's shared part, and the length of its
-    /// prefix.
-    fn covering(&self, addr: IpAddr) -> Option<(u32, u8)> {
+    /// What the compiled table would say of an address if it had only routes whose shared part `counts`, by its number:
+    /// that number of the route that leads there, and the length of its prefix. Prefixes of some `lens` alone can have any.
+    pub(super) fn covering(
+        &self,
+        addr: IpAddr,
+        lens: impl Fn(u8) -> bool,
+        counts: impl Fn(u32) -> bool,
+    ) -> Option<(u32, u8)> {
         match addr {
-            IpAddr::V4(v4) => covering(&self.v4, v4.to_bits(), u8::MAX),
+            IpAddr::V4(v4) => covering(&self.v4, v4.to_bits(), lens, counts),
             // Where those are is decided by link.
-            IpAddr::V6(v6) if is_link_local(v6) => covering(&self.v6, v6.to_bits(), 9),
-            IpAddr::V6(v6) => covering(&self.v6, v6.to_bits(), u8::MAX),
+            IpAddr::V6(v6) if is_link_local(v6) => {
+                covering(&self.v6, v6.to_bits(), |len| len < 10 && lens(len), counts)
+            }
+            IpAddr::V6(v6) => covering(&self.v6, v6.to_bits(), lens, counts),
         }
     }
 }
@@ -223,36 +231,24 @@ fn differences<B: Address>(
     table: Table,
     each: &mut impl FnMut(Option<Route>, Option<Route>),
 ) {
-    let (mut was, mut is) = (was.table(table).iter().peekable(), is.table(table).iter().peekable());
-    loop {
-        let (gone, come) = match (was.peek(), is.peek()) {
-            (None, None) => return,
-            (Some(_), None) => (true, false),
-            (None, Some(_)) => (false, true),
-            (Some((a, _)), Some((b, _))) => (a <= b, b <= a),
-        };
-        let before = if gone { was.next() } else { None };
-        let after = if come { is.next() } else { None };
-        let same = match (before, after) {
-            (Some((_, a)), Some((_, b))) => old.shared.get(*a) == new.shared.get(*b),
-            _ => false,
-        };
-        if !same {
-            let route = |rib: &Rib, (key, id): (&Key<B>, &u32)| rib.shared.route(key, *id);
-            each(before.map(|r| route(old, r)), after.map(|r| route(new, r)));
-        }
-    }
+    let same = |a: &u32, b: &u32| old.shared.get(*a) == new.shared.get(*b);
+    was.table(table).differences(is.table(table), same, |key, a, b| {
+        each(a.map(|id| old.shared.route(key, *id)), b.map(|id| new.shared.route(key, *id)));
+    });
 }
 
-/// The longest prefix up to `longest` that covers an address, of table local if one does.
-fn covering<B: Address>(tables: &Tables<B>, addr: B, longest: u8) -> Option<(u32, u8)> {
+/// The longest prefix that covers an address, of table local if one does.
+fn covering<B: Address>(
+    tables: &Tables<B>,
+    addr: B,
+    lens: impl Fn(u8) -> bool,
+    counts: impl Fn(u32) -> bool,
+) -> Option<(u32, u8)> {
     let first = |table, len: u8| {
-        let of: Option<(&Key<B>, &u32)> =
-            tables.in_table(table, addr.without(B::WIDTH as u8 - len), len).next();
-        of.map(|(_, id)| (*id, len))
+        let mut all = tables.in_table(table, addr.keep(len.into()), len);
+        all.find(|(_, id)| counts(**id)).map(|(_, id)| (*id, len))
     };
-    let in_table =
-        |table| tables.lengths(table).filter(|len| *len <= longest).find_map(|len| first(table, len));
+    let in_table = |table| tables.lengths(table).filter(|len| lens(*len)).find_map(|len| first(table, len));
     in_table(Table::Local).or_else(|| in_table(Table::Main))
 }
 

@@ -5,11 +5,16 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::rib::Rib;
-use super::route::{NextHop, Protocol, Route, RouteKind, is_link_local};
+use super::route::{Family, NextHop, Protocol, Route, RouteKind, is_link_local};
 use crate::link::{Address, Link, LinkKind, Links};
 
-/// `IP6_RT_PRIO_ADDRCONF` (`linux/ipv6_route.h`): the metric of IPv6 on-link prefixes.
-const METRIC_ON_LINK_V6: u32 = 256;
+/// The metric of the routes to prefixes on links: 0, and `IP6_RT_PRIO_ADDRCONF` (`linux/ipv6_route.h`).
+pub fn on_link_metric(family: Family) -> u32 {
+    match family {
+        Family::V4 => 0,
+        Family::V6 => 256,
+    }
+}
 
 impl Rib {
     /// A table of the routes that the addresses of the links make: to each address itself, to the
@@ -19,14 +24,18 @@ impl Rib {
     /// As in Linux since 5.14 the network address is no broadcast address.
     pub fn connected(links: &Links) -> Self {
         let mut rib = Rib::new();
-        let all = || links.iter().flat_map(|l| l.addresses.iter().enumerate().map(move |(i, a)| (l, i, a)));
+        let primaries: Vec<_> = links.iter().map(Link::primaries).collect();
+        let all = || {
+            let each = links.iter().zip(&primaries);
+            each.flat_map(|(l, primaries)| l.addresses.iter().zip(primaries).map(move |(a, p)| (l, a, *p)))
+        };
         // The addresses themselves first: one that is also its subnet's anycast address is local.
         // What is refused is there already: a second address in a prefix makes nothing new of it.
-        for (link, i, address) in all() {
-            let _ = rib.insert(local(link, i, address));
+        for (link, address, primary) in all() {
+            let _ = rib.insert(local(link, address, primary));
         }
-        for (link, i, address) in all() {
-            for route in of_prefix(link, i, address).into_iter().flatten() {
+        for (link, address, primary) in all() {
+            for route in of_prefix(link, address, primary.is_some()).into_iter().flatten() {
                 let _ = rib.insert(route);
             }
         }
@@ -34,27 +43,20 @@ impl Rib {
     }
 }
 
-fn local(link: &Link, i: usize, address: &Address) -> Route {
+fn local(link: &Link, address: &Address, primary: Option<IpAddr>) -> Route {
     let route = kernel(address.addr.into(), RouteKind::Local(link.id), 0);
     match address.addr {
-        IpAddr::V4(_) => Route { src: Some(primary(link, i, address).unwrap_or(address).addr), ..route },
+        IpAddr::V4(_) => Route { src: Some(primary.unwrap_or(address.addr)), ..route },
         IpAddr::V6(_) => route,
     }
 }
 
-/// The address before this one that has the same IPv4 prefix, and so makes this one secondary: the
-/// prefix's routes, and sources in it, are the primary's.
-fn primary<'a>(link: &'a Link, i: usize, address: &Address) -> Option<&'a Address> {
-    let net = address.network();
-    link.addresses.iter().take(i).find(|a| a.prefix_len == address.prefix_len && a.network() == net)
-}
-
-fn of_prefix(link: &Link, i: usize, address: &Address) -> [Option<Route>; 2] {
+fn of_prefix(link: &Link, address: &Address, secondary: bool) -> [Option<Route>; 2] {
     let net = address.network();
     match net {
         IpNet::V4(v4) => {
             // 0.0.0.0/8 is nobody's network, and a /32 has none.
-            if v4.addr().octets()[0] == 0 || v4.prefix_len() == 32 || primary(link, i, address).is_some() {
+            if v4.addr().octets()[0] == 0 || v4.prefix_len() == 32 || secondary {
                 return [None, None];
             }
             let route = |prefix, kind| Route { src: Some(address.addr), ..kernel(prefix, kind, 0) };
@@ -69,7 +71,10 @@ fn of_prefix(link: &Link, i: usize, address: &Address) -> [Option<Route>; 2] {
             }
             let routers = IpAddr::from(v6.addr()).into();
             let anycast = || kernel(routers, RouteKind::Anycast(link.id), 0);
-            [Some(kernel(net, on_link(link), METRIC_ON_LINK_V6)), (v6.prefix_len() < 127).then(anycast)]
+            [
+                Some(kernel(net, on_link(link), on_link_metric(Family::V6))),
+                (v6.prefix_len() < 127).then(anycast),
+            ]
         }
     }
 }

@@ -23,20 +23,47 @@
 //! Prefixes are pushed down to the leaves, so that a lookup never goes back up. This is the poptrie
 //! (Asai and Ohara, SIGCOMM 2015) with three changes: a node's refs stand beside its bits, children
 //! and leaves alike, so that a level costs one cache line; and pages and skips keep IPv6, which is
-//! long, crowded in few places and empty between, short. Knows nothing of what the values mean.
+//! long, crowded in few places and empty between, short.
+//!
+//! A table never changes for those who read it, and what was changed in a large one costs what lies on the way to it:
+//!
+//! ```text
+//!   before  direct ──►┌──────────────────────────┬───────────┬ ─ ─ ─ ┐
+//!                     │ nodes, pages, skips      │ new ones  │ room  │  shared by both
+//!   after   direct' ─►└──────────────────────────┴───────────┴ ─ ─ ─ ┘
+//!
+//!   under   by the first S bits: what holds where the nodes say nothing. Prefixes of up to S bits stand in
+//!           `direct` and here only, so that another default route leaves the nodes as they are
+//! ```
+//!
+//! The one before leads into the first part only, so writing behind that disturbs nobody. Where there is no room any more,
+//! all moves; what nobody needs any more is left behind before it is as much as what is needed. Knows nothing of what the
+//! values mean.
 
 mod build;
+mod store;
+mod update;
+
+use std::sync::Arc;
+
+use build::Shape;
+use store::Store;
+pub(super) use update::Source;
 
 /// The bits of an address as a number, the first bit on the wire being the highest.
 pub(super) trait Bits: Copy + Ord + std::fmt::Debug {
     /// How many bits there are.
     const WIDTH: u32;
+    /// What holds them where others read meanwhile.
+    type Cell: store::Cell<Self>;
     /// The first `n` bits, 31 at most.
     fn first(self, n: u32) -> usize;
     /// What is left without the first `n` bits, less than [`Bits::WIDTH`], moved to the front.
     fn after(self, n: u32) -> Self;
     /// How many leading bits `self` and `other` share.
     fn common(self, other: Self) -> u32;
+    /// The first `n` bits, with zeros behind them.
+    fn keep(self, n: u32) -> Self;
     /// The `n` bits from bit `at` on, with zeros beyond the end.
     fn chunk(self, at: u32, n: u32) -> usize {
         self.after(at).first(n)
@@ -45,6 +72,7 @@ pub(super) trait Bits: Copy + Ord + std::fmt::Debug {
 
 impl Bits for u32 {
     const WIDTH: u32 = u32::BITS;
+    type Cell = std::sync::atomic::AtomicU32;
     #[inline]
     fn first(self, n: u32) -> usize {
         // Two shifts, as n may be 0.
@@ -58,10 +86,14 @@ impl Bits for u32 {
     fn common(self, other: Self) -> u32 {
         (self ^ other).leading_zeros()
     }
+    fn keep(self, n: u32) -> Self {
+        self & u32::MAX.checked_shl(u32::BITS - n).unwrap_or(0)
+    }
 }
 
 impl Bits for u128 {
     const WIDTH: u32 = u128::BITS;
+    type Cell = store::Halves;
     #[inline]
     fn first(self, n: u32) -> usize {
         // On the upper half alone: a shift of 128 bits by a variable takes ten times as long.
@@ -74,6 +106,9 @@ impl Bits for u128 {
     #[inline]
     fn common(self, other: Self) -> u32 {
         (self ^ other).leading_zeros()
+    }
+    fn keep(self, n: u32) -> Self {
+        self & u128::MAX.checked_shl(u128::BITS - n).unwrap_or(0)
     }
 }
 
@@ -91,82 +126,66 @@ pub(super) struct Prefix<B> {
 /// Values are smaller than this.
 pub(super) const MAX_VALUE: u32 = (1 << 31) - 1;
 
-/// The table.
-#[derive(Debug)]
-pub(super) struct Lpm<B> {
-    direct_bits: u32,
-    direct: Box<[Ref]>,
-    lines: Box<[Line]>,
-    pages: Box<[Ref]>,
-    skips: Box<[Skip<B>]>,
+/// The table. Copies share all of it.
+#[derive(Debug, Clone)]
+pub(super) struct Lpm<B: Bits> {
+    shape: Shape,
+    /// How many prefixes there were when its shape was chosen.
+    chosen_for: usize,
+    direct: Arc<[Ref]>,
+    /// For each slot of `direct` the leaf that holds where what lies behind the slot says nothing; empty in tables
+    /// whose nodes say it themselves.
+    under: Arc<[Ref]>,
+    store: Store<B>,
 }
 
 impl<B: Bits> Lpm<B> {
     /// The value of the longest prefix that covers the address.
     #[inline]
     pub(super) fn lookup(&self, key: B) -> Option<u32> {
-        let mut r = *self.direct.get(key.first(self.direct_bits))?;
-        let mut rest = key.after(self.direct_bits);
+        let direct_bits = self.shape.direct_bits;
+        let mut r = *self.direct.get(key.first(direct_bits))?;
+        let mut rest = key.after(direct_bits);
         while !r.is_leaf() {
             if r.is_node() {
                 let node = r.index();
                 let upto = u64::MAX >> (63 - rest.first(STRIDE));
                 // Slot 0 begins a run: there is one start at least.
-                let nth = (self.word(node)? & upto).count_ones() as usize - 1;
-                let two = self.word(node + 1 + nth / 2)?;
+                let nth = (self.store.word(node)? & upto).count_ones() as usize - 1;
+                let two = self.store.word(node + 1 + nth / 2)?;
                 r = Ref((two >> (nth % 2 * 32)) as u32);
                 rest = rest.after(STRIDE);
             } else if r.is_skip() {
-                let skip = self.skips.get(r.index())?;
-                if key.common(skip.bits) < u32::from(skip.at) {
-                    return skip.miss.value();
+                let skip = self.store.skip(r.index())?;
+                let at = skip.at();
+                if key.common(skip.bits()) < at {
+                    r = skip.miss();
+                    break;
                 }
-                r = skip.next;
+                r = skip.next();
                 if !r.is_leaf() {
-                    rest = key.after(u32::from(skip.at));
+                    rest = key.after(at);
                 }
             } else {
                 let (first, width) = r.page();
-                r = *self.pages.get(first + rest.first(width))?;
+                r = self.store.page_slot(first + rest.first(width))?;
                 rest = rest.after(width);
             }
         }
-        r.value()
-    }
-
-    #[inline]
-    fn word(&self, i: usize) -> Option<u64> {
-        self.lines.get(i / LINE).map(|line| line.0[i % LINE])
+        match r.value() {
+            None => self.under.get(key.first(direct_bits))?.value(),
+            some => some,
+        }
     }
 
     /// Bytes held.
     pub(super) fn memory(&self) -> usize {
-        size_of_val(&*self.direct)
-            + size_of_val(&*self.lines)
-            + size_of_val(&*self.pages)
-            + size_of_val(&*self.skips)
+        size_of_val(&*self.direct) + size_of_val(&*self.under) + self.store.memory()
     }
 }
 
 /// Bits a node decides: as many as a machine word has ones to count.
 const STRIDE: u32 = 6;
-
-/// Words of nodes, as the cache fetches them.
-#[derive(Debug, Clone, Copy)]
-#[repr(align(64))]
-struct Line([u64; LINE]);
-
-/// Words in a line.
-const LINE: usize = 8;
-
-/// Bits to compare at once. `at` is how many, from the very first.
-#[derive(Debug)]
-struct Skip<B> {
-    bits: B,
-    next: Ref,
-    miss: Ref,
-    at: u8,
-}
 
 /// Where a slot leads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -231,6 +250,11 @@ impl Ref {
     fn page(self) -> (usize, u32) {
         let at = self.index();
         (at & ((1 << Ref::PAGE_WIDTH) - 1), (at >> Ref::PAGE_WIDTH) as u32)
+    }
+
+    /// This, unless it is the leaf that says nothing: then the other.
+    fn or(self, other: Ref) -> Ref {
+        if self == Ref::NONE { other } else { self }
     }
 
     #[inline]

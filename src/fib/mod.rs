@@ -18,13 +18,16 @@ mod lpm;
 mod resolve;
 mod rib;
 mod route;
+mod sorted;
 mod table;
 mod text;
+mod view;
 
 #[cfg(test)]
 mod sample;
 
 pub use build::{BuildCause, BuildError};
+pub use connected::on_link_metric;
 pub use rib::{Place, Rib};
 pub use route::{Family, NextHop, Protocol, Route, RouteError, RouteKind, Table};
 pub use table::{Action, Entry, Fib, Hop, Hops};

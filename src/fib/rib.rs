@@ -4,15 +4,16 @@
 //! million of them through a handful of neighbors cost some tens of bytes each. Knows nothing of
 //! how packets are looked up.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::ops::Bound;
 use std::sync::Arc;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
+use super::connected::is_link_local_net;
 use super::lpm::Bits;
 use super::route::{Family, MAX_ROUTES, NextHop, Protocol, Route, RouteError, RouteKind, Table};
+use super::sorted::Sorted;
 use crate::base::LinkId;
 
 /// All routes of one router.
@@ -40,6 +41,13 @@ impl Rib {
             Family::V4 => self.v4.table(table).len(),
             Family::V6 => self.v6.table(table).len(),
         }
+    }
+
+    /// How many routes, about, take memory that they don't share with those of another table.
+    pub fn apart_from(&self, other: &Rib) -> usize {
+        let of = [self.v4.main.apart_from(&other.v4.main), self.v4.local.apart_from(&other.v4.local)];
+        let v6 = [self.v6.main.apart_from(&other.v6.main), self.v6.local.apart_from(&other.v6.local)];
+        of.into_iter().chain(v6).sum()
     }
 
     /// Whether there is none.
@@ -125,10 +133,12 @@ impl Rib {
     where
         AnyKey: From<Key<B>>,
     {
-        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let range = routes.range((from, Bound::Unbounded)).take(n);
         let mut last = None;
-        let page: Vec<_> = range.map(|(k, id)| (last = Some(*k), self.shared.route(k, *id)).1).collect();
+        let mut one = |(k, id): (&Key<B>, &u32)| (last = Some(*k), self.shared.route(k, *id)).1;
+        let page: Vec<_> = match &after {
+            Some(key) => routes.behind(key).take(n).map(&mut one).collect(),
+            None => routes.iter().take(n).map(&mut one).collect(),
+        };
         let more = last.filter(|_| page.len() == n);
         (page, more.map(|key| Place(key.into())))
     }
@@ -221,6 +231,23 @@ impl<B: Address> Key<B> {
         Key { edge, host_bits, metric, tag }
     }
 
+    /// The first and the last place of a prefix's routes.
+    fn all(addr: B, len: u8) -> [Self; 2] {
+        [Key::new(addr, len, 0, 0), Key::new(addr, len, u32::MAX, u32::MAX)]
+    }
+
+    /// Between these two are all prefixes that share these first bits, and no other as long.
+    fn inside(bits: B, len: u8) -> [Self; 2] {
+        let last = bits.filled((B::WIDTH as u8).saturating_sub(len));
+        let key = |edge, rest: u32| Key { edge, host_bits: rest as u8, metric: rest, tag: rest };
+        [key(bits, 0), key(last, u32::MAX)]
+    }
+
+    /// Whether it leads to addresses whose place is decided by link.
+    pub(super) fn is_link_local(&self) -> bool {
+        B::WIDTH == 128 && is_link_local_net(self.net())
+    }
+
     /// The first address of the prefix.
     pub(super) fn addr(&self) -> B {
         if B::INNER_FIRST { self.edge.without(self.host_bits) } else { self.edge }
@@ -243,7 +270,7 @@ impl<B: Address> Key<B> {
 }
 
 /// What routes share, by its number.
-pub(super) type Routes<B> = BTreeMap<Key<B>, u32>;
+pub(super) type Routes<B> = Sorted<Key<B>, u32>;
 
 /// The tables of one family.
 #[derive(Debug, Clone)]
@@ -255,16 +282,16 @@ pub(super) struct Tables<B> {
 }
 
 /// Prefix lengths of the longer addresses: 0 to 128.
-const LENGTHS: usize = 129;
+pub(super) const LENGTHS: usize = 129;
 
 impl<B> Default for Tables<B> {
     fn default() -> Self {
-        Tables { local: BTreeMap::new(), main: BTreeMap::new(), lengths: [[0; LENGTHS]; 2] }
+        Tables { local: Sorted::default(), main: Sorted::default(), lengths: [[0; LENGTHS]; 2] }
     }
 }
 
 impl<B: Address> Tables<B> {
-    fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.local.len() + self.main.len()
     }
 
@@ -286,8 +313,7 @@ impl<B: Address> Tables<B> {
         let key = |tag| Key::new(addr, route.prefix.prefix_len(), route.metric, tag);
         let tag = tag(&route);
         let routes = self.table_mut(route.table());
-        let rivals = routes.range(key(0)..=key(u32::MAX));
-        if rivals.into_iter().any(|(k, _)| k.tag == tag || k.tag == 0 || tag == 0) {
+        if routes.between(&key(0), key(u32::MAX)).any(|(k, _)| k.tag == tag || k.tag == 0 || tag == 0) {
             return Err(RouteError::Exists(route.prefix, route.metric));
         }
         let (table, len) = (route.table(), route.prefix.prefix_len());
@@ -305,8 +331,8 @@ impl<B: Address> Tables<B> {
     ) -> Option<Route> {
         for table in [Table::Main, Table::Local] {
             let routes = self.table_mut(table);
-            let range = Key::new(addr, len, 0, 0)..=Key::new(addr, len, u32::MAX, u32::MAX);
-            let found = routes.range(range).find_map(|(k, id)| {
+            let [first, last] = Key::all(addr, len);
+            let found = routes.between(&first, last).find_map(|(k, id)| {
                 let route = shared.route(k, *id);
                 which(&route).then_some((*k, *id, route))
             });
@@ -332,8 +358,14 @@ impl<B: Address> Tables<B> {
         addr: B,
         len: u8,
     ) -> impl Iterator<Item = (&Key<B>, &u32)> + '_ {
-        let range = Key::new(addr, len, 0, 0)..=Key::new(addr, len, u32::MAX, u32::MAX);
-        self.table(table).range(range)
+        let [first, last] = Key::all(addr, len);
+        self.table(table).between(&first, last)
+    }
+
+    /// The routes for prefixes inside this one, and for itself.
+    pub(super) fn inside(&self, table: Table, bits: B, len: u8) -> impl Iterator<Item = (&Key<B>, &u32)> {
+        let [first, last] = Key::inside(bits, len);
+        self.table(table).between(&first, last).filter(move |(k, _)| k.len() >= len)
     }
 
     /// The prefix lengths that a table has, longest first.

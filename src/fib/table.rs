@@ -4,31 +4,40 @@
 //! were configured, nor of whether links are up: [`Hops::pick`] is told.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
-use super::lpm::Lpm;
+use super::build::Tries;
+use super::rib::{LENGTHS, Rib};
 use crate::base::LinkId;
 
 /// The compiled routes of one router, both families.
 #[derive(Debug)]
 pub struct Fib {
-    pub(super) v4: Lpm<u32>,
-    pub(super) v6: Lpm<u128>,
-    /// Routes that treat packets alike share one.
-    pub(super) entries: Box<[Entry]>,
+    pub(super) tries: Tries,
+    /// Routes that treat packets alike share one. In the order of [`Tries::numbers`](super::build::Tries).
+    pub(super) entries: Arc<[Entry]>,
+    /// What it was made of.
+    pub(super) rib: Arc<Rib>,
+    /// By the numbers of what its routes share: whether they can be used.
+    pub(super) live: Vec<bool>,
+    /// By the lengths of prefixes: whether any of a length has a route that can be used.
+    pub(super) lens: [bool; LENGTHS],
 }
 
 impl Fib {
     /// The entry of the longest prefix that covers an IPv4 address.
     #[inline]
     pub fn lookup4(&self, dst: Ipv4Addr) -> Option<&Entry> {
-        self.entries.get(self.v4.lookup(dst.to_bits())? as usize)
+        let entry = self.entries.get(self.tries.v4.lookup(dst.to_bits())? as usize)?;
+        if entry.usable { Some(entry) } else { self.instead(dst.into()) }
     }
 
     /// The entry of the longest prefix that covers an IPv6 address. Link-local destinations are
     /// decided by link: what comes out for them here is of no use.
     #[inline]
     pub fn lookup6(&self, dst: Ipv6Addr) -> Option<&Entry> {
-        self.entries.get(self.v6.lookup(dst.to_bits())? as usize)
+        let entry = self.entries.get(self.tries.v6.lookup(dst.to_bits())? as usize)?;
+        if entry.usable { Some(entry) } else { self.instead(dst.into()) }
     }
 
     /// Either of the two.
@@ -40,10 +49,19 @@ impl Fib {
         }
     }
 
-    /// Bytes held.
+    /// Where the first choice can't be used: the next one, out of all routes.
+    #[cold]
+    fn instead(&self, dst: IpAddr) -> Option<&Entry> {
+        let live = |id: u32| self.live.get(id as usize).copied().unwrap_or(false);
+        let lens = |len: u8| self.lens.get(usize::from(len)).copied().unwrap_or(false);
+        let (id, len) = self.rib.covering(dst, lens, live)?;
+        self.entries.get(self.tries.numbers.of(id, len)? as usize)
+    }
+
+    /// Bytes held, without the routes themselves.
     pub fn memory(&self) -> usize {
         let hops: usize = self.entries.iter().map(Entry::memory).sum();
-        self.v4.memory() + self.v6.memory() + hops
+        self.tries.v4.memory() + self.tries.v6.memory() + hops
     }
 }
 
@@ -56,6 +74,8 @@ pub struct Entry {
     pub prefix_len: u8,
     /// The source that packets made here prefer on this way; `None`: an address of the link.
     pub src: Option<IpAddr>,
+    /// Whether the links it needs are up.
+    pub(super) usable: bool,
 }
 
 impl Entry {
@@ -106,7 +126,7 @@ pub struct Hops(HopsInner);
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum HopsInner {
     One(Hop),
-    Many(Box<[Hop]>),
+    Many(Arc<[Hop]>),
 }
 
 impl Hops {

@@ -84,6 +84,23 @@ impl Counters {
         self.set(vec![Count::default(); self.len]);
     }
 
+    /// Sets those to zero for which it says so, and gives what all were. What is counted meanwhile is either in what is given
+    /// or counts afterwards.
+    pub(super) fn take(&self, zero: impl Fn(usize) -> bool) -> Vec<Count> {
+        let mut counted = vec![Count::default(); self.len];
+        let mut base = self.base();
+        self.add_lanes(&mut counted);
+        let each = base.iter_mut().zip(counted).enumerate().map(|(i, (base, counted))| {
+            let packets = base.packets.wrapping_add(counted.packets);
+            let bytes = base.bytes.wrapping_add(counted.bytes);
+            if zero(i) {
+                (base.packets, base.bytes) = (counted.packets.wrapping_neg(), counted.bytes.wrapping_neg());
+            }
+            Count { packets, bytes }
+        });
+        each.collect()
+    }
+
     /// Sets all to these values; those that are missing count as zero.
     pub(super) fn set(&self, mut values: Vec<Count>) {
         values.resize(self.len, Count::default());
@@ -156,6 +173,9 @@ mod tests {
         c.lane(1).count(2, 5);
         c.lane(0).count(99, 5);
         assert_eq!(c.read(), [count(12, 1100), count(0, 0), count(2, 6)]);
+        assert_eq!(c.take(|i| i == 2), [count(12, 1100), count(0, 0), count(2, 6)]);
+        c.lane(0).count(2, 3);
+        assert_eq!(c.read(), [count(12, 1100), count(0, 0), count(1, 3)]);
         c.zero();
         assert_eq!(c.read(), [count(0, 0); 3]);
         c.lane(1).count(2, 5);

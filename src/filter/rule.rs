@@ -1,5 +1,8 @@
 //! Rules as data: what an iptables-save text says, in the order it says it, nothing resolved yet.
 
+use std::ops::Deref;
+use std::sync::Arc;
+
 use crate::base::Hook;
 
 use super::matches::{AddrMask, Match, Not};
@@ -104,19 +107,34 @@ pub struct Count {
     pub bytes: u64,
 }
 
-/// One rule.
+/// One rule. What it says is shared by all that copy it: of a change of a few rules among many, the many cost little.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
     /// The line of the text it stands on, from 1; 0 for one that came otherwise.
     pub line: usize,
     /// Packets and bytes that matched, as they stood in the text.
     pub counters: Count,
+    /// What it asks and does; also read as if it were the rule's own.
+    pub says: Arc<Says>,
+}
+
+/// What a rule asks of a packet, and does with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Says {
     /// What every rule can ask of the IP header and the links.
     pub basic: Basic,
     /// Its match modules, in the order they were written. All must agree.
     pub matches: Vec<Match>,
     /// What to do with a packet that matches.
     pub target: Target,
+}
+
+impl Deref for Rule {
+    type Target = Says;
+
+    fn deref(&self) -> &Says {
+        &self.says
+    }
 }
 
 /// `-s -d -i -o -p -f`.

@@ -21,6 +21,7 @@ mod port;
 
 use std::io;
 use std::os::fd::BorrowedFd;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{self, Builder, ScopedJoinHandle};
 
@@ -43,7 +44,8 @@ pub(super) use port::PacketPort;
 struct Shared {
     interface: Named,
     mac: Option<Mac>,
-    mtu: usize,
+    /// The longest L3 packet of the link.
+    mtu: AtomicU32,
     caps: Caps,
     receivers: usize,
     workers: usize,
@@ -79,7 +81,7 @@ pub(super) fn open(
     let shared = Arc::new(Shared {
         interface,
         mac: spec.mac,
-        mtu: spec.mtu as usize,
+        mtu: AtomicU32::new(spec.mtu),
         caps: match spec.offload {
             // The kernel finishes in software whatever the device can't, so it takes every kind.
             // UDP super-frames can be told to it since 6.2.
@@ -195,7 +197,7 @@ impl Shared {
 
     /// The longest L3 packet that the interface surely takes: whoever set up the link may have changed it since.
     fn mtu(&self) -> usize {
-        self.interface.mtu().min(self.mtu)
+        self.interface.mtu().min(self.mtu.load(Relaxed) as usize)
     }
 }
 

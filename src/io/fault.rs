@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 use std::os::fd::RawFd;
 
+use super::open::OpenError;
 use super::port::{Port, Sent, Status};
 use crate::link::InUse;
 use crate::packet::{Caps, Packet, Pool};
@@ -128,6 +129,10 @@ impl<P: Port> Port for FaultPort<P> {
 
     fn check(&mut self) -> Status {
         self.inner.check()
+    }
+
+    fn set_mtu(&mut self, mtu: u32) -> Result<(), OpenError> {
+        self.inner.set_mtu(mtu)
     }
 
     fn fd(&self) -> Option<RawFd> {

@@ -51,6 +51,16 @@ impl Named {
         sys::interface_mtu(self.questions.as_fd(), &self.name).map_or(0, |mtu| mtu as usize)
     }
 
+    /// Whether it takes L3 packets of this length; while it is not there, nothing is said against it.
+    pub(super) fn bears(&self, mtu: u32) -> Result<(), OpenError> {
+        match u32::try_from(self.mtu()) {
+            Ok(has) if has > 0 && has < mtu => {
+                Err(OpenError::Mtu { device: self.name.clone(), has, wants: mtu })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Its receive queues that are in use.
     pub(super) fn receive_queues(&self) -> u32 {
         // Drivers that can't tell have one.

@@ -16,6 +16,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
+use super::open::OpenError;
 use super::pcapng::{self, Enhanced, LinkType};
 use super::port::{Port, Sent, Status};
 use crate::link::InUse;
@@ -206,6 +207,10 @@ impl<P: Port> Port for PcapPort<P> {
 
     fn check(&mut self) -> Status {
         self.inner.check()
+    }
+
+    fn set_mtu(&mut self, mtu: u32) -> Result<(), OpenError> {
+        self.inner.set_mtu(mtu)
     }
 
     fn fd(&self) -> Option<RawFd> {

@@ -33,6 +33,7 @@
 use std::collections::VecDeque;
 use std::os::fd::RawFd;
 
+use super::open::OpenError;
 use crate::base::Column;
 use crate::link::InUse;
 use crate::packet::{Packet, Pool};
@@ -58,6 +59,15 @@ pub trait Port: Send {
 
     /// Grows each time the descriptor becomes another one, or none.
     fn epoch(&self) -> u32;
+
+    /// Has the link take L3 packets of another length: a device made by us gets that MTU, an interface must have no less. It is
+    /// told to one port of a link, and holds for all. What is on its way is not lost.
+    ///
+    /// # Errors
+    /// It can't be, and is as it was.
+    fn set_mtu(&mut self, _mtu: u32) -> Result<(), OpenError> {
+        Ok(())
+    }
 
     /// Whether frames are waiting, where that can be told without a system call.
     fn waiting(&self) -> Option<bool> {
@@ -94,7 +104,7 @@ pub enum Status {
 }
 
 /// What became of packets given to [`Port::transmit`].
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct Sent {
     /// Packets the device took.
     pub packets: u64,
@@ -104,7 +114,14 @@ pub struct Sent {
     pub received: u64,
     /// Packets the device refused for good, by the ledger's column: received, originated.
     pub refused: [u64; 2],
+    /// Whether copies of packets that are refused are wanted.
+    pub keeps: bool,
+    /// Those, some at most, by their places in the queue as it was.
+    pub kept: Vec<(usize, Packet)>,
 }
+
+/// Copies of refused packets in one call of [`Port::transmit`] at most.
+const KEPT: usize = 256;
 
 impl Sent {
     /// Counts a packet that the device took.
@@ -118,7 +135,18 @@ impl Sent {
     /// Counts a packet that the device refused.
     #[inline]
     pub fn refuse(&mut self, packet: &Packet) {
+        if self.keeps && self.kept.len() < KEPT {
+            self.keep(packet);
+        }
         self.refused[packet.meta.column as usize] += 1;
+    }
+
+    #[cold]
+    fn keep(&mut self, packet: &Packet) {
+        let place = self.packets + self.refused.iter().sum::<u64>();
+        let mut copy = Packet::from_slice(packet.data());
+        copy.meta = packet.meta;
+        self.kept.push((place as usize, copy));
     }
 }
 

@@ -11,11 +11,12 @@
 
 use std::collections::VecDeque;
 use std::os::fd::RawFd;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::af_packet::{self, PacketPort};
 use super::af_xdp::XdpPort;
-use super::open::DeviceSpec;
+use super::open::{DeviceSpec, OpenError};
 use super::port::{Port, Sent, Status};
 use crate::link::InUse;
 use crate::packet::{Caps, Packet, Pool};
@@ -23,6 +24,8 @@ use crate::packet::{Caps, Packet, Pool};
 /// What the ports of a link share.
 struct Relief {
     spec: DeviceSpec,
+    /// The link's MTU now.
+    mtu: AtomicU32,
     workers: usize,
     /// The next ports, until they are taken; `None` as long as there are none.
     next: Mutex<Option<Vec<Option<PacketPort>>>>,
@@ -45,7 +48,12 @@ enum Either {
 
 /// The same ports, that will be others if they have to.
 pub(super) fn with_relief(ports: Vec<XdpPort>, spec: &DeviceSpec, workers: usize) -> Vec<Relieved> {
-    let relief = Arc::new(Relief { spec: spec.clone(), workers, next: Mutex::new(None) });
+    let relief = Arc::new(Relief {
+        spec: spec.clone(),
+        mtu: AtomicU32::new(spec.mtu),
+        workers,
+        next: Mutex::new(None),
+    });
     let with = |(worker, port)| Relieved {
         relief: relief.clone(),
         worker,
@@ -61,7 +69,8 @@ impl Relief {
     fn take(&self, worker: usize, why: &Arc<str>) -> Option<PacketPort> {
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
         if next.is_none() {
-            match af_packet::open(&self.spec, self.workers, Some(why.clone())) {
+            let spec = DeviceSpec { mtu: self.mtu.load(Relaxed), ..self.spec.clone() };
+            match af_packet::open(&spec, self.workers, Some(why.clone())) {
                 Ok(ports) => *next = Some(ports.into_iter().map(Some).collect()),
                 // The interface may have gone again: the next look tries once more.
                 Err(e) => {
@@ -122,6 +131,12 @@ impl Port for Relieved {
         self.epoch += self.port().epoch() + 1;
         self.port = Either::Packet(next);
         self.port_mut().check()
+    }
+
+    fn set_mtu(&mut self, mtu: u32) -> Result<(), OpenError> {
+        self.port_mut().set_mtu(mtu)?;
+        self.relief.mtu.store(mtu, Relaxed);
+        Ok(())
     }
 
     fn fd(&self) -> Option<RawFd> {

@@ -20,7 +20,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::bpf::{Asm, BpfError, Insn, Kind, Program};
@@ -53,6 +53,9 @@ struct Shared {
     spec: DeviceSpec,
     /// Queues wanted.
     queues: usize,
+    /// The MTU it is to have now, and the longest L3 packet it is given: what waits for it may be as long as was allowed before.
+    mtu: AtomicU32,
+    longest: AtomicU32,
     /// For questions about interfaces: a socket stays in its network namespace, whoever asks.
     questions: UnixDatagram,
     now: Mutex<Now>,
@@ -87,7 +90,9 @@ pub(super) fn open(spec: &DeviceSpec, workers: usize) -> Result<Vec<TunPort>, Op
     let queues = spec.queues.clamp(1, workers.clamp(1, MAX_QUEUES));
     let device = Arc::new(Device::open(spec, queues)?);
     let now = Now { generation: 1, device: Some(device.clone()), complaint: None };
-    let shared = Arc::new(Shared { spec: spec.clone(), queues, questions, now: Mutex::new(now) });
+    let [mtu, longest] = [spec.mtu; 2].map(AtomicU32::new);
+    let now = Mutex::new(now);
+    let shared = Arc::new(Shared { spec: spec.clone(), queues, mtu, longest, questions, now });
     let port = |worker| TunPort {
         shared: shared.clone(),
         worker,
@@ -101,12 +106,29 @@ pub(super) fn open(spec: &DeviceSpec, workers: usize) -> Result<Vec<TunPort>, Op
     Ok((0..workers).map(port).collect())
 }
 
+/// Says which super-frames and unfinished checksums we take, if we do; gives what the device takes.
+fn offloads(tun: BorrowedFd<'_>, wanted: bool) -> io::Result<Caps> {
+    if !wanted {
+        // A persistent device keeps the mask of whoever had it before, and we would be given frames that
+        // we have no header to learn about.
+        sys::tun_offload(tun, 0)?;
+        return Ok(Caps::PLAIN);
+    }
+    sys::tun_vnet_header(tun, VnetHdr::LEN as i32)?;
+    // What the reader takes: this is about the way in. For the way out the driver takes all.
+    let usual = offload::CSUM | offload::TSO;
+    let uso = sys::tun_offload(tun, usual | offload::USO).is_ok();
+    if !uso {
+        sys::tun_offload(tun, usual)?;
+    }
+    Ok(Caps { uso, ..Caps::FULL })
+}
+
 impl Device {
     fn open(spec: &DeviceSpec, queues: usize) -> Result<Device, OpenError> {
         let name = &spec.device;
         let failed = |source| OpenError::Device { device: name.clone(), source };
         let ethernet = spec.kind == LinkKind::Tap;
-        let mut caps = Caps { ethernet, ..Caps::PLAIN };
         let mut netlink = Netlink::open()?;
         let several = several(&mut netlink, spec, queues)?;
         let flags = TunFlags { ethernet, vnet_header: spec.offload, queues: several };
@@ -119,20 +141,7 @@ impl Device {
         }
         let Some(first) = files.first() else { return Err(OpenError::Busy(name.clone())) };
         let tun = first.as_fd();
-        if spec.offload {
-            sys::tun_vnet_header(tun, VnetHdr::LEN as i32).map_err(failed)?;
-            // What the reader takes: this is about the way in. For the way out the driver takes all.
-            let usual = offload::CSUM | offload::TSO;
-            let uso = sys::tun_offload(tun, usual | offload::USO).is_ok();
-            if !uso {
-                sys::tun_offload(tun, usual).map_err(failed)?;
-            }
-            caps = Caps { ethernet, uso, ..Caps::FULL };
-        } else {
-            // A persistent device keeps the mask of whoever had it before, and we would be given frames that
-            // we have no header to learn about.
-            sys::tun_offload(tun, 0).map_err(failed)?;
-        }
+        let caps = Caps { ethernet, ..offloads(tun, spec.offload).map_err(failed)? };
         let steered = several && files.len() == spec.steering.workers as usize && steers(tun, spec);
         if several && !steered {
             // A persistent device may still have somebody's program. Before Linux 4.16 there are none.
@@ -184,6 +193,18 @@ impl Device {
             && let Err(e) = sys::tun_persist(self.queue(0).as_fd(), true)
         {
             tracing::warn!("'{}' will not stay when the router goes: {e}", spec.device);
+        }
+    }
+
+    /// Gives it another MTU; its other end keeps all else.
+    fn set_mtu(&self, mtu: u32) -> Result<(), OpenError> {
+        let name = sys::tun_name(self.queue(0).as_fd());
+        let name = name.map_err(|source| OpenError::Device { device: String::new(), source })?;
+        let mut netlink = Netlink::open()?;
+        // One that was sent to another namespace can't be spoken to from here.
+        match netlink.link(&name) {
+            Ok(link) if link.index == self.index => Ok(netlink.set_mtu(link.index, mtu)?),
+            _ => Err(OpenError::NoDevice(name)),
         }
     }
 
@@ -297,6 +318,11 @@ impl Shared {
         self.now.lock().unwrap_or_else(|e| e.into_inner())
     }
 
+    /// What a device that is made now is to be.
+    fn spec(&self) -> DeviceSpec {
+        DeviceSpec { mtu: self.mtu.load(Relaxed), ..self.spec.clone() }
+    }
+
     /// The condition of the device, which is there. One that was sent to another namespace can't be
     /// asked about from here, and works.
     fn status(&self, name: &str) -> Status {
@@ -365,7 +391,7 @@ impl Port for TunPort {
         let Some(device) = &self.device else { return };
         let mut file = device.queue(self.worker);
         while let Some(packet) = queue.front() {
-            if !takes(packet, device.caps, self.shared.spec.mtu as usize) {
+            if !takes(packet, device.caps, self.shared.longest.load(Relaxed) as usize) {
                 sent.refuse(packet);
             } else {
                 let header = VnetHdr::of(packet);
@@ -394,6 +420,9 @@ impl Port for TunPort {
 
     fn check(&mut self) -> Status {
         let shared = self.shared.clone();
+        if self.worker == 0 {
+            shared.longest.store(shared.mtu.load(Relaxed), Relaxed);
+        }
         let mut now = shared.lock();
         if self.generation != now.generation {
             self.release();
@@ -409,7 +438,7 @@ impl Port for TunPort {
             return Status::Gone;
         }
         if now.device.is_none() {
-            match Device::open(&shared.spec, shared.queues) {
+            match Device::open(&shared.spec(), shared.queues) {
                 Ok(device) => {
                     let generation = now.generation + 1;
                     *now = Now { generation, device: Some(Arc::new(device)), complaint: None };
@@ -426,6 +455,18 @@ impl Port for TunPort {
         }
         self.adopt(&now);
         shared.status(&shared.spec.device)
+    }
+
+    fn set_mtu(&mut self, mtu: u32) -> Result<(), OpenError> {
+        let shared = self.shared.clone();
+        // Nobody makes another one meanwhile.
+        let now = shared.lock();
+        if let Some(device) = &now.device {
+            device.set_mtu(mtu)?;
+        }
+        let before = shared.mtu.swap(mtu, Relaxed);
+        shared.longest.fetch_max(before.max(mtu), Relaxed);
+        Ok(())
     }
 
     fn steered(&self) -> bool {

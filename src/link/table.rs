@@ -61,6 +61,17 @@ impl Link {
         self.addresses.iter().any(|a| a.addr == addr)
     }
 
+    /// For each of its addresses the one before it that has the same IPv4 prefix, and so makes it secondary: the prefix's
+    /// routes, and sources in it, are the primary's.
+    pub fn primaries(&self) -> Vec<Option<IpAddr>> {
+        let mut first: HashMap<IpNet, IpAddr> = HashMap::new();
+        let primary = |a: &Address| {
+            let first = *first.entry(a.network()).or_insert(a.addr);
+            Some(first).filter(|first| a.addr.is_ipv4() && *first != a.addr)
+        };
+        self.addresses.iter().map(primary).collect()
+    }
+
     /// The IPv6 link-local address, if it has one.
     pub fn link_local(&self) -> Option<Ipv6Addr> {
         self.addresses.iter().find_map(|a| match a.addr {

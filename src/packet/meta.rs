@@ -34,6 +34,9 @@ pub struct Meta {
     pub ct: Ct,
     /// The number under which its way is being recorded, if it is.
     pub trace: Option<TraceId>,
+    /// Those who wanted its way recorded and have counted it as one that is not: two bits for each, of which only the recorder
+    /// knows what they say.
+    pub untold: u32,
 }
 
 /// The number of a packet that is followed.

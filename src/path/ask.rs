@@ -221,8 +221,7 @@ fn free(snap: &Snapshot, live: &Live, q: &Query) -> Result<Way, DropReason> {
             // The source is chosen by the way, and the way among equals by the source: as the kernel, first
             // without one.
             let chosen = |(link, via): (LinkId, Option<IpAddr>)| {
-                let near = via.filter(|v| v.is_ipv4() == dst.is_ipv4()).unwrap_or(dst);
-                entry.src.or_else(|| source::out_of(snap, live, link, near))
+                entry.src.or_else(|| source::out_of(snap, live, link, source::near(dst, via)))
             };
             let first = hops.pick(0, |l| live.states.is_up(l)).ok_or(DropReason::LinkDown)?;
             let src = q.from.or_else(|| chosen((first.link, first.via)));
@@ -237,9 +236,15 @@ fn free(snap: &Snapshot, live: &Live, q: &Query) -> Result<Way, DropReason> {
     }
 }
 
-/// The source of what the router sends by a link to a neighbor on it.
-pub fn source_on(snap: &Snapshot, live: &Live, link: LinkId, to: IpAddr) -> Option<IpAddr> {
-    source::out_of(snap, live, link, to)
+/// The source of what the router sends by a link, through a gateway if there is one.
+pub fn source_on(
+    snap: &Snapshot,
+    live: &Live,
+    link: LinkId,
+    to: IpAddr,
+    via: Option<IpAddr>,
+) -> Option<IpAddr> {
+    source::out_of(snap, live, link, source::near(to, via))
 }
 
 /// The hop of the flow.

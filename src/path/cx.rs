@@ -204,6 +204,8 @@ pub struct Local {
     pub(super) cache: FlowCache,
     /// Whose ways are being recorded.
     pub(super) trace: Following,
+    /// What was refused after its walk, until those who ask for drops hear of it.
+    pub(super) refused: Vec<(DropReason, Packet)>,
     /// How many packets go by before the next one that is sampled.
     pub(super) unsampled: u32,
     /// What random numbers are made with, and how many were.
@@ -243,6 +245,7 @@ impl Local {
             log: Vec::new(),
             cache,
             trace: Following::default(),
+            refused: Vec::new(),
             unsampled: 0,
             rng,
             chance: Chance::default(),
@@ -351,7 +354,7 @@ impl Cx<'_> {
 
     /// Ends a packet that has done what it came for.
     pub(super) fn delivered(&mut self, packet: Packet) {
-        self.note_delivered(&packet, "this router");
+        self.note_delivered(&packet);
         self.me.counters.event(packet.meta.column, Event::Delivered);
         self.me.pool.put(packet);
     }

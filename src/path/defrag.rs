@@ -33,14 +33,13 @@ fn gather(cx: &mut Cx<'_>, p: &mut Packet) -> Result<(), Stop> {
         // As in Linux it goes on as it is, and belongs to no flow.
         return Ok(());
     }
-    cx.note(p, |_| reassembly("waits", p));
+    cx.note_parks(p, |_| reassembly("waits", p));
     cx.me.counters.event(p.meta.column, Event::Parked);
     let fragment = std::mem::take(p).compact(&mut cx.me.pool);
     let mut done = Vec::new();
     cx.live.defrag.push(fragment, cx.now, &mut done);
     let Some(whole) = settle(cx, done) else { return Err(Stop::Held) };
     *p = whole;
-    cx.note(p, |_| reassembly("whole", p));
     if p.meta.net == Net::Ipv6 {
         ingress::chain(cx, p)?;
     }
@@ -62,7 +61,7 @@ pub(super) fn settle(cx: &mut Cx<'_>, done: Vec<Done>) -> Option<Packet> {
 
 /// What is told of a fragment that is followed.
 pub(super) fn reassembly(state: &str, p: &Packet) -> Step {
-    Step::Reassembly { state: state.to_owned(), len: p.l3_len() }
+    Step::Reassembly { state: state.to_owned(), len: p.l3_len(), with: Vec::new() }
 }
 
 /// Whether an IPv6 fragment that is not the last is no multiple of 8 bytes long.

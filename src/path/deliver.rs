@@ -8,10 +8,11 @@ use std::net::IpAddr;
 use crate::base::counters::Tally;
 use crate::base::{DropReason, Event, LinkId};
 use crate::fib::Action;
-use crate::packet::{Csum, Ct, Frag, GsoKind, L2Kind, Net, Packet, offload, segment};
+use crate::packet::{Csum, Ct, Frag, GsoKind, L2Kind, Net, Packet, TraceId, offload, segment};
 use crate::reassembly::{Done, Tell};
 use crate::wire::{icmpv6, ipv4::Ipv4, ipv6::Ipv6, ipv6_ext, proto, transport};
 
+use super::trace::Step;
 use super::{Cx, defrag, icmp, ingress, reply};
 
 /// Packets for the local stack that may wait in one batch; more are dropped.
@@ -27,14 +28,13 @@ pub(super) fn gather(cx: &mut Cx<'_>, p: Packet) -> Option<Packet> {
         p.cut = None;
         return Some(p);
     }
-    cx.note(&p, |_| defrag::reassembly("waits", &p));
+    cx.note_parks(&p, |_| defrag::reassembly("waits", &p));
     cx.me.counters.event(p.meta.column, Event::Parked);
     let p = p.compact(&mut cx.me.pool);
     let mut done = Vec::new();
     cx.live.reassembler.push(p, cx.now, &mut done);
     let mut p = fragments(cx, done, |_, _, _| true)?;
     p.cut = None;
-    cx.note(&p, |_| defrag::reassembly("whole", &p));
     if p.meta.net == Net::Ipv6
         && let Err(reason) = ingress::chain(cx, &mut p)
     {
@@ -65,8 +65,9 @@ pub(super) fn fragments(
     let mut whole = None;
     for d in done {
         match d {
-            Done::Whole { packet, absorbed } => {
+            Done::Whole { packet, absorbed, followed } => {
                 cx.me.counters.event(packet.meta.column, Event::Unparked);
+                joined(cx, &packet, followed);
                 for column in absorbed {
                     cx.me.counters.event(column, Event::Unparked);
                     cx.me.counters.event(column, Event::Delivered);
@@ -76,6 +77,7 @@ pub(super) fn fragments(
             }
             Done::Dropped { packet, reason, tell } => {
                 cx.me.counters.event(packet.meta.column, Event::Unparked);
+                cx.note_unparked(&packet);
                 match tell.filter(|t| tells(cx, &packet, *t)) {
                     None => {}
                     Some(Tell::ReassemblyTime) => reply::reassembly_exceeded(cx, &packet),
@@ -88,6 +90,21 @@ pub(super) fn fragments(
         }
     }
     whole
+}
+
+/// What is told of fragments that are followed, and of the datagram that they make.
+#[inline]
+fn joined(cx: &mut Cx<'_>, whole: &Packet, followed: Vec<TraceId>) {
+    cx.note_unparked(whole);
+    let others: Vec<TraceId> = followed.into_iter().filter(|id| Some(*id) != whole.meta.trace).collect();
+    for id in &others {
+        cx.note_absorbed(*id, whole.meta.trace);
+    }
+    cx.note(whole, |_| Step::Reassembly {
+        state: "whole".to_owned(),
+        len: whole.l3_len(),
+        with: others.iter().map(|id| id.get()).collect(),
+    });
 }
 
 /// Hands a whole packet to whoever it is for.
@@ -249,7 +266,7 @@ fn one_to_host(cx: &mut Cx<'_>, p: Packet) {
     if cx.me.to_host.len() >= TO_HOST {
         return cx.drop(p, DropReason::HostQueueFull);
     }
-    cx.note_delivered(&p, "the local stack");
+    cx.note_to_host(&p);
     let p = p.compact(&mut cx.me.pool);
     cx.me.to_host.push(p);
 }

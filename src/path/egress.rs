@@ -8,7 +8,7 @@ use crate::reassembly::{fragment4, fragment6};
 use crate::wire::{ethernet, ipv4::Ipv4};
 
 use super::trace::Step;
-use super::{Cx, Hop, Local, resolve};
+use super::{Cx, Hop, Local, Tracer, resolve};
 
 /// Frames that may stand in one outbox: several batches, so that a burst of fragments fits.
 pub(super) const OUTBOX: usize = 4_096;
@@ -173,7 +173,7 @@ fn lost(cx: &mut Cx<'_>, p: Packet, link: LinkId, reason: DropReason) {
 }
 
 /// What became of frames given to a port, in the ledger's terms.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct Handed {
     /// Frames that the device took, by the ledger's column.
     pub sent: [u64; 2],
@@ -181,6 +181,8 @@ pub struct Handed {
     pub bytes: u64,
     /// Frames that the device refused for good, by the ledger's column.
     pub refused: [u64; 2],
+    /// Some of those, if it was asked for, by their places in the outbox as it was.
+    pub kept: Vec<(usize, Packet)>,
 }
 
 impl Local {
@@ -198,14 +200,15 @@ impl Local {
     }
 
     /// Drops what the port left in `link`'s outbox, by name.
-    pub fn left_over(&mut self, link: LinkId, reason: DropReason) {
+    pub(crate) fn left_over(&mut self, link: LinkId, reason: DropReason, tracer: &Tracer) {
         while let Some(p) = self.outbox.get_mut(link.index()).and_then(std::collections::VecDeque::pop_front)
         {
             self.counters.dropped(p.meta.column, reason);
             if let Some(c) = self.counters.link(link) {
                 c.tx_dropped.add(1);
             }
-            self.pool.put(p);
+            self.note_handed(tracer, Some(link), &p, Some(reason));
+            self.turned_away(p, reason);
         }
     }
 }

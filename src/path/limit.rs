@@ -86,28 +86,17 @@ impl Limits {
             u32::MAX => 0,
             _ => (PEER_INTERVAL_MS >> shift.min(9)).max(1),
         };
-        let p = inner.peer(peer, now);
-        p.tokens_ms = (p.tokens_ms + now.since(p.last).as_millis() as u64).min(PEER_BURST * interval);
-        p.last = now;
-        if p.tokens_ms < interval {
-            return false;
+        let pays = inner.peer(peer, now).pays(interval, PEER_BURST * interval, now);
+        if pays {
+            inner.spend();
         }
-        p.tokens_ms -= interval;
-        inner.spend();
-        true
+        pays
     }
 
     /// Whether an answer for lack of a route may go to `peer`; [`Limits::error`] is asked besides.
     pub(super) fn route_error(&self, peer: IpAddr, now: Instant) -> bool {
         let Ok(mut inner) = self.inner.lock() else { return false };
-        let p = inner.peer(peer, now);
-        p.tokens_ms = (p.tokens_ms + now.since(p.last).as_millis() as u64).min(ROUTE_BURST_MS);
-        p.last = now;
-        if p.tokens_ms < ROUTE_COST_MS {
-            return false;
-        }
-        p.tokens_ms -= ROUTE_COST_MS;
-        true
+        inner.peer(peer, now).pays(ROUTE_COST_MS, ROUTE_BURST_MS, now)
     }
 
     /// Whether another IPv4 redirect may go to `peer` (`ip_rt_send_redirect`).
@@ -133,14 +122,21 @@ impl Limits {
     /// Whether another IPv6 redirect may go to `peer`, or be about it: one a second (`ip6_forward`).
     pub(super) fn redirect6(&self, peer: IpAddr, now: Instant) -> bool {
         let Ok(mut inner) = self.inner.lock() else { return false };
-        let p = inner.peer(peer, now);
-        p.tokens_ms = (p.tokens_ms + now.since(p.last).as_millis() as u64).min(PEER_BURST * PEER_INTERVAL_MS);
-        p.last = now;
-        if p.tokens_ms < PEER_INTERVAL_MS {
-            return false;
+        inner.peer(peer, now).pays(PEER_INTERVAL_MS, PEER_BURST * PEER_INTERVAL_MS, now)
+    }
+}
+
+impl Peer {
+    /// Takes `cost` out of the purse, if that much is in it; `most` is what may have been saved until now. All in
+    /// milliseconds.
+    fn pays(&mut self, cost: u64, most: u64, now: Instant) -> bool {
+        self.tokens_ms = (self.tokens_ms + now.since(self.last).as_millis() as u64).min(most);
+        self.last = now;
+        let pays = self.tokens_ms >= cost;
+        if pays {
+            self.tokens_ms -= cost;
         }
-        p.tokens_ms -= PEER_INTERVAL_MS;
-        true
+        pays
     }
 }
 

@@ -118,7 +118,7 @@ fn from_link(cx: &mut Cx<'_>, packet: Packet) {
 /// A frame from a link while somebody watches: what is to be followed walks, whatever the flow cache knows of it.
 #[cold]
 fn met(cx: &mut Cx<'_>, link: LinkId, mut packet: Packet, ahead: Option<&flow_cache::Probe>) {
-    let mut met = trace::meet(cx, &packet, Some(link));
+    let mut met = trace::meet(cx, &mut packet, Some(link));
     // The cache takes off what Ethernet padded a packet with; it is told, and captured, as it came.
     let len = packet.len();
     if let Some(met) = met.take_if(|met| met.walks) {

@@ -13,7 +13,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use crate::base::counters::Tally;
 use crate::base::{Column, DropReason, Event};
 use crate::conntrack::Current;
-use crate::packet::Packet;
+use crate::packet::{Packet, TraceId};
 
 use super::Cx;
 use super::hook::{At, Stop, Verdict};
@@ -27,8 +27,17 @@ pub(super) struct Queues {
     lost: Arc<Lost>,
 }
 
-/// Packets by column.
-type Lost = [AtomicU64; 2];
+/// What programs have thrown away.
+#[derive(Debug, Default)]
+struct Lost {
+    /// Packets by column.
+    packets: [AtomicU64; 2],
+    /// Those among them that are followed.
+    followed: Mutex<Vec<TraceId>>,
+}
+
+/// Packets that are followed and were thrown away, remembered until it is told; what becomes of more is not.
+const MAX_LOST: usize = 4_096;
 
 impl Queues {
     /// Opens a queue for `capacity` packets; who had it before gets no more.
@@ -92,34 +101,39 @@ impl Queued {
 #[derive(Debug)]
 struct Guard {
     column: Column,
+    trace: Option<TraceId>,
     lost: Option<Arc<Lost>>,
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
         if let Some(lost) = &self.lost {
-            lost[self.column as usize].fetch_add(1, Relaxed);
+            lost.packets[self.column as usize].fetch_add(1, Relaxed);
+            if let Some(id) = self.trace
+                && let Ok(mut followed) = lost.followed.lock()
+                && followed.len() < MAX_LOST
+            {
+                followed.push(id);
+            }
         }
     }
 }
 
 /// Puts a packet into a queue.
 pub(super) fn put(cx: &mut Cx<'_>, at: &At, p: &mut Packet, number: u16, place: Place) -> Result<(), Stop> {
-    let Ok(mut open) = cx.live.queues.open.lock() else { return Err(DropReason::QueueUnbound.into()) };
+    let live = cx.live;
+    let Ok(mut open) = live.queues.open.lock() else { return Err(DropReason::QueueUnbound.into()) };
     let Some(sender) = open.get(&number) else { return Err(DropReason::QueueUnbound.into()) };
     let (column, trace) = (p.meta.column, p.meta.trace);
     // Before anybody can take it out.
     cx.me.counters.event(column, Event::Parked);
-    let guard = Guard { column, lost: Some(cx.live.queues.lost.clone()) };
+    cx.note_parks(p, |_| Step::Parked { why: format!("in queue {number}, for a program's word") });
+    let guard = Guard { column, trace, lost: Some(live.queues.lost.clone()) };
     let flow = cx.me.flow;
     let queued = Queued { packet: std::mem::take(p), at: *at, place, flow, column, guard };
     let (mut back, reason) = match sender.try_send(queued) {
         Ok(()) => {
             cx.tally(Tally::Queued);
-            drop(open);
-            if let Some(id) = trace {
-                cx.noted(id, Step::Parked { why: format!("in queue {number}, for a program's word") });
-            }
             return Err(Stop::Held);
         }
         Err(TrySendError::Full(back)) => (back, DropReason::QueueFull),
@@ -129,6 +143,9 @@ pub(super) fn put(cx: &mut Cx<'_>, at: &At, p: &mut Packet, number: u16, place: 
         }
     };
     cx.me.counters.event(column, Event::Unparked);
+    if let Some(id) = trace {
+        cx.note_unparks(id);
+    }
     back.guard.lost = None;
     *p = back.packet;
     Err(reason.into())
@@ -139,7 +156,9 @@ pub(super) fn reinject(cx: &mut Cx<'_>, queued: Queued, verdict: Verdict) {
     let Queued { mut packet, at, mut place, flow, column, mut guard } = queued;
     guard.lost = None;
     packet.meta.column = column;
+    packet.meta.trace = guard.trace;
     cx.me.counters.event(column, Event::Unparked);
+    cx.note_unparked(&packet);
     cx.me.flow = flow;
     match verdict {
         Verdict::Accept => {}
@@ -159,8 +178,12 @@ pub(super) fn reinject(cx: &mut Cx<'_>, queued: Queued, verdict: Verdict) {
 /// Enters into the ledger what programs have thrown away.
 pub(super) fn settle_lost(cx: &mut Cx<'_>) {
     for column in Column::ALL {
-        let lost = cx.live.queues.lost[column as usize].swap(0, Relaxed);
+        let lost = cx.live.queues.lost.packets[column as usize].swap(0, Relaxed);
         cx.me.counters.events(column, Event::Unparked, lost);
         cx.me.counters.drops(column, DropReason::QueueUnbound, lost);
+    }
+    let followed = cx.live.queues.lost.followed.lock().map(|mut f| std::mem::take(&mut *f));
+    for id in followed.unwrap_or_default() {
+        cx.note_lost(id, DropReason::QueueUnbound);
     }
 }

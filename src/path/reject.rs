@@ -102,8 +102,8 @@ fn reset(cx: &mut Cx<'_>, p: &Packet) {
     let Some(mut made) = around(cx, asked, peer, &segment) else { return };
     cx.caused(&mut made, p);
     if let Some(id) = p.meta.ct.flow {
-        let timeouts = &cx.live.conntrack.config().timeouts;
-        cx.live.conntrack.update(id, |flow| flow.close(cx.now, timeouts));
+        let settings = cx.live.conntrack.settings();
+        cx.live.conntrack.update(id, |flow| flow.close(cx.now, settings));
     }
     let bound = match peer {
         IpAddr::V6(peer) if p.meta.ingress != LinkId::LO => reply::bound_to(peer, p.meta.ingress),

@@ -10,9 +10,9 @@ use crate::base::counters::Tally;
 use crate::base::hash::Quick;
 use crate::base::{DropReason, Event, Instant, LinkId, Mac};
 use crate::neighbor::Action;
-use crate::packet::{Packet, TraceId};
+use crate::packet::Packet;
 
-use super::trace::Step;
+use super::trace::{Parting, Step};
 use super::{Cx, Hop, arp, egress, ndp, reply};
 
 /// Places of a worker's memory of next hops: in sets of [`WAYS`]. What finds none costs one look into the table.
@@ -133,7 +133,7 @@ pub(super) fn resolve(cx: &mut Cx<'_>, p: Packet, hop: &Hop) -> Option<(Packet, 
         return Some((p, mac));
     }
     let column = p.meta.column;
-    let trace = p.meta.trace;
+    let parting = cx.note_may_park(&p);
     // It may have to wait there, and what waits is accounted by the memory it holds.
     let p = p.compact(&mut cx.me.pool);
     let mut actions = std::mem::take(&mut cx.me.actions);
@@ -141,8 +141,8 @@ pub(super) fn resolve(cx: &mut Cx<'_>, p: Packet, hop: &Hop) -> Option<(Packet, 
     if ready.is_none() {
         cx.me.counters.event(column, Event::Parked);
     }
-    if let Some(id) = trace {
-        looked_up(cx, hop, id, ready.as_ref().map(|(_, ready)| ready.mac));
+    if let Some(parting) = parting {
+        looked_up(cx, hop, parting, ready.as_ref().map(|(_, ready)| ready.mac));
     }
     apply(cx, actions);
     let (p, ready) = ready?;
@@ -153,13 +153,18 @@ pub(super) fn resolve(cx: &mut Cx<'_>, p: Packet, hop: &Hop) -> Option<(Packet, 
 
 /// What the table said of a packet's next hop.
 #[cold]
-fn looked_up(cx: &mut Cx<'_>, hop: &Hop, id: TraceId, mac: Option<Mac>) {
-    let state = cx.live.neighbors.get(hop.link, hop.next, cx.now).map_or("unknown", |n| n.state.name());
-    let step = told(cx, hop, state, mac);
-    cx.noted(id, step);
+fn looked_up(cx: &mut Cx<'_>, hop: &Hop, parting: Parting, mac: Option<Mac>) {
+    let found = cx.live.neighbors.get(hop.link, hop.next, cx.now);
+    let known = mac.or_else(|| found.as_ref().and_then(|n| n.mac));
+    let mut steps = vec![told(cx, hop, found.map_or("unknown", |n| n.state.name()), known)];
     if mac.is_none() {
-        cx.noted(id, Step::Parked { why: format!("until {} says its MAC", hop.next) });
+        let why = match known {
+            None => format!("until {} says its MAC", hop.next),
+            Some(_) => format!("behind others for {}", hop.next),
+        };
+        steps.push(Step::Parked { why });
     }
+    cx.note_parked(parting, steps, mac.is_some());
 }
 
 fn told(cx: &Cx<'_>, hop: &Hop, state: &str, mac: Option<Mac>) -> Step {
@@ -184,6 +189,7 @@ pub(super) fn apply(cx: &mut Cx<'_>, mut actions: Vec<Action>) {
             }
             Action::Send { link, ip, mac, packet } => {
                 cx.me.counters.event(packet.meta.column, Event::Unparked);
+                cx.note_unparked(&packet);
                 cx.note(&packet, |cx| told(cx, &Hop { link, next: ip, mac: None }, "answered", Some(mac)));
                 egress::frame(cx, packet, link, Some(mac));
                 if !cx.me.draining.contains(&(link, ip)) {
@@ -192,6 +198,7 @@ pub(super) fn apply(cx: &mut Cx<'_>, mut actions: Vec<Action>) {
             }
             Action::Unreachable { link, ip, packet } => {
                 cx.me.counters.event(packet.meta.column, Event::Unparked);
+                cx.note_unparked(&packet);
                 cx.note(&packet, |cx| told(cx, &Hop { link, next: ip, mac: None }, "FAILED", None));
                 reply::host_unreachable(cx, &packet);
                 cx.drop(packet, DropReason::NeighborFailed);
@@ -200,6 +207,7 @@ pub(super) fn apply(cx: &mut Cx<'_>, mut actions: Vec<Action>) {
             Action::Evicted { .. } => cx.tally(Tally::NeighborEvictions),
             Action::Drop { packet, reason } => {
                 cx.me.counters.event(packet.meta.column, Event::Unparked);
+                cx.note_unparked(&packet);
                 cx.drop(packet, reason);
             }
         }

@@ -18,11 +18,17 @@ pub(super) fn towards(cx: &Cx<'_>, to: IpAddr) -> Option<IpAddr> {
     match &entry.action {
         Action::Forward(hops) => {
             let hop = hops.pick(0, |l| cx.live.states.is_up(l)).or_else(|| hops.iter().next())?;
-            on_link(cx, hop.link, hop.via.unwrap_or(to))
+            on_link(cx, hop.link, near(to, hop.via))
         }
         Action::Local(link) | Action::Anycast(link) | Action::Broadcast(link) => on_link(cx, *link, to),
         Action::Unreachable | Action::Prohibit | Action::Blackhole => None,
     }
+}
+
+/// Whom the source has to suit: of IPv4 the gateway, if there is one (`fib_result_prefsrc`), of IPv6 the destination
+/// (RFC 6724 §5), or a link-local gateway would have the router speak from an address that nobody behind it can answer.
+pub(super) fn near(to: IpAddr, via: Option<IpAddr>) -> IpAddr {
+    via.filter(|via| via.is_ipv4() && to.is_ipv4()).unwrap_or(to)
 }
 
 /// The address to speak to a neighbor on this link from; another link's if this one has none.

@@ -11,15 +11,18 @@
 //! by the worker without a lock, until their walk has ended. So many a second are followed by each worker and no more: what
 //! comes beyond that is counted and goes the ordinary way.
 
+mod draft;
 pub mod expr;
 mod follow;
 mod frame;
 mod glance;
+mod meet;
+mod notes;
+mod parked;
 mod record;
 mod steps;
 pub mod text;
 
-use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -34,11 +37,12 @@ pub use frame::{Frame, Point, Points};
 pub use glance::Glance;
 pub use record::{End, Record, Step};
 
-pub(in crate::path) use follow::Following;
-pub(in crate::path) use follow::{at_hook, begin, made, meet};
+pub(in crate::path) use follow::{Following, Parting};
+pub(in crate::path) use meet::{begin, made, meet};
+pub(in crate::path) use notes::at_hook;
 pub(in crate::path) use steps::{conntrack, number, route, way};
 
-use follow::Draft;
+use parked::Parked;
 
 /// Watches at once; one more is refused.
 pub const MAX_WATCHES: usize = 16;
@@ -46,10 +50,6 @@ pub const MAX_WATCHES: usize = 16;
 const QUEUE: usize = 4_096;
 /// Bytes of captured frames that wait, likewise: as much as one response of the control socket may hold.
 const QUEUE_BYTES: usize = 16 << 20;
-/// Packets remembered that are held back somewhere; the oldest are forgotten, and what becomes of them is not told.
-const MAX_PARKED: usize = 4_096;
-/// Bytes of what has been gathered of them, likewise.
-const MAX_PARKED_BYTES: usize = 16 << 20;
 /// How long a packet's frames are kept for the sake of what becomes of it: longer than a neighbor is asked for (three seconds).
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Records each worker follows a second if nothing else is asked.
@@ -113,19 +113,12 @@ pub struct Tracer {
     parked: Mutex<Parked>,
 }
 
-/// Packets that are held back somewhere, and what has been gathered of them.
-#[derive(Debug, Default)]
-struct Parked {
-    drafts: HashMap<TraceId, Draft>,
-    order: VecDeque<TraceId>,
-    /// What the drafts take, about.
-    bytes: usize,
-}
-
 /// What workers know of a watch.
 #[derive(Debug)]
 struct Shared {
     wanted: Wanted,
+    /// Which of the watches it is: its place in [`Meta::untold`](crate::packet::Meta::untold).
+    slot: usize,
     /// Whether a packet may be meant because it is dropped.
     asks_drops: bool,
     /// Packets taken to be followed, and those of them that are done.
@@ -138,6 +131,13 @@ struct Shared {
     unjudged: AtomicU64,
     lost: AtomicU64,
     over: AtomicBool,
+}
+
+/// As what a packet is counted that a watch does not follow, by its mark: see [`Missed`].
+#[derive(Debug, Clone, Copy)]
+enum Untold {
+    Unfollowed = 1,
+    Unjudged = 2,
 }
 
 /// A filter in force, and what has been found. Dropping it ends what it costs.
@@ -155,7 +155,10 @@ impl Tracer {
     /// There are [`MAX_WATCHES`] already.
     pub fn watch(self: &Arc<Self>, wanted: Wanted) -> Result<Watch, TooMany> {
         let (sender, records) = bounded(QUEUE);
+        let mut watches = lock(&self.watches);
+        let slot = (0..MAX_WATCHES).find(|slot| watches.iter().all(|w| w.slot != *slot)).ok_or(TooMany)?;
         let shared = Arc::new(Shared {
+            slot,
             asks_drops: wanted.filter.asks_drops(),
             wanted,
             taken: AtomicU64::new(0),
@@ -167,10 +170,6 @@ impl Tracer {
             lost: AtomicU64::new(0),
             over: AtomicBool::new(false),
         });
-        let mut watches = lock(&self.watches);
-        if watches.len() >= MAX_WATCHES {
-            return Err(TooMany);
-        }
         watches.push(shared.clone());
         self.generation.fetch_add(1, Relaxed);
         drop(watches);
@@ -194,40 +193,6 @@ impl Tracer {
                 return id;
             }
         }
-    }
-
-    fn park(&self, draft: Draft) {
-        lock(&self.parked).put(draft);
-    }
-
-    fn unpark(&self, id: TraceId) -> Option<Draft> {
-        lock(&self.parked).take(id)
-    }
-}
-
-impl Parked {
-    fn put(&mut self, draft: Draft) {
-        self.bytes += draft.held();
-        self.order.push_back(draft.id);
-        self.drafts.insert(draft.id, draft);
-        while (self.drafts.len() > MAX_PARKED || self.bytes > MAX_PARKED_BYTES)
-            && let Some(oldest) = self.order.pop_front()
-        {
-            if let Some(mut forgotten) = self.take(oldest) {
-                forgotten.forget();
-            }
-        }
-        // Numbers of those that went on stay in the order until there are too many of them.
-        if self.order.len() > 2 * MAX_PARKED {
-            let Parked { drafts, order, .. } = self;
-            order.retain(|id| drafts.contains_key(id));
-        }
-    }
-
-    fn take(&mut self, id: TraceId) -> Option<Draft> {
-        let draft = self.drafts.remove(&id)?;
-        self.bytes -= draft.held();
-        Some(draft)
     }
 }
 
@@ -267,8 +232,7 @@ impl Watch {
     }
 
     fn tell_those_before(&self, time: u64) {
-        let mut parked = lock(&self.tracer.parked);
-        parked.drafts.values_mut().for_each(|draft| draft.hurry(&self.shared, time));
+        lock(&self.tracer.parked).hurry(&self.shared, time);
     }
 
     /// What was missed since this was asked last.
@@ -292,12 +256,9 @@ impl Drop for Watch {
         self.shared.over.store(true, Relaxed);
         let mut watches = lock(&self.tracer.watches);
         watches.retain(|w| !Arc::ptr_eq(w, &self.shared));
-        let last = watches.is_empty();
         self.tracer.generation.fetch_add(1, Relaxed);
         drop(watches);
-        if last {
-            *lock(&self.tracer.parked) = Parked::default();
-        }
+        lock(&self.tracer.parked).gone(&self.shared);
     }
 }
 
@@ -310,6 +271,35 @@ impl Shared {
     /// Whether so much waits for its owner that more would be lost.
     fn is_full(&self) -> bool {
         self.records.is_full() || self.bytes.load(Relaxed) > QUEUE_BYTES
+    }
+
+    /// Counts a packet as one that is not followed, and marks it so.
+    fn count(&self, marks: &mut u32, how: Untold) {
+        *marks |= (how as u32) << (2 * self.slot);
+        self.counter(how).fetch_add(1, Relaxed);
+    }
+
+    /// Whether a packet with these marks has been counted.
+    fn has_counted(&self, marks: u32) -> bool {
+        marks >> (2 * self.slot) & 3 != 0
+    }
+
+    /// Takes back what has been counted of a packet with these marks, unless it was said already.
+    fn uncount(&self, marks: u32) {
+        let how = match marks >> (2 * self.slot) & 3 {
+            0 => return,
+            1 => Untold::Unfollowed,
+            _ => Untold::Unjudged,
+        };
+        // There may be none: then it has been said.
+        self.counter(how).fetch_update(Relaxed, Relaxed, |n| n.checked_sub(1)).ok();
+    }
+
+    fn counter(&self, how: Untold) -> &AtomicU64 {
+        match how {
+            Untold::Unfollowed => &self.unfollowed,
+            Untold::Unjudged => &self.unjudged,
+        }
     }
 
     /// Takes one more packet to be followed, if it wants more.

@@ -3,13 +3,22 @@
 use super::datagram::Datagram;
 use super::reassembler::MAX_DATAGRAM;
 use crate::base::Column;
-use crate::packet::{Cut, Frag, HEADROOM, Meta, Offload, Packet};
+use crate::packet::{Cut, Frag, HEADROOM, Meta, Offload, Packet, TraceId};
 use crate::wire::ipv4::{DONT_FRAGMENT, Ipv4};
 use crate::wire::ipv6::{self, Ipv6};
 use crate::wire::ipv6_ext::{self, FragHeader};
 
-/// The whole packet and the columns of the fragments but the first; or the fragments, if they make no packet.
-pub(super) type Joined = Result<(Packet, Vec<Column>), Vec<Packet>>;
+/// The whole packet, or the fragments, if they make none.
+pub(super) type Joined = Result<Whole, Vec<Packet>>;
+
+/// Fragments in one piece.
+pub(super) struct Whole {
+    pub(super) packet: Packet,
+    /// The columns of the fragments but the first.
+    pub(super) absorbed: Vec<Column>,
+    /// The fragments whose ways are being recorded.
+    pub(super) followed: Vec<TraceId>,
+}
 
 /// Makes an IPv4 packet (`ip_frag_reasm`): the first fragment's header, and all payloads.
 pub(super) fn join4(datagram: Datagram) -> Joined {
@@ -85,9 +94,10 @@ where
         Some(whole)
     };
     match build() {
-        Some(whole) => {
+        Some(packet) => {
             let absorbed = parts.iter().skip(1).map(|(packet, ..)| packet.meta.column).collect();
-            Ok((whole, absorbed))
+            let followed = parts.iter().filter_map(|(packet, ..)| packet.meta.trace).collect();
+            Ok(Whole { packet, absorbed, followed })
         }
         None => Err(parts.into_iter().map(|(packet, ..)| packet).collect()),
     }

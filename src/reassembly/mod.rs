@@ -27,7 +27,7 @@ pub use fragment::{fragment4, fragment6};
 pub use reassembler::Reassembler;
 
 use crate::base::{Column, DropReason};
-use crate::packet::Packet;
+use crate::packet::{Packet, TraceId};
 
 /// What became of fragments.
 #[derive(Debug)]
@@ -41,6 +41,9 @@ pub enum Done {
         packet: Packet,
         /// The columns of the other fragments.
         absorbed: Vec<Column>,
+        /// The numbers of those fragments whose ways are being recorded. The datagram has that of the one that came last, or
+        /// else the first of these.
+        followed: Vec<TraceId>,
     },
     /// A fragment goes no further.
     Dropped {

@@ -192,7 +192,7 @@ fn check_round_trip(
             prop_assert!(duplicate);
         }
     }
-    let Some(Done::Whole { mut packet, absorbed }) = out.pop() else {
+    let Some(Done::Whole { mut packet, absorbed, .. }) = out.pop() else {
         return Err(TestCaseError::fail("not whole"));
     };
     if original.meta.net == Net::Ipv4 {

@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::datagram::{Datagram, Fit, Piece};
-use super::join::{join4, join6};
+use super::join::{Whole, join4, join6};
 use super::{Config, Done, Tell};
 use crate::base::{DropReason, Instant, LinkId};
 use crate::packet::{Frag, Net, Packet, Pool};
@@ -52,7 +52,7 @@ impl Reassembler {
             Parsed::Whole => {
                 let mut packet = packet;
                 packet.meta.frag = Frag::Whole;
-                out.push(Done::Whole { packet, absorbed: Vec::new() });
+                out.push(Done::Whole { packet, absorbed: Vec::new(), followed: Vec::new() });
             }
             Parsed::Invalid(tell) => {
                 out.push(Done::Dropped { packet, reason: DropReason::FragmentInvalid, tell });
@@ -185,10 +185,10 @@ impl Half {
                     Key::V6 { .. } => join6(waiting.datagram),
                 };
                 match joined {
-                    Ok((mut packet, absorbed)) => {
+                    Ok(Whole { mut packet, absorbed, followed }) => {
                         packet.meta.ingress = ingress;
-                        packet.meta.trace = trace;
-                        out.push(Done::Whole { packet, absorbed });
+                        packet.meta.trace = trace.or(followed.first().copied());
+                        out.push(Done::Whole { packet, absorbed, followed });
                     }
                     Err(packets) => drop_all(packets, DropReason::FragmentInvalid, out),
                 }

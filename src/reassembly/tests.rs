@@ -109,7 +109,7 @@ pub(super) fn frag6(ident: u32, from: usize, to: usize, more: bool) -> Packet {
 pub(super) fn short(out: &mut Vec<Done>) -> Vec<String> {
     out.drain(..)
         .map(|done| match done {
-            Done::Whole { packet, absorbed } => {
+            Done::Whole { packet, absorbed, .. } => {
                 let largest = largest(&packet);
                 format!("whole {} largest {largest} absorbed {}", packet.l3_len(), absorbed.len())
             }
@@ -186,7 +186,7 @@ fn an_ipv6_datagram() {
     assert_eq!(w.push(first, 0), NOTHING);
     assert_eq!(w.r.poll_timeout(), at(60));
     w.r.push(frag6(9, 1448, 2000, false), at(0), &mut w.out);
-    let Some(Done::Whole { packet, absorbed }) = w.out.pop() else { panic!() };
+    let Some(Done::Whole { packet, absorbed, .. }) = w.out.pop() else { panic!() };
     let ip = Ipv6::new(packet.l3()).unwrap();
     assert_eq!((ip.payload_len(), ip.next_header()), (2000, proto::UDP));
     assert_eq!(ip.payload(), payload(0, 2000));

@@ -14,7 +14,7 @@
 
 mod shadow;
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -176,11 +176,14 @@ impl Router {
 
 /// Which flows are forgotten when one configuration takes another's place; `None`: none are.
 fn forgets(old: &Snapshot, new: &Snapshot) -> Option<impl Fn(&Flow) -> bool + use<>> {
-    let gone: Vec<(LinkId, IpAddr)> = old
+    let stays = |link: LinkId, addr: IpAddr| {
+        new.links.owner(addr) == Some(link) || new.links.get(link).is_some_and(|l| l.has(addr))
+    };
+    let gone: HashSet<(LinkId, IpAddr)> = old
         .links
         .iter()
         .flat_map(|l| l.addresses.iter().map(|a| (l.id, a.addr)))
-        .filter(|(link, addr)| !new.links.get(*link).is_some_and(|l| l.has(*addr)))
+        .filter(|(link, addr)| !stays(*link, *addr))
         .collect();
     let ends = |family| old.hooks.translates(family) && !new.hooks.translates(family);
     let untranslated = [ends(Family::V4), ends(Family::V6)];
@@ -212,7 +215,7 @@ impl Worker {
 
     /// A link's device is gone for good: what waits for it is dropped.
     pub fn forget_link(&mut self, link: LinkId) {
-        self.local.left_over(link, DropReason::LinkDown);
+        self.local.left_over(link, DropReason::LinkDown, &self.shared.live.tracer);
         self.tell_caps(link, None);
         self.local.set_caps(link, None);
     }
@@ -308,6 +311,7 @@ impl Worker {
             let mut what = Handed { bytes: p.len() as u64, ..Handed::default() };
             what.sent[p.meta.column as usize] = 1;
             self.local.handed(link, &what);
+            self.local.note_handed(&self.shared.live.tracer, Some(link), &p, None);
             return Some((link, p));
         }
         None
@@ -320,15 +324,34 @@ impl Worker {
 
     /// Lends `link`'s outbox and the pool to `send`, and enters what became of the frames.
     pub fn transmit(&mut self, link: LinkId, send: impl FnOnce(&mut Pool, &mut VecDeque<Packet>) -> Handed) {
+        let followed = self.local.followed(link);
         if let Some(queue) = self.local.outbox.get_mut(link.index()) {
+            let before = queue.len();
             let what = send(&mut self.local.pool, queue);
+            let gone = before.saturating_sub(queue.len());
             self.local.handed(link, &what);
+            if !followed.is_empty() || !what.kept.is_empty() {
+                self.local.note_transmitted(&self.shared.live.tracer, link, gone, &followed, what.kept);
+            }
+        }
+    }
+
+    /// Whether somebody follows packets, so that ports are to keep those that their devices refuse.
+    pub fn is_followed(&self) -> bool {
+        self.local.is_followed()
+    }
+
+    /// Tells those who follow packets what became of them since the last batch. To be called when outboxes have been sent
+    /// and the local stack has its packets.
+    pub fn tell(&mut self, now: Instant) {
+        if self.local.has_untold() {
+            self.with(now, |_| ());
         }
     }
 
     /// Drops what is left in `link`'s outbox.
     pub fn give_up(&mut self, link: LinkId, reason: DropReason) {
-        self.local.left_over(link, reason);
+        self.local.left_over(link, reason, &self.shared.live.tracer);
     }
 
     /// To be called when the outboxes have been sent: see the module's text. `true` if there is more.
@@ -349,6 +372,7 @@ impl Worker {
     /// Packets for the local stack, in the order they came; say of each what became of it with
     /// [`Worker::host_took`] or [`Worker::host_refused`].
     pub fn drain_host(&mut self) -> std::vec::Drain<'_, Packet> {
+        self.local.host_fetches();
         self.local.to_host.drain(..)
     }
 
@@ -360,7 +384,8 @@ impl Worker {
     /// The local stack could not take the packet.
     pub fn host_refused(&mut self, packet: Packet, reason: DropReason) {
         self.local.counters.dropped(packet.meta.column, reason);
-        self.local.pool.put(packet);
+        self.local.note_handed(&self.shared.live.tracer, None, &packet, Some(reason));
+        self.local.turned_away(packet, reason);
     }
 
     /// The local stack has looked at the packet and does not want it.
@@ -386,7 +411,9 @@ impl Worker {
         let live = &self.shared.live;
         self.local.under(&snap, &live.tracer);
         let wall_ms = ((self.shared.wall_ms + now.as_millis()) % DAY_MS) as u32;
-        let done = f(&mut Cx { now, wall_ms, snap: &snap, live, me: &mut self.local });
+        let mut cx = Cx { now, wall_ms, snap: &snap, live, me: &mut self.local };
+        cx.note_refused();
+        let done = f(&mut cx);
         self.local.done(&live.tracer);
         done
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::base::{Instant, LinkId};
-use crate::io::Port;
+use crate::io::{OpenError, Port};
 use crate::router::Worker;
 
 use super::worker::SharedWaker;
@@ -29,6 +29,8 @@ pub(super) enum Task {
     Detach(LinkId),
     /// To look at the ports' condition now.
     Look,
+    /// To have the link of this port take packets of another length.
+    Mtu(LinkId, u32, Sender<Result<(), OpenError>>),
     /// Something else.
     Do(Deed),
 }
@@ -72,6 +74,14 @@ impl Desk {
         for worker in 0..self.ends.len() {
             self.give(worker, Task::Detach(link));
         }
+    }
+
+    /// Has a link take L3 packets of another length.
+    pub(super) fn set_mtu(&self, link: LinkId, mtu: u32) -> Result<(), OpenError> {
+        let (answer, said) = bounded(1);
+        self.give(0, Task::Mtu(link, mtu, answer));
+        // A worker that has ended has no ports any more.
+        said.try_recv().unwrap_or(Ok(()))
     }
 
     /// Has the ports looked at.

@@ -17,7 +17,7 @@ mod flows;
 mod history;
 
 use std::collections::{BTreeSet, HashSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -28,6 +28,7 @@ use mio::Waker;
 
 use crate::base::{Instant, LinkId};
 use crate::config::{self, Config, LiveAction, Refusal, Setup};
+use crate::control::answer::rules;
 use crate::control::monitor::Hub;
 use crate::control::protocol::Reload;
 use crate::control::view::{self, Applied};
@@ -38,6 +39,7 @@ use crate::router::{Comparison, Router};
 
 use super::clock::Clock;
 use super::desk::Desk;
+use super::systemd;
 use devices::Devices;
 use history::History;
 
@@ -46,6 +48,9 @@ pub(super) const CAPACITY: usize = 64;
 
 /// When to try again to put in force what can't be just now.
 const AGAIN: Duration = Duration::from_secs(5);
+
+/// How often links without a device are tried.
+const TRY: Duration = Duration::from_secs(1);
 
 /// How long a reload may ask to be confirmed within: a day.
 const LONGEST_WAIT: u64 = 86_400;
@@ -97,6 +102,8 @@ pub(super) struct Engine {
     history: History,
     /// What is put in force again if nobody confirms.
     unconfirmed: Option<Unconfirmed>,
+    /// When links without a device are tried again.
+    next_try: Option<Instant>,
 }
 
 struct Unconfirmed {
@@ -143,6 +150,7 @@ impl Engine {
             up,
             history,
             unconfirmed: None,
+            next_try: None,
         }
     }
 
@@ -151,6 +159,7 @@ impl Engine {
         let mut asks = asks.clone();
         loop {
             let wait = self.unconfirmed.as_ref().map(|u| u.until.since(self.clock.now()));
+            let wait = wait.into_iter().chain(self.next_try.map(|at| at.since(self.clock.now()))).min();
             let timer = wait.map_or_else(never, crossbeam_channel::after);
             crossbeam_channel::select! {
                 recv(changed) -> word => match word {
@@ -165,13 +174,37 @@ impl Engine {
                 },
                 recv(timer) -> _ => self.give_back(),
             }
+            self.take_up();
+        }
+    }
+
+    /// Tries to open the devices of links that have none, now and then.
+    fn take_up(&mut self) {
+        let now = self.clock.now();
+        if self.next_try.is_some_and(|at| at <= now) {
+            let setup = self.setup.load_full();
+            self.devices.take_up(&setup, &self.desk);
+            self.follow();
+            self.next_try = None;
+        }
+        match self.devices.some_closed() {
+            true => self.next_try = self.next_try.or(Some(self.clock.now() + TRY)),
+            false => self.next_try = None,
         }
     }
 
     fn serve(&mut self, Ask { what, answer }: Ask) {
+        // Whoever asks for a reload, the service manager is told of it.
+        let reloads = matches!(what, Verb::Reload(_));
+        if reloads {
+            systemd::reloading();
+        }
         let done = self.answer(what);
         // Who asked may have gone.
         answer.send(done).ok();
+        if reloads {
+            systemd::ready(&super::status(&self.setup.load().config.name, &self.router));
+        }
         if let Some(bell) = self.bell.get() {
             bell.wake().ok();
         }
@@ -194,6 +227,10 @@ impl Engine {
                 let text = config::print(&self.setup.load());
                 return Answer::lines(text);
             }
+            Verb::Rules(asked) => {
+                let setup = self.setup.load();
+                return rules::take(&asked, setup.programs.each_ref().map(Option::as_deref));
+            }
             _ => Err("this is no transaction".into()),
         };
         match applied {
@@ -204,6 +241,11 @@ impl Engine {
 
     fn change(&mut self, change: &config::Change) -> Result<Applied, Refusal> {
         let now = self.setup.load_full();
+        if let config::Change::Rules(rules) = change
+            && now.zero(rules)?
+        {
+            return Ok(Applied { changed: false, ..self.applied(Vec::new()) });
+        }
         let changed = now.changed(change, &self.router.live().neighbors, self.clock.now())?;
         if matches!(change, config::Change::Rules(rules) if rules.only_looks()) {
             return Ok(Applied { changed: false, ..self.applied(changed.notes) });
@@ -239,8 +281,8 @@ impl Engine {
             return Err(format!("--confirm takes 1 to {LONGEST_WAIT} seconds").into());
         }
         let before = self.setup.load_full();
-        let config = config::load_meanwhile(asked.file.as_deref().unwrap_or(&self.file))?;
-        fixed(&before.config, &config)?;
+        let config = config::load_meanwhile(self.named(asked.file.as_deref())?)?;
+        self.fits(&before.config, &config)?;
         let notes = self.commit(Setup::build(config, Some(&before))?)?;
         if let Some(seconds) = asked.confirm {
             let until = self.clock.now() + Duration::from_secs(seconds);
@@ -249,11 +291,27 @@ impl Engine {
         Ok(Applied { confirm_within: asked.confirm, ..self.applied(notes) })
     }
 
+    /// The file that is meant. The router is at home in another directory than who asks.
+    fn named<'a>(&'a self, file: Option<&'a Path>) -> Result<&'a Path, Refusal> {
+        match file {
+            None => Ok(&self.file),
+            Some(file) if file.is_absolute() => Ok(file),
+            Some(file) => {
+                let text =
+                    format!("the file '{}' is named by no path from the root: write one", file.display());
+                Err(Refusal::of("EINVAL", text).plain())
+            }
+        }
+    }
+
     /// What a reload would change.
     fn diff(&self, file: Option<PathBuf>, flows: bool) -> Answer {
         let now = self.setup.load_full();
-        let next = config::load_meanwhile(file.as_deref().unwrap_or(&self.file))
-            .and_then(|config| Setup::build(config, Some(&now)));
+        let file = match self.named(file.as_deref()) {
+            Ok(file) => file,
+            Err(no) => return Answer::Refused(no),
+        };
+        let next = config::load_meanwhile(file).and_then(|config| Setup::build(config, Some(&now)));
         let next = match next {
             Ok(next) => next,
             Err(problems) => return Answer::no(problems),
@@ -305,6 +363,20 @@ impl Engine {
         }
     }
 
+    /// Whether all that a configuration wants to be different can be while the router runs.
+    fn fits(&self, now: &Config, next: &Config) -> Result<(), Refusal> {
+        let mut wrong = config::fixed(now, next);
+        let (max, room) = (next.conntrack.table.max, self.router.live().conntrack.room());
+        if max > room {
+            wrong.push(format!("[conntrack] max beyond {room}, for which the table was made,"));
+        }
+        if wrong.is_empty() {
+            return Ok(());
+        }
+        let what = wrong.join(", ");
+        Err(format!("{what} can't change while the router runs: restart it for that").into())
+    }
+
     fn applied(&self, notes: Vec<String>) -> Applied {
         Applied { transaction: self.history.number(), changed: true, notes, ..Applied::default() }
     }
@@ -336,6 +408,9 @@ impl Engine {
         }
         self.swap(&next);
         self.services.store(Arc::new(services(&next.config)));
+        if before.config.conntrack.table != next.config.conntrack.table {
+            self.router.live().conntrack.configure(&next.config.conntrack.table);
+        }
         let next = Arc::new(next);
         self.setup.store(next.clone());
         let up = |link: LinkId| self.up.get(link.index()).copied().unwrap_or(false);
@@ -349,7 +424,7 @@ impl Engine {
         self.router.forget(&old);
         self.neighbors(&before, &next, live);
         self.addresses(&before, &next);
-        self.history.add(before);
+        self.history.add(before, &self.setup.load());
         self.transactions.store(self.history.number(), Relaxed);
         Ok(notes)
     }
@@ -365,7 +440,7 @@ impl Engine {
     fn snapshot(&self, setup: &Setup, up: impl Fn(LinkId) -> bool) -> Snapshot {
         let services = services(&setup.config);
         Snapshot {
-            fib: Arc::new(setup.rib.build_usable(&setup.links, up)),
+            fib: Arc::new(self.router.snapshot().fib.after(&setup.rib, &setup.links, up)),
             links: setup.links.clone(),
             listeners: Listeners { udp: services.ports(), tcp: services.ports() },
             icmp_rate: setup.config.icmp.rate,
@@ -485,7 +560,7 @@ impl Engine {
         self.up = self.links_up();
         let up = &self.up;
         let usable = |link: LinkId| up.get(link.index()).copied().unwrap_or(false);
-        let fib = Arc::new(setup.rib.build_usable(&snapshot.links, usable));
+        let fib = Arc::new(snapshot.fib.after(&setup.rib, &snapshot.links, usable));
         self.router.replace(Snapshot { fib, ..Snapshot::clone(&snapshot) });
         true
     }
@@ -494,26 +569,6 @@ impl Engine {
 /// What the local stack offers.
 pub(super) fn services(config: &Config) -> Services {
     Services { echo: config.services.echo, discard: config.services.discard }
-}
-
-/// What stays as it is as long as the router runs.
-fn fixed(now: &Config, next: &Config) -> Result<(), Refusal> {
-    let differ = [
-        ("[router] name", now.name != next.name),
-        ("[router] workers", now.workers != next.workers),
-        ("[router] flow_cache", now.flow_cache != next.flow_cache),
-        ("[router] control", now.control != next.control),
-        ("[router] metrics", now.metrics != next.metrics),
-        ("[router] user", now.user != next.user),
-        ("[router] group", now.group != next.group),
-        ("[conntrack], but for `enable`,", now.conntrack.table != next.conntrack.table),
-    ];
-    let differ: Vec<&str> = differ.iter().filter(|(_, differs)| *differs).map(|(what, _)| *what).collect();
-    if differ.is_empty() {
-        return Ok(());
-    }
-    let what = differ.join(", ");
-    Err(format!("{what} can't change while the router runs: restart it for that").into())
 }
 
 #[cfg(test)]

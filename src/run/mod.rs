@@ -9,7 +9,7 @@
 //! caller       control socket, signals
 //! ```
 //!
-//! [`start`] opens everything first and forwards only then: it either gives a router that works
+//! [`start()`] opens everything first and forwards only then: it either gives a router that works
 //! whole, or an error and nothing left behind. Threads inherit the network namespace of the caller.
 //!
 //! Shutdown: the flag is set, every thread is woken, each empties what it has and ends, ports are
@@ -43,7 +43,7 @@ use std::thread::{self, JoinHandle};
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 use mio::Waker;
 
-use crate::base::Instant;
+use crate::base::{Instant, LinkId};
 use crate::config::{Config, Enable, Problems, Setup};
 use crate::control::answer::{answer, explain};
 use crate::control::monitor::{self, Hub};
@@ -123,6 +123,12 @@ pub fn start_after(
     opened.launch(config)
 }
 
+/// What a router does, in a line.
+fn status(name: &str, router: &Router) -> String {
+    let links = router.snapshot().links.iter().filter(|l| l.id != LinkId::LO).count();
+    format!("{name} forwards between {links} {}", if links == 1 { "link" } else { "links" })
+}
+
 /// What hangs at the hooks: the rules, IPv4's first, and conntrack when it is to be on.
 fn hooks(config: &Config, [v4, v6]: &[Option<Arc<Program>>; 2]) -> Hooks {
     let tracking = match config.conntrack.enable {
@@ -172,7 +178,12 @@ impl Running {
         let (answer, later) = crossbeam_channel::bounded(1);
         match self.asks.try_send(Ask { what, answer }) {
             Ok(()) => Answer::Later(later),
-            Err(TrySendError::Full(_)) => {
+            Err(TrySendError::Full(Ask { what, .. })) => {
+                if matches!(what, Verb::Reload(_)) {
+                    // A service manager that asked for it waits for its end.
+                    systemd::reloading();
+                    systemd::ready(&self.status());
+                }
                 Answer::no("too many changes wait to be made: try again in a moment")
             }
             Err(TrySendError::Disconnected(_)) => Answer::no("the router stops"),
@@ -186,8 +197,7 @@ impl Running {
 
     /// What it does, in a line: for a service manager.
     pub fn status(&self) -> String {
-        let links = self.router().snapshot().links.iter().count() - 1;
-        format!("{} forwards between {links} {}", self.name(), if links == 1 { "link" } else { "links" })
+        status(self.name(), self.router())
     }
 
     /// The time on the router's clock.

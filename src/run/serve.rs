@@ -11,7 +11,7 @@ use crate::control::protocol::Reload;
 use crate::control::server::Handler;
 use crate::control::{Answer, Server, Verb};
 
-use super::systemd::{self, Watchdog};
+use super::systemd::Watchdog;
 use super::{Running, Signals};
 
 /// The control server's tokens begin here; below are the signals'.
@@ -52,17 +52,15 @@ pub fn serve(
     loop {
         let asked = signals.take();
         if asked.end {
+            // One that is over by now is told of.
+            reloading.take().map(still_reloading);
             return Ok(());
         }
         if asked.reload {
-            systemd::reloading();
             reloading = Some(running.answer(Verb::Reload(Reload::default())));
         }
         if let Some(answer) = reloading.take() {
             reloading = still_reloading(answer);
-            if reloading.is_none() {
-                systemd::ready(&running.status());
-            }
         }
         if let Some(name) = running.failed() {
             return Err(ServeError::Thread(name.to_owned()));

@@ -388,10 +388,11 @@ impl Loop {
                         continue;
                     }
                     let port = &mut slot.port;
+                    let keeps = self.worker.is_followed();
                     self.worker.transmit(slot.link, |pool, queue| {
-                        let mut sent = Sent::default();
+                        let mut sent = Sent { keeps, ..Sent::default() };
                         port.transmit(pool, queue, &mut sent);
-                        handed(&sent)
+                        handed(sent)
                     });
                     if retry {
                         self.worker.give_up(slot.link, DropReason::EgressQueueFull);
@@ -407,6 +408,7 @@ impl Loop {
         }
         self.hand_to_host();
         self.hand_to_log();
+        self.worker.tell(now);
     }
 
     fn hand_to_log(&mut self) {
@@ -446,6 +448,11 @@ impl Loop {
                 }
                 Task::Detach(link) => self.lay_down(link, now),
                 Task::Look => self.check(now)?,
+                Task::Mtu(link, mtu, answer) => {
+                    let slot = self.slots.iter_mut().find(|slot| slot.link == link);
+                    // There is room for one answer; who has stopped waiting for it has said so.
+                    answer.try_send(slot.map_or(Ok(()), |slot| slot.port.set_mtu(mtu))).ok();
+                }
                 Task::Do(deed) => {
                     deed(&mut self.worker, now);
                     self.flush(now);
@@ -514,8 +521,8 @@ impl Loop {
     }
 }
 
-fn handed(sent: &Sent) -> Handed {
-    let mut h = Handed { bytes: sent.bytes, refused: sent.refused, ..Handed::default() };
+fn handed(sent: Sent) -> Handed {
+    let mut h = Handed { bytes: sent.bytes, refused: sent.refused, kept: sent.kept, ..Handed::default() };
     h.sent[Column::Received as usize] = sent.received;
     h.sent[Column::Originated as usize] = sent.packets.saturating_sub(sent.received);
     h

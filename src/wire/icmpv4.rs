@@ -12,11 +12,14 @@
 //! |    what was sent to be echoed …
 //! ```
 
-use super::bytes::{put, put_u8, put_u16, put_u32, u8_at, u16_at, u32_at};
-use super::checksum;
+use std::ops::Deref;
 
-/// Bytes of the header.
-pub const HEADER_LEN: usize = 8;
+use super::bytes::{put, put_u8, put_u16, put_u32};
+use super::checksum;
+use super::icmp::{self, Icmp};
+
+pub use super::icmp::HEADER_LEN;
+
 /// How much of an offending packet an error quotes: as much as keeps it, with a header without options,
 /// within 576 bytes (RFC 1812 §4.3.2.3).
 pub const MAX_QUOTE: usize = 576 - 20 - HEADER_LEN;
@@ -87,54 +90,22 @@ pub fn is_error(kind: u8) -> bool {
 
 /// A message.
 #[derive(Debug, Clone, Copy)]
-pub struct Icmpv4<B>(B);
+pub struct Icmpv4<B>(Icmp<B>);
+
+impl<B> Deref for Icmpv4<B> {
+    type Target = Icmp<B>;
+
+    #[inline]
+    fn deref(&self) -> &Icmp<B> {
+        &self.0
+    }
+}
 
 impl<B: AsRef<[u8]>> Icmpv4<B> {
     /// A view of a message; `None` if the header is not all there.
     #[inline]
     pub fn new(b: B) -> Option<Self> {
-        (b.as_ref().len() >= HEADER_LEN).then_some(Icmpv4(b))
-    }
-
-    fn b(&self) -> &[u8] {
-        self.0.as_ref()
-    }
-
-    /// The type.
-    #[inline]
-    pub fn kind(&self) -> u8 {
-        u8_at(self.b(), 0)
-    }
-
-    /// The code.
-    #[inline]
-    pub fn code(&self) -> u8 {
-        u8_at(self.b(), 1)
-    }
-
-    /// The checksum as it stands.
-    pub fn checksum(&self) -> u16 {
-        u16_at(self.b(), 2)
-    }
-
-    /// The second word of the header, whose meaning is the type's.
-    pub fn rest(&self) -> u32 {
-        u32_at(self.b(), 4)
-    }
-
-    /// The identifier of an echo or timestamp.
-    pub fn ident(&self) -> u16 {
-        u16_at(self.b(), 4)
-    }
-
-    /// The sequence number of an echo or timestamp.
-    pub fn seq(&self) -> u16 {
-        u16_at(self.b(), 6)
-    }
-
-    /// What follows the header.
-    pub fn payload(&self) -> &[u8] {
-        self.b().get(HEADER_LEN..).unwrap_or_default()
+        Icmp::new(b).map(Icmpv4)
     }
 
     /// Whether the checksum is right.
@@ -158,11 +129,7 @@ pub fn emit(buf: &mut [u8], kind: u8, code: u8, rest: u32, body: &[u8]) -> Optio
 
 /// Makes an echo request its reply, in place, checksum included. `false` (and no change) if it is none.
 pub fn echo_reply(message: &mut [u8]) -> bool {
-    if message.len() < HEADER_LEN || message[0] != ECHO {
-        return false;
-    }
-    set_kind(message, ECHO_REPLY);
-    true
+    icmp::turn(message, ECHO, ECHO_REPLY)
 }
 
 /// Makes a timestamp request its reply, in place, checksum included: it came and goes at `ms_since_midnight` (UTC).
@@ -176,13 +143,6 @@ pub fn timestamp_reply(message: &mut [u8], ms_since_midnight: u32) -> Option<usi
     let csum = checksum::checksum(message);
     put_u16(message, 2, csum);
     Some(TIMESTAMP_LEN)
-}
-
-fn set_kind(message: &mut [u8], kind: u8) {
-    let old = u16_at(message, 0);
-    put_u8(message, 0, kind);
-    let csum = checksum::update16(u16_at(message, 2), old, u16_at(message, 0));
-    put_u16(message, 2, csum);
 }
 
 /// Bytes of a timestamp message: three times of four bytes follow the header.

@@ -14,12 +14,14 @@
 //! ```
 
 use std::net::Ipv6Addr;
+use std::ops::Deref;
 
-use super::bytes::{put, put_u8, put_u16, put_u32, u8_at, u16_at, u32_at};
+use super::bytes::{put, put_u16, put_u32};
+use super::icmp::{self, Icmp};
 use super::{checksum, ipv6, proto};
 
-/// Bytes of the header.
-pub const HEADER_LEN: usize = 8;
+pub use super::icmp::HEADER_LEN;
+
 /// How much of an offending packet an error quotes: as much as keeps it within the least MTU (RFC 4443 §2.4 (c)).
 pub const MAX_QUOTE: usize = ipv6::MIN_MTU - ipv6::HEADER_LEN - HEADER_LEN;
 
@@ -96,54 +98,22 @@ pub fn is_error(kind: u8) -> bool {
 
 /// A message.
 #[derive(Debug, Clone, Copy)]
-pub struct Icmpv6<B>(B);
+pub struct Icmpv6<B>(Icmp<B>);
+
+impl<B> Deref for Icmpv6<B> {
+    type Target = Icmp<B>;
+
+    #[inline]
+    fn deref(&self) -> &Icmp<B> {
+        &self.0
+    }
+}
 
 impl<B: AsRef<[u8]>> Icmpv6<B> {
-    /// A view of a message; `None` if there are fewer than 8 bytes (no message is shorter).
+    /// A view of a message; `None` if the header is not all there.
     #[inline]
     pub fn new(b: B) -> Option<Self> {
-        (b.as_ref().len() >= HEADER_LEN).then_some(Icmpv6(b))
-    }
-
-    fn b(&self) -> &[u8] {
-        self.0.as_ref()
-    }
-
-    /// The type.
-    #[inline]
-    pub fn kind(&self) -> u8 {
-        u8_at(self.b(), 0)
-    }
-
-    /// The code.
-    #[inline]
-    pub fn code(&self) -> u8 {
-        u8_at(self.b(), 1)
-    }
-
-    /// The checksum as it stands.
-    pub fn checksum(&self) -> u16 {
-        u16_at(self.b(), 2)
-    }
-
-    /// The second word of the header, whose meaning is the type's.
-    pub fn rest(&self) -> u32 {
-        u32_at(self.b(), 4)
-    }
-
-    /// The identifier of an echo.
-    pub fn ident(&self) -> u16 {
-        u16_at(self.b(), 4)
-    }
-
-    /// The sequence number of an echo.
-    pub fn seq(&self) -> u16 {
-        u16_at(self.b(), 6)
-    }
-
-    /// What follows the header.
-    pub fn payload(&self) -> &[u8] {
-        self.b().get(HEADER_LEN..).unwrap_or_default()
+        Icmp::new(b).map(Icmpv6)
     }
 
     /// Whether the checksum is right for these addresses.
@@ -173,14 +143,7 @@ pub fn emit(
 /// Makes an echo request its reply, in place, checksum included, for the same two addresses exchanged; where the
 /// request went to a group, [`fill_checksum`] must follow. `false` (and no change) if it is none.
 pub fn echo_reply(message: &mut [u8]) -> bool {
-    if message.len() < HEADER_LEN || message[0] != ECHO {
-        return false;
-    }
-    let old = u16_at(message, 0);
-    put_u8(message, 0, ECHO_REPLY);
-    let csum = checksum::update16(u16_at(message, 2), old, u16_at(message, 0));
-    put_u16(message, 2, csum);
-    true
+    icmp::turn(message, ECHO, ECHO_REPLY)
 }
 
 /// Computes the checksum of a message anew.

@@ -11,6 +11,7 @@ mod bytes;
 pub mod checksum;
 pub mod describe;
 pub mod ethernet;
+pub mod icmp;
 pub mod icmpv4;
 pub mod icmpv6;
 pub mod ipv4;

@@ -18,7 +18,7 @@ mod read;
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use crate::base::Mac;
+use crate::base::{Mac, shown};
 
 pub use read::parse;
 
@@ -51,8 +51,7 @@ pub enum WordsError {
 
 impl WordsError {
     fn word(word: &str, right: impl Into<String>) -> Self {
-        let word = word.chars().take(40).collect();
-        WordsError::Word { word, right: right.into() }
+        WordsError::Word { word: shown(word), right: right.into() }
     }
 }
 

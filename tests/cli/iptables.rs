@@ -101,49 +101,53 @@ fn what_is_refused_changes_nothing_and_is_told_as_iptables_does() {
     let dir = dir.path();
     let before = save(dir);
     for (line, code, said) in [
-        ("iptables -N mine", 1, "iptables: Chain already exists. There is a chain 'mine' already\n"),
-        ("iptables -X mine", 1, "iptables: Too many links. Rules still go to chain 'mine'\n"),
+        ("iptables -N mine", 1, "iptables: Chain already exists.\nThere is a chain 'mine' already\n"),
+        ("iptables -X mine", 1, "iptables: Too many links.\nRules still go to chain 'mine'\n"),
         (
             "iptables -A none -j DROP",
             1,
-            "iptables: No chain/target/match by that name. There is no chain 'none' in table filter\n",
+            "iptables: No chain/target/match by that name.\nThere is no chain 'none' in table filter\n",
         ),
         (
             "iptables -L none",
             1,
-            "iptables: No chain/target/match by that name. There is no chain 'none' in table filter\n",
+            "iptables: No chain/target/match by that name.\nThere is no chain 'none' in table filter\n",
         ),
         (
             "iptables -C FORWARD -j DROP",
             1,
-            "iptables: Bad rule (does a matching rule exist in that chain?). There is no such rule in FORWARD\n",
+            "iptables: Bad rule (does a matching rule exist in that chain?).\n",
         ),
         (
             "iptables -D FORWARD 9",
             1,
-            "iptables: Index of deletion too big. There is no rule 9 in FORWARD, which has 2\n",
+            "iptables: Index of deletion too big.\nThere is no rule 9 in FORWARD, which has 2\n",
         ),
         (
             "iptables -A mine -j mine",
             1,
-            "iptables: Too many levels of symbolic links. A loop of jumps: mine and back\n",
+            "iptables: Too many levels of symbolic links.\nA loop of jumps: mine and back\n",
         ),
         (
             "iptables -A FORWARD -j none",
             2,
-            "iptables: target 'none' is unknown, and there is no chain 'none' (chains are declared before rules go to them)\n",
+            "iptables: Couldn't load target `none':No such file or directory: target 'none' is unknown, and there is no chain 'none' (chains are declared before rules go to them)\n",
         ),
-        ("iptables -A FORWARD --foo", 2, "iptables: unknown option --foo; see `sekisho iptables --help`\n"),
+        (
+            "iptables -A FORWARD --foo",
+            2,
+            "iptables: unknown option \"--foo\"; see `sekisho iptables --help`\n",
+        ),
         (
             "iptables -A FORWARD -m recent",
             2,
-            "iptables: match 'recent' is not supported here (yet); see `sekisho iptables --help`\n",
+            "iptables: Couldn't load match `recent':No such file or directory: match 'recent' is not supported here (yet); see `sekisho iptables --help`\n",
         ),
         ("ip6tables -4 -L", 2, "ip6tables: -4 is for IPv4: use iptables; see `sekisho ip6tables --help`\n"),
         (
             "iptables -t none -L",
             3,
-            "iptables: Table does not exist: table 'none' is unknown: raw, mangle, nat or filter\n",
+            "iptables: can't initialize iptables table `none': Table does not exist: there are raw, mangle, nat and filter\n",
         ),
     ] {
         let ran = run(dir, line);
@@ -158,12 +162,12 @@ fn what_is_refused_changes_nothing_and_is_told_as_iptables_does() {
         (
             "*filter\n-A INPUT --foo\nCOMMIT\n",
             2,
-            "iptables-restore: unknown option --foo\nError occurred at line: 2\n",
+            "iptables-restore: unknown option \"--foo\"\nError occurred at line: 2\n",
         ),
         (
             "*filter\n-A INPUT -j DROP\n",
             1,
-            "iptables-restore: line 3 failed: COMMIT is missing at the end of table filter\n",
+            "iptables-restore: COMMIT expected at line 3, the end of table filter\n",
         ),
     ] {
         let ran = restore(dir, "-c", text);
@@ -211,17 +215,11 @@ fn texts_are_loaded_whole_and_what_is_saved_loads_again() {
 #[test]
 fn words_that_are_not_understood_need_no_router() {
     let dir = tempfile::tempdir().expect("a temporary directory");
-    for line in [
-        "iptables -A",
-        "iptables",
-        "ip6tables -A INPUT -p",
-        "iptables -A INPUT -s ::1",
-        "iptables-restore --nothing",
-    ] {
+    for line in ["iptables -A", "iptables", "ip6tables -A INPUT -p", "iptables -A INPUT -s ::1"] {
         let words: Vec<&str> = line.split(' ').collect();
         let ran = sekisho(dir.path(), &words);
         assert_eq!((ran.code, ran.out.as_str(), ran.err.lines().count()), (2, "", 1), "{line}: {}", ran.err);
     }
     assert!(said(dir.path(), "iptables -p tcp -h").starts_with("Show and change the IPv4 rules"));
-    assert!(said(dir.path(), "ip6tables -V").starts_with("ip6tables of sekisho "));
+    assert!(said(dir.path(), "ip6tables -V").starts_with("ip6tables v1.8.9 (sekisho "));
 }

@@ -103,7 +103,7 @@ fn a_running_router_is_asked_and_ended() {
     let ran = sekisho(dir, &["ip", "--control", "gw.sock", "r", "s", "dev", "nope"]);
     assert_eq!(
         (ran.code, ran.out.as_str(), ran.err.as_str()),
-        (1, "", "sekisho: no link named 'nope': the links here are lo\n")
+        (1, "", "Cannot find device \"nope\"\nsekisho: no link named 'nope': the links here are lo\n")
     );
     let ran = sekisho(dir, &["run", "gw.toml"]);
     assert_eq!(ran.code, 1);
@@ -116,7 +116,7 @@ fn a_running_router_is_asked_and_ended() {
         (ran.code, ran.err.as_str()),
         (
             1,
-            "sekisho: no router is running at gw.sock: start one with `sekisho run FILE`, or name another socket\n"
+            "sekisho: no router named gw.sock is running: start it with `sekisho run FILE`, or name its socket\n"
         )
     );
 }
@@ -179,10 +179,20 @@ fn it_outlives_those_who_read_its_log() {
 #[test]
 fn words_that_are_not_understood_need_no_router() {
     let dir = tempfile::tempdir().expect("a temporary directory");
-    for words in [&["ip", "route", "add", "10.0.0.0/8"][..], &["ip", "lnk"], &["ip", "-x"], &["stats", "-x"]]
-    {
+    // What iproute2 says comes before what we say, and its exit codes are those.
+    for (words, code, lines) in [
+        (&["ip", "route", "add", "10.0.0.0/8"][..], 2, 2),
+        (&["ip", "route", "add", "10.0.0.0/8", "dev", "lan", "mtu", "1400"], 2, 1),
+        (&["ip", "lnk"], 1, 2),
+        (&["ip", "-x"], 255, 2),
+        (&["conntrack", "-x"], 2, 1),
+        (&["stats", "-x"], 2, 1),
+    ] {
         let ran = sekisho(dir.path(), words);
-        assert_eq!((ran.code, ran.err.lines().count()), (2, 1), "{words:?}: {}", ran.err);
+        assert_eq!((ran.code, ran.err.lines().count()), (code, lines), "{words:?}: {}", ran.err);
     }
+    assert!(said(dir.path(), "ip -V").starts_with("ip utility, sekisho-"));
+    assert!(said(dir.path(), "conntrack -V").starts_with("conntrack v"));
+    assert!(said(dir.path(), "ip route help").starts_with("Usage: sekisho ip route"));
     assert!(said(dir.path(), "ip help").starts_with("Usage: sekisho ip"));
 }

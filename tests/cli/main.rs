@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod bench;
+mod beside;
 mod check;
 mod control;
 mod explain;

@@ -78,9 +78,21 @@ fn the_manager_is_told_of_start_reload_and_end() {
     let time: u64 = time.strip_prefix("MONOTONIC_USEC=").unwrap().parse().unwrap();
     assert!(first == "RELOADING=1" && time > 0, "{reloading}");
     assert!(service.told().starts_with("READY=1\nSTATUS="));
+    // Whoever asks for it.
+    let reload = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sekisho"));
+        command.arg("reload").env("SEKISHO_CONTROL", dir.path().join("gw.sock"));
+        command.output().unwrap().status.code()
+    };
+    assert_eq!(reload(), Some(0));
+    assert!(service.told().starts_with("RELOADING=1\n"));
+    assert!(service.told().starts_with("READY=1\n"));
     // One that can't be is over, too.
     std::fs::write(dir.path().join("gw.toml"), "nonsense").unwrap();
     service.signal("HUP");
+    assert!(service.told().starts_with("RELOADING=1\n"));
+    assert!(service.told().starts_with("READY=1\n"));
+    assert_eq!(reload(), Some(1));
     assert!(service.told().starts_with("RELOADING=1\n"));
     assert!(service.told().starts_with("READY=1\n"));
     // Nobody looks at a terminal: the log is for programs.

@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 
 use sekisho::config::{Change, Edit, RulesChange};
 use sekisho::control::client::Client;
-use sekisho::control::protocol::{Family, Rules, Verb};
+use sekisho::control::protocol::{Family, Rules, Verb, Zero};
 use sekisho::control::view::Applied;
 use sekisho::lab::isolate;
 
 use crate::gateway::{Choice, Gateway};
+use crate::steady::{LENGTH, Steady};
 
 /// The first rule counts what the test sends, and goes on counting whatever becomes of the others.
 const RULES4: &str = "\
@@ -28,7 +29,7 @@ COMMIT
 
 /// How often rules are changed.
 const CHANGES: usize = 1_000;
-/// Between two datagrams.
+/// Between what one flow sends.
 const PAUSE: Duration = Duration::from_millis(2);
 /// How long all of it may take on a busy machine.
 const LONGEST: Duration = Duration::from_secs(500);
@@ -58,52 +59,18 @@ fn a_thousand_changes_of_rules_lose_no_packet_and_no_count() {
     isolate::test(|| {
         let gw = Gateway::new(&Choice { workers: 2, rules4: RULES4, ..Choice::default() });
         gw.acquaint();
-        let far = gw.server().run(|| UdpSocket::bind("10.2.0.2:7000")).unwrap();
-        far.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
-        let near = gw.client().run(|| UdpSocket::bind("10.1.0.2:7001")).unwrap();
-        near.connect("10.2.0.2:7000").unwrap();
-
-        let (sent, come, end) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
-        let begun = Instant::now();
-        thread::scope(|s| {
-            s.spawn(|| {
-                // Until all are there: who waits for more than were sent waits in vain, and says so.
-                while !end.load(Relaxed) || come.load(Relaxed) < sent.load(Relaxed) {
-                    let mut datagram = [0; 8];
-                    if far.recv(&mut datagram).is_ok() {
-                        come.fetch_add(1, Relaxed);
-                    }
-                    if begun.elapsed() > LONGEST {
-                        return;
-                    }
-                }
-            });
-            s.spawn(|| {
-                while !end.load(Relaxed) && begun.elapsed() < LONGEST {
-                    // No more than the far socket holds, should its thread have to wait for a CPU.
-                    if sent.load(Relaxed) < come.load(Relaxed) + 100 {
-                        near.send(&sent.load(Relaxed).to_be_bytes()).unwrap();
-                        sent.fetch_add(1, Relaxed);
-                    }
-                    thread::sleep(PAUSE);
-                }
-            });
-            let changes = (0..CHANGES).try_for_each(|n| {
-                let mut client = Client::connect(&gw.control())?;
+        let (sent, come) = Steady::during(&gw, LONGEST, |steady| {
+            for n in 0..CHANGES {
+                let mut client = Client::connect(&gw.control()).unwrap();
                 let change = Change::Rules(RulesChange { family: Family::Inet, edit: change(n) });
                 // Not so fast that nobody would be hit.
-                while sent.load(Relaxed) < n as u64 / 4 && begun.elapsed() < LONGEST {
-                    thread::sleep(PAUSE / 4);
-                }
-                client.ask::<Applied>(Verb::Change(change)).map(drop)
-            });
-            end.store(true, Relaxed);
-            changes.unwrap();
+                steady.wait_for(n as u64 / 4);
+                client.ask::<Applied>(Verb::Change(change)).unwrap();
+            }
         });
-        let (sent, come) = (sent.into_inner(), come.into_inner());
         assert_eq!((come, sent > 100), (sent, true), "of {sent} datagrams {come} came");
 
-        let asked = Rules { family: Family::Inet, counters: true, table: None };
+        let asked = Rules { family: Family::Inet, counters: true, table: None, zero: None };
         let mut rules = Vec::new();
         let mut client = Client::connect(&gw.control()).unwrap();
         client
@@ -113,14 +80,100 @@ fn a_thousand_changes_of_rules_lose_no_packet_and_no_count() {
             })
             .unwrap();
         let counted = rules.iter().find(|l| l.contains("counted")).expect("the rule is there");
-        // A datagram of 8 bytes in UDP and IPv4.
-        assert!(counted.starts_with(&format!("[{sent}:{}] ", sent * 36)), "{sent} were sent: {counted}");
+        // In UDP and IPv4.
+        let bytes = sent * (LENGTH + 28);
+        assert!(counted.starts_with(&format!("[{sent}:{bytes}] ")), "{sent} were sent: {counted}");
         // One flow all the time: the rule of nat was asked once.
         let masquerade = rules.iter().find(|l| l.contains("-j MASQUERADE")).expect("it is there");
         assert!(masquerade.starts_with("[1:36] "), "{masquerade}");
         let last = "-A FORWARD -i lan -p udp -m udp --dport 7000 -j ACCEPT";
         assert_eq!(rules.iter().filter(|l| l.contains("-A FORWARD")).count(), 3, "{rules:#?}");
         assert!(rules.iter().any(|l| l.ends_with(last)), "{rules:#?}");
+        gw.stop();
+    });
+}
+
+/// How often is listed and zeroed at once.
+const LISTS: usize = 300;
+/// Flows, so that all workers count.
+const FLOWS: u16 = 4;
+
+/// The packets and bytes of the rule that counts, in a list that sets it to zero.
+fn taken(gw: &Gateway, zero: Zero) -> (u64, u64) {
+    let (family, table) = (Family::Inet, Some("filter".to_owned()));
+    let asked = Rules { family, counters: true, table, zero: Some(zero) };
+    let mut found = None;
+    let mut client = Client::connect(&gw.control()).unwrap();
+    client
+        .ask_list(Verb::Rules(asked), |lines: Vec<String>| {
+            let counted = lines.iter().find(|l| l.contains("counted"));
+            if let Some((count, _)) = counted.and_then(|l| l.strip_prefix('[')?.split_once(']')) {
+                found = count.split_once(':').map(|(p, b)| (p.parse().unwrap(), b.parse().unwrap()));
+            }
+            Ok::<_, sekisho::control::client::ClientError>(())
+        })
+        .unwrap();
+    found.expect("the rule is there")
+}
+
+#[test]
+fn what_is_listed_and_zeroed_at_once_adds_up_to_what_was_sent() {
+    isolate::test(|| {
+        let gw = Gateway::new(&Choice { workers: 2, rules4: RULES4, ..Choice::default() });
+        gw.acquaint();
+        // Nobody reads it: what counts is who came by the rule.
+        let _far = gw.server().run(|| UdpSocket::bind("10.2.0.2:7000")).unwrap();
+        let near = |n: u16| {
+            let near = gw.client().run(|| UdpSocket::bind(("10.1.0.2", 7001 + n))).unwrap();
+            near.connect("10.2.0.2:7000").unwrap();
+            near
+        };
+        let near: Vec<UdpSocket> = (0..FLOWS).map(near).collect();
+
+        let (sent, end) = (AtomicU64::new(0), AtomicBool::new(false));
+        let begun = Instant::now();
+        let mut sum = (0, 0);
+        let mut some = 0;
+        thread::scope(|s| {
+            s.spawn(|| {
+                while !end.load(Relaxed) && begun.elapsed() < LONGEST {
+                    for socket in &near {
+                        socket.send(&[0; 8]).unwrap();
+                        sent.fetch_add(1, Relaxed);
+                    }
+                    thread::sleep(PAUSE);
+                }
+            });
+            for n in 0..LISTS {
+                // Of all chains, of the one, of the one rule; and between them rules change, and other counters are set to zero.
+                let chain = (n % 3 > 0).then(|| "FORWARD".to_owned());
+                let number = (n % 3 > 1).then_some(1);
+                let (packets, bytes) = taken(&gw, Zero { chain, number });
+                sum = (sum.0 + packets, sum.1 + bytes);
+                some += u32::from(packets > 0);
+                let line = match n % 4 {
+                    0 => "-A FORWARD -s 198.51.100.0/24 -j DROP",
+                    1 => "-D FORWARD -s 198.51.100.0/24 -j DROP",
+                    2 => "-Z FORWARD 2",
+                    _ => continue,
+                };
+                let words = line.split(' ').map(str::to_owned).collect();
+                let edit = Edit::Command { words };
+                let change = Change::Rules(RulesChange { family: Family::Inet, edit });
+                let mut client = Client::connect(&gw.control()).unwrap();
+                client.ask::<Applied>(Verb::Change(change)).unwrap();
+            }
+            end.store(true, Relaxed);
+        });
+        let sent = sent.into_inner();
+        // The last may be on their way.
+        while sum.0 < sent && begun.elapsed() < LONGEST {
+            let (packets, bytes) = taken(&gw, Zero::default());
+            sum = (sum.0 + packets, sum.1 + bytes);
+        }
+        assert_eq!(sum, (sent, sent * 36), "{sent} were sent");
+        assert_eq!(taken(&gw, Zero::default()), (0, 0));
+        assert!(some > 10, "only {some} of {LISTS} lists had anything in them");
         gw.stop();
     });
 }

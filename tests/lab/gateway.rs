@@ -216,13 +216,18 @@ impl Program {
 
     /// What the command gives against this router.
     pub(crate) fn tell(&self, args: &[&str]) -> String {
-        let out = Command::new(SEKISHO).args(args).env("SEKISHO_CONTROL", self.control()).output().unwrap();
-        let said = String::from_utf8_lossy(&out.stderr).into_owned();
-        assert!(out.status.success(), "sekisho {}: {}: {said}", args.join(" "), out.status);
-        String::from_utf8(out.stdout).unwrap()
+        self.says(args).0
     }
 
-    /// The same, parsed.
+    /// What a command that goes well says on either of its outputs.
+    pub(crate) fn says(&self, args: &[&str]) -> (String, String) {
+        let out = Command::new(SEKISHO).args(args).env("SEKISHO_CONTROL", self.control()).output().unwrap();
+        let [told, said] = [out.stdout, out.stderr].map(|o| String::from_utf8_lossy(&o).into_owned());
+        assert!(out.status.success(), "sekisho {}: {}: {said}", args.join(" "), out.status);
+        (told, said)
+    }
+
+    /// What the command gives, parsed.
     pub(crate) fn ask(&self, args: &[&str]) -> Value {
         serde_json::from_str(&self.tell(args)).unwrap()
     }

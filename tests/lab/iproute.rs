@@ -7,7 +7,7 @@
 
 use std::fs::{self, File};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ use crate::gateway::{LAN_MAC, Program, SEKISHO, WAN_MAC, net};
 const SOON: Duration = Duration::from_secs(30);
 
 /// Both of them.
-struct Pair {
+pub(crate) struct Pair {
     lab: Topology,
     program: Program,
     place: Workplace,
@@ -36,7 +36,7 @@ struct Ran {
 
 impl Pair {
     /// `None`, with a line that says so, where there is no iproute2 to compare with.
-    fn new() -> Option<Self> {
+    pub(crate) fn new() -> Option<Self> {
         if !tools::usable(&tools::IPROUTE) {
             return None;
         }
@@ -73,13 +73,22 @@ impl Pair {
         command
     }
 
-    fn run(&self, ours: bool, words: &str) -> Ran {
-        let words: Vec<&str> = words.split_whitespace().collect();
-        let mut command = self.command(ours, &words);
+    /// What came of it.
+    pub(crate) fn output(&self, ours: bool, words: &[&str]) -> Output {
+        let mut command = self.command(ours, words);
         if !ours {
             self.kernel().command(&mut command);
         }
-        let ran = command.output().unwrap();
+        command.output().unwrap()
+    }
+
+    pub(crate) fn stop(self) {
+        self.program.stop();
+    }
+
+    fn run(&self, ours: bool, words: &str) -> Ran {
+        let words: Vec<&str> = words.split_whitespace().collect();
+        let ran = self.output(ours, &words);
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let err = text(&ran.stderr).lines().next().unwrap_or_default().to_owned();
         // What went well may have a note to it.

@@ -82,6 +82,22 @@ impl Beside {
     }
 }
 
+impl Beside {
+    /// Waits until it ends by itself; gives what it said on stdout.
+    fn ended(mut self) -> String {
+        let mut stdout = self.0.stdout.take().unwrap();
+        let (said, all) = std::sync::mpsc::channel();
+        thread::spawn(move || {
+            let mut text = String::new();
+            said.send(stdout.read_to_string(&mut text).map(|_| text)).ok();
+        });
+        // What it writes to is closed when it ends.
+        let text = all.recv_timeout(TOLD).expect("it never ended").unwrap();
+        assert!(self.0.wait().unwrap().success());
+        text
+    }
+}
+
 impl Drop for Beside {
     fn drop(&mut self) {
         let _ = self.0.kill();
@@ -146,8 +162,7 @@ fn a_packet_is_told_with_its_rules_and_its_translation() {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as u64;
     assert!(now.abs_diff(told["time"].as_u64().unwrap()) < 60_000_000_000, "{told}");
     // Whoever follows nothing ends when the time has come.
-    let (text, _) = Beside::start(&gw, &["trace", "--for", "1", "port 9"])
-        .meanwhile(|| thread::sleep(Duration::from_millis(20)));
+    let text = Beside::start(&gw, &["trace", "--for", "1", "port 9"]).ended();
     assert_eq!(text, "");
     gw.stop();
 }

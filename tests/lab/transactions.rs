@@ -1,11 +1,8 @@
 //! Configurations that take each other's place while packets pass: all of one or all of the other, or nothing.
 
 use std::fs;
-use std::net::UdpSocket;
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sekisho::control::client::Client;
 use sekisho::control::protocol::{Reload, Verb};
@@ -13,8 +10,9 @@ use sekisho::control::view::Applied;
 use sekisho::lab::probes::Ping;
 use sekisho::lab::{isolate, tools};
 
-use crate::gateway::{Choice, Gateway, SERVER, drops, ip};
+use crate::gateway::{Choice, Gateway, SEKISHO, SERVER, WAN_WIRE, drops, ip};
 use crate::home::{SILENCE, wait_until};
+use crate::steady::Steady;
 
 /// A rule set whose one half is of no use without the other: what meets one's mark and the other's filter is dropped.
 fn rules(mark: u32) -> String {
@@ -40,40 +38,6 @@ fn other(gw: &Gateway, link: bool) -> [String; 2] {
 fn reload(gw: &Gateway) -> Applied {
     let mut client = Client::connect(&gw.control()).unwrap();
     client.ask(Verb::Reload(Reload::default())).unwrap()
-}
-
-/// Datagrams that go through the router while something else happens: how many were sent, and how many came.
-fn meanwhile(gw: &Gateway, longest: Duration, happens: impl FnOnce()) -> (u64, u64) {
-    let far = gw.server().run(|| UdpSocket::bind("10.2.0.2:7000")).unwrap();
-    far.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
-    let near = gw.client().run(|| UdpSocket::bind("10.1.0.2:7001")).unwrap();
-    near.connect("10.2.0.2:7000").unwrap();
-    let (sent, come, end) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
-    let begun = Instant::now();
-    thread::scope(|s| {
-        s.spawn(|| {
-            // Until all are there: who waits for one that was lost waits in vain, and says so in the end.
-            while (!end.load(Relaxed) || come.load(Relaxed) < sent.load(Relaxed)) && begun.elapsed() < longest
-            {
-                if far.recv(&mut [0; 8]).is_ok() {
-                    come.fetch_add(1, Relaxed);
-                }
-            }
-        });
-        s.spawn(|| {
-            while !end.load(Relaxed) && begun.elapsed() < longest {
-                // No more than the far socket holds, should its thread have to wait for a CPU.
-                if sent.load(Relaxed) < come.load(Relaxed) + 100 {
-                    near.send(&[7; 8]).unwrap();
-                    sent.fetch_add(1, Relaxed);
-                }
-                thread::sleep(Duration::from_millis(2));
-            }
-        });
-        happens();
-        end.store(true, Relaxed);
-    });
-    (sent.into_inner(), come.into_inner())
 }
 
 /// How long all of it may take on a busy machine.
@@ -107,7 +71,7 @@ fn reloads(count: u64, link: bool, longest: Duration) {
     // Tables, pools and rings have their size by then.
     let warm = 100.min(count / 2);
     let mut after_warming = 0;
-    let (sent, come) = meanwhile(&gw, longest, || {
+    let (sent, come) = Steady::during(&gw, longest, |_| {
         for n in 1..=count {
             fs::write(gw.file(), &files[n as usize % 2]).unwrap();
             let applied = reload(&gw);
@@ -263,6 +227,105 @@ fn a_device_that_another_link_takes_is_handed_over() {
         assert!(names.contains("uplink") && !names.contains("wan"), "{names}");
         gw.tell(&["rollback"]);
         wait_until("the link of the old name carries packets", || answers(&gw));
+        gw.stop();
+    });
+}
+
+#[test]
+fn another_mtu_loses_no_packet_of_a_link() {
+    isolate::test(|| {
+        let gw = Gateway::new(&Choice { workers: 2, ..Choice::default() });
+        gw.acquaint();
+        let before = gw.ask(&["ip", "-j", "link", "show", "wan"]);
+        let (sent, come) = Steady::during(&gw, LONGEST, |steady| {
+            for n in 0..100 {
+                steady.wait_for(n);
+                let mtu = if n % 2 == 0 { "1400" } else { "1500" };
+                let (out, said) = gw.says(&["ip", "link", "set", "wan", "mtu", mtu]);
+                assert!(out.is_empty() && said.is_empty(), "nothing is to be said of it: {out}{said}");
+            }
+        });
+        assert_eq!((come, sent > 50), (sent, true), "of {sent} datagrams {come} came");
+        let after = gw.ask(&["ip", "-j", "link", "show", "wan"]);
+        assert_eq!(before[0]["mtu"], after[0]["mtu"]);
+        // More than the interface takes.
+        let (code, said) = gw.refused(&["ip", "link", "set", "wan", "mtu", "9000"]);
+        assert_eq!(code, 2, "{said}");
+        assert!(said.contains("below the link's 9000"), "{said}");
+        assert_eq!(gw.ask(&["ip", "-j", "link", "show", "wan"])[0]["mtu"], 1500);
+        gw.lab.set_mtu("router", "wan", 9000).unwrap();
+        gw.tell(&["ip", "link", "set", "wan", "mtu", "9000"]);
+        gw.stop();
+    });
+}
+
+#[test]
+fn a_link_that_has_lost_its_interface_is_taken_up_when_it_comes_back() {
+    isolate::test(|| {
+        let gw = Gateway::new(&Choice::default());
+        gw.acquaint();
+        let answers = || gw.client().run(|| Ping::new(ip(SERVER[0])).run()).is_ok_and(|r| r.complete());
+        assert!(answers());
+        gw.lab.unplug(WAN_WIRE).unwrap();
+        // What is to be opened otherwise is closed for it, and then is not there to be opened at all.
+        let text = fs::read_to_string(gw.file()).unwrap();
+        let (lan, wan) = text.split_once("[link.wan]").unwrap();
+        let wan = wan.replace("offload = \"auto\"", "offload = \"off\"");
+        fs::write(gw.file(), format!("{lan}[link.wan]{wan}")).unwrap();
+        let (code, said) = gw.refused(&["reload"]);
+        assert!(code == 1 && said.contains("could not be opened again"), "{said}");
+        // It is in nobody's way meanwhile.
+        gw.tell(&["ip", "route", "add", "203.0.113.0/24", "via", "10.1.0.2"]);
+        assert_eq!(gw.ask(&["ip", "-j", "link", "show", "wan"])[0]["operstate"], "DOWN");
+        gw.lab.plug(WAN_WIRE).unwrap();
+        wait_until("the link carries packets again", &answers);
+        assert!(
+            gw.router.said().contains("link wan: its device could be opened again"),
+            "{}",
+            gw.router.said()
+        );
+        gw.tell(&["reload"]);
+        wait_until("the link is as it was to be", &answers);
+    });
+}
+
+#[test]
+fn timeouts_change_with_a_reload_and_flows_go_by_them_from_their_next_packet() {
+    isolate::test(|| {
+        let gw = Gateway::new(&Choice { rules4: rules(1).leak(), ..Choice::default() });
+        gw.acquaint();
+        let socket = gw.client().run(|| std::net::UdpSocket::bind("10.1.0.2:7001")).unwrap();
+        let left = || {
+            let flows = gw.tell(&["conntrack", "-L", "-p", "udp", "--orig-port-dst", "7000"]);
+            flows.split_whitespace().nth(2).and_then(|s| s.parse::<u64>().ok()).unwrap_or(0)
+        };
+        let send = || socket.send_to(&[7; 8], (SERVER[0], 7000)).unwrap();
+        send();
+        wait_until("there is a flow", || left() > 0);
+        assert!(left() <= 30);
+        let text = fs::read_to_string(gw.file()).unwrap();
+        let with = |more: &str| fs::write(gw.file(), format!("{text}\n[conntrack]\n{more}")).unwrap();
+        with("max = 128\ntcp_be_liberal = true\n[conntrack.timeouts]\nudp = 600\n");
+        let mut diff = Command::new(SEKISHO);
+        let diff = diff.arg("diff").env("SEKISHO_CONTROL", gw.control()).output().unwrap();
+        let diff = String::from_utf8(diff.stdout).unwrap();
+        assert!(diff.contains("udp = 600") && !diff.contains("restart"), "{diff}");
+        gw.tell(&["reload"]);
+        assert!(left() <= 30, "it has the time that it was given");
+        send();
+        wait_until("the flow goes by the new time", || left() > 500);
+        assert!(gw.tell(&["config"]).contains("udp = 600"));
+        assert_eq!(gw.stats()["conntrack"]["max"], 128);
+        gw.tell(&["rollback"]);
+        send();
+        wait_until("the flow goes by the old time", || (1..=30).contains(&left()));
+        // What takes a restart is said at once, and nothing of it is done.
+        let workers = text.replace("workers = 1", "workers = 2");
+        fs::write(gw.file(), format!("{workers}\n[conntrack]\nmax = 2000000000\n[icmp]\nrate = 5\n"))
+            .unwrap();
+        let (code, said) = gw.refused(&["reload"]);
+        assert!(code == 1 && said.contains("workers") && said.contains("[conntrack] max beyond"), "{said}");
+        assert!(!gw.tell(&["config"]).contains("rate"), "{}", gw.tell(&["config"]));
         gw.stop();
     });
 }

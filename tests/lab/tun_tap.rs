@@ -6,18 +6,21 @@
 //! ```
 
 use std::path::PathBuf;
+use std::process::Command;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use sekisho::io::netlink::Netlink;
 use sekisho::lab::probes::{Amount, Datagrams, Ping, Stream, Trace};
 use sekisho::lab::{End, Netns, Plan, Spawned, Topology, Workplace, isolate, tools};
 
-use crate::gateway::{FAR_SIDE, SERVER, STOP, WAN_MAC, ip, net, run};
+use crate::gateway::{FAR_SIDE, SEKISHO, SERVER, STOP, WAN_MAC, ip, net, run};
+use crate::home::wait_until;
 
 struct Station {
     lab: Topology,
     router: Spawned,
-    _place: Workplace,
+    place: Workplace,
 }
 
 impl Station {
@@ -75,7 +78,7 @@ addresses = ["10.2.0.1/24", "fd02::1/64"]
             netlink.route_add(net(to), Some(ip(via)), Some(device)).unwrap();
         }
     });
-    Station { lab, router, _place: place }
+    Station { lab, router, place }
 }
 
 fn carries_everything(kind: &str, offload: &str, workers: usize) {
@@ -155,4 +158,54 @@ fn a_tun_of_two_workers() {
 #[test]
 fn a_tun_of_two_workers_without_offload() {
     isolate::test(|| carries_everything("tun", "off", 2));
+}
+
+/// The host's side keeps its addresses and routes, and what is under way arrives.
+fn has_another_mtu(kind: &str, workers: usize) {
+    if !tools::has_tun() {
+        return;
+    }
+    let mut s = start(kind, "auto", workers);
+    let device = format!("{kind}0");
+    let link = || s.here().run(|| Netlink::open().unwrap().link(&device)).unwrap();
+    let set = |mtu: &str| {
+        let mut command = Command::new(SEKISHO);
+        command
+            .args(["ip", "link", "set", "inside", "mtu", mtu])
+            .env("SEKISHO_CONTROL", s.place.path("gw.sock"));
+        let out = command.output().unwrap();
+        let said = String::from_utf8_lossy(&out.stderr).into_owned();
+        assert!(out.status.success() && said.is_empty(), "{said}");
+    };
+    let ping = Ping::new(ip(SERVER[0]));
+    wait_until("there is a way through", || s.here().run(|| ping.clone().run()).is_ok_and(|r| r.complete()));
+    let before = link();
+    thread::scope(|scope| {
+        let pings = scope.spawn(|| s.here().run(|| ping.clone().count(100).run()).unwrap());
+        let mut mtus = ["1400", "9000", "1300", "1500"].into_iter().cycle();
+        while !pings.is_finished() {
+            let mtu = mtus.next().unwrap();
+            set(mtu);
+            assert_eq!(link().mtu.to_string(), mtu);
+        }
+        let report = pings.join().unwrap();
+        assert!(report.complete(), "{report:?}");
+    });
+    assert_eq!(link().index, before.index, "it is the same device");
+    // Super-frames and all.
+    set("1400");
+    let report = Stream::new(ip(SERVER[0]), Amount::Bytes(1 << 20)).run(s.here(), &s.lab["server"]).unwrap();
+    assert!(report.intact(), "{report:?}");
+    assert!(s.router.terminate(STOP).unwrap().success(), "{}", s.router.said());
+    assert!(!s.router.said().contains("anew"), "{}", s.router.said());
+}
+
+#[test]
+fn a_tap_with_another_mtu_is_the_same_tap() {
+    isolate::test(|| has_another_mtu("tap", 1));
+}
+
+#[test]
+fn a_tun_with_another_mtu_is_the_same_tun() {
+    isolate::test(|| has_another_mtu("tun", 2));
 }

@@ -40,14 +40,15 @@ impl Ours {
                     true => iptables::commands(&self.rules, table, &which, &manner)?,
                     false => iptables::list(&self.rules, table, &which, &manner)?,
                 };
-                if which.zero {
+                if let Some(number) = which.zero {
                     let mut words = vec!["-t".to_owned(), table.name().to_owned(), "-Z".to_owned()];
                     words.extend(which.chain);
+                    words.extend(number.map(|n| n.to_string()));
                     self.rules = iptables::edit(&words, &self.rules)?.rules;
                 }
                 Ok(text)
             }
-            What::Check => iptables::edit(words, &self.rules).map(|_| String::new()),
+            What::Check(_) => iptables::edit(words, &self.rules).map(|_| String::new()),
             What::Edit { rules, .. } => {
                 self.rules = iptables::edit(words, &self.rules)?.rules;
                 Ok(if manner.verbose { iptables::told(&rules, self.rules.family) } else { String::new() })
@@ -193,10 +194,6 @@ fn beside_the_kernel(family: Family) {
             let (their_code, their_text, their_words) = kernel.command(&words);
             let (code, text, said) = ours.run(&words);
             history.push_str(&format!("{line}    {their_code} {their_words}\n"));
-            if their_code == 0 && said.contains("A loop of jumps") {
-                // The kernel looks for loops only where packets come: from here on we are of two minds.
-                return Ok(());
-            }
             prop_assert_eq!(code, their_code, "{}\nthey: {}\nwe: {}", history, their_words, said);
             if code == 1 {
                 // The tool's own words stand first in ours.

@@ -9,7 +9,7 @@ use proptest::sample::{select, subsequence};
 
 use sekisho::base::{Hook, Mac};
 use sekisho::filter::matches::*;
-use sekisho::filter::rule::{Count, Policy};
+use sekisho::filter::rule::{Count, Policy, Says};
 use sekisho::filter::targets::*;
 use sekisho::filter::{Basic, Chain, Family, Match, Rule, Ruleset, Table, TableName, Target};
 use sekisho::packet::NatRange;
@@ -77,9 +77,12 @@ fn rule(table: TableName, hook: Hook, family: Family, below: Vec<String>) -> Box
         .prop_map(|(p, basic, matches, (target, needs), counters)| Rule {
             line: 0,
             counters,
-            basic: Basic { proto: p, ..basic },
-            matches: matches.into_iter().chain(needs).collect(),
-            target,
+            says: Says {
+                basic: Basic { proto: p, ..basic },
+                matches: matches.into_iter().chain(needs).collect(),
+                target,
+            }
+            .into(),
         })
         .boxed()
 }

@@ -30,6 +30,7 @@ mod redirects;
 mod routes;
 mod rules;
 mod samples;
+mod told;
 mod traces;
 mod tuns;
 mod workers;

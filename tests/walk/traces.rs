@@ -5,41 +5,41 @@ use std::time::Duration;
 use sekisho::base::counters::Tally;
 use sekisho::base::{DropReason, Hook};
 use sekisho::path::trace::{End, Point, Record, Step, Wanted, Watch};
-use sekisho::path::{At, FlowCacheConfig, Function, Hooks, Tracking, Verdict, priority};
+use sekisho::path::{At, FlowCacheConfig, Function, Hooks, Verdict, priority};
 use sekisho::wire::tcp::{ACK, RST, SYN};
 
 use crate::basics::udp4;
 use crate::make::*;
 use crate::net::*;
 
-fn watch(b: &Bench, filter: &str) -> Watch {
+pub(crate) fn watch(b: &Bench, filter: &str) -> Watch {
     let filter = filter.parse().expect("a good filter");
     b.router.live().tracer.watch(Wanted { filter, ..Wanted::default() }).expect("room")
 }
 
-fn all(watch: &Watch) -> Vec<Record> {
+pub(crate) fn all(watch: &Watch) -> Vec<Record> {
     watch.take(usize::MAX, usize::MAX)
 }
 
 /// The only record there is.
 #[track_caller]
-fn one(watch: &Watch) -> Record {
+pub(crate) fn one(watch: &Watch) -> Record {
     let mut records = all(watch);
     assert_eq!(records.len(), 1, "{}", text(&records));
     records.remove(0)
 }
 
-fn text(records: &[Record]) -> String {
+pub(crate) fn text(records: &[Record]) -> String {
     records.iter().map(|r| format!("{r}\n")).collect()
 }
 
-fn labels(r: &Record) -> Vec<&str> {
+pub(crate) fn labels(r: &Record) -> Vec<&str> {
     r.steps.iter().map(Step::label).collect()
 }
 
 /// What is said behind a label.
 #[track_caller]
-fn said(r: &Record, label: &str) -> String {
+pub(crate) fn said(r: &Record, label: &str) -> String {
     let step = r.steps.iter().find(|s| s.label() == label);
     step.unwrap_or_else(|| panic!("no {label}: {r}")).text().to_string()
 }
@@ -135,7 +135,7 @@ fn rules_are_named_with_their_words_and_so_is_the_policy() {
     );
 }
 
-const NAT: &str = "*nat\n:PREROUTING ACCEPT\n:INPUT ACCEPT\n:OUTPUT ACCEPT\n:POSTROUTING ACCEPT\n\
+pub(crate) const NAT: &str = "*nat\n:PREROUTING ACCEPT\n:INPUT ACCEPT\n:OUTPUT ACCEPT\n:POSTROUTING ACCEPT\n\
     -A PREROUTING -i wan -p tcp -m tcp --dport 8080 -j DNAT --to-destination 10.1.0.2:80\n\
     -A POSTROUTING -o wan -j MASQUERADE\nCOMMIT\n";
 
@@ -232,43 +232,7 @@ fn damaged(mut l3: Vec<u8>) -> Vec<u8> {
     l3
 }
 
-#[test]
-fn what_waits_goes_on_under_the_same_number() {
-    let mut b = Bench::new();
-    let w = watch(&b, "udp");
-    b.client_sends(&udp4(64, b"x"));
-    let waits = one(&w);
-    assert_eq!((waits.end, waits.continued), (End::Parked, false), "{waits}");
-    assert_eq!(said(&waits, "waits"), "until 10.2.0.2 says its MAC");
-    assert!(said(&waits, "neighbor").ends_with("INCOMPLETE"), "{waits}");
-    b.answer_arp(WAN, SERVER, SERVER_MAC);
-    let goes = one(&w);
-    assert_eq!((goes.id, goes.end, goes.continued), (waits.id, End::Sent, true), "{goes}");
-    assert_eq!(labels(&goes), ["goes on", "neighbor", "sent"]);
-    // Nobody answers: the sender is told.
-    b.client_sends(&udp(CLIENT, [10, 2, 0, 9].into_addr(), (1, 2), b"x"));
-    assert_eq!(one(&w).end, End::Parked);
-    b.pass(Duration::from_secs(5));
-    let records = all(&w);
-    let [lost, error] = &records[..] else { panic!("{}", text(&records)) };
-    assert_eq!((lost.dropped(), lost.continued), (Some("neighbor_failed"), true), "{lost}");
-    assert_eq!(error.cause, Some(lost.id));
-    // One that must be dropped to be meant is told of when it is, and then whole.
-    drop(w);
-    let w = watch(&b, "drop neighbor_failed");
-    b.client_sends(&udp(CLIENT, [10, 2, 0, 8].into_addr(), (1, 2), b"x"));
-    assert!(all(&w).is_empty());
-    b.pass(Duration::from_secs(5));
-    let records = all(&w);
-    let (ends, whole): (Vec<_>, Vec<_>) = records.iter().partition(|r| r.partial);
-    assert_eq!(labels(whole[0])[0], "received", "{}", text(&records));
-    assert_eq!((whole.len(), whole[0].continued), (2, false), "{}", text(&records));
-    // The error about the first one has waited under a watch that is gone: its end is what there is to tell.
-    let [error] = &ends[..] else { panic!("{}", text(&records)) };
-    assert_eq!((error.dropped(), labels(error)), (Some("neighbor_failed"), vec!["dropped"]), "{error}");
-}
-
-trait IntoAddr {
+pub(crate) trait IntoAddr {
     fn into_addr(self) -> std::net::IpAddr;
 }
 
@@ -276,29 +240,6 @@ impl IntoAddr for [u8; 4] {
     fn into_addr(self) -> std::net::IpAddr {
         self.into()
     }
-}
-
-#[test]
-fn fragments_and_what_they_become() {
-    let mut b = Plan::default().link(WAN, |l| l.mtu = 600).tracking(Tracking::On).build().acquaint();
-    let w = watch(&b, "ip");
-    let whole = udp(CLIENT, SERVER, (1, 2), &bytes(1_000));
-    for piece in fragments(&whole, 520, 7) {
-        b.client_sends(&piece);
-    }
-    let records = all(&w);
-    assert!(records.len() > 1, "{}", text(&records));
-    let (last, first) = records.split_last().unwrap();
-    assert!(first.iter().all(|r| r.end == End::Absorbed), "{}", text(&records));
-    assert_eq!(said(last, "reassembly"), format!("whole, {} bytes", whole.len()));
-    let sent = labels(last).iter().filter(|l| **l == "sent").count();
-    assert!(sent == 2 || sent == 3, "{last}");
-    assert!(said(last, "cut").ends_with(" fragments"), "{last}");
-    // Too big, and it may not be cut.
-    b.client_sends(&dont_fragment(whole));
-    let records = all(&w);
-    assert_eq!(said(&records[0], "mtu"), "1028 bytes do not fit the 600 of wan");
-    assert_eq!(records[0].dropped(), Some("too_big"));
 }
 
 #[test]
@@ -517,85 +458,4 @@ fn frames_as_they_were_at_each_point() {
     b.client_sends(&ttl(udp(CLIENT, SERVER, (4000, 53), b"x"), 1));
     let r = all(&w).remove(0);
     assert_eq!(r.frames.last().map(|f| (f.point, f.ethernet)), Some((Point::Drop, true)), "{r}");
-}
-
-/// A watch that wants frames as they come in, at FORWARD, and as they leave.
-fn capture(b: &Bench, filter: &str, count: Option<u64>) -> Watch {
-    let points = [Point::Ingress, Point::Forward, Point::Egress].into_iter().collect();
-    let filter = filter.parse().unwrap();
-    let wanted = Wanted { filter, count, points, snaplen: 2_000, ..Wanted::default() };
-    b.router.live().tracer.watch(wanted).unwrap()
-}
-
-fn points(r: &Record) -> Vec<Point> {
-    r.frames.iter().map(|f| f.point).collect()
-}
-
-#[test]
-fn frames_of_a_packet_that_waits_are_told_with_what_became_of_it() {
-    let mut b = Plan::default().rules(NAT, "").build();
-    assert!(b.router.set_static_neighbor(LAN, CLIENT.into(), CLIENT_MAC));
-    let w = capture(&b, "udp", Some(1));
-    b.client_sends(&udp(CLIENT, SERVER, (4000, 53), b"x"));
-    assert!(all(&w).is_empty(), "the server's MAC is not known");
-    b.pass(Duration::from_millis(500));
-    w.hurry(b.now);
-    assert!(all(&w).is_empty(), "it may yet go on");
-    b.answer_arp(WAN, SERVER, SERVER_MAC);
-    let r = one(&w);
-    assert_eq!(points(&r), [Point::Ingress, Point::Forward, Point::Egress], "{r}");
-    assert_eq!((r.end, r.continued, w.is_over()), (End::Sent, false, true), "{r}");
-    for what in ["sent by wan", "-A POSTROUTING -o wan -j MASQUERADE", "masquerade: 10.1.0.2:4000"] {
-        assert!(r.comment().contains(what), "{what}: {}", r.comment());
-    }
-
-    // Nobody answers: the comment says so, and the sender is told.
-    let lost = |port| udp(CLIENT, [10, 2, 0, 9].into_addr(), (port, 2), b"x");
-    let w = capture(&b, "udp", None);
-    b.client_sends(&lost(1));
-    b.pass(Duration::from_secs(4));
-    let records = all(&w);
-    let [r, error] = &records[..] else { panic!("{}", text(&records)) };
-    assert_eq!(
-        (points(r), r.dropped()),
-        (vec![Point::Ingress, Point::Forward], Some("neighbor_failed")),
-        "{r}"
-    );
-    assert_eq!((points(error), error.cause), (vec![Point::Egress], Some(r.id)), "{error}");
-    drop(w);
-
-    // Those that wait for too long are told as they are; what comes later is told with all that was before.
-    let stuck = Function {
-        name: "stuck".into(),
-        hook: Hook::Forward,
-        priority: priority::FILTER + 1,
-        call: std::sync::Arc::new(|_: &At, _: &mut _| Verdict::Queue(5)),
-    };
-    let mut snap = Plan::default().rules(NAT, "").snapshot();
-    snap.hooks = snap.hooks.with(stuck);
-    b.router.replace(snap);
-    let queue = b.router.queue(5, 9);
-    let w = capture(&b, "udp", None);
-    b.client_sends(&udp(CLIENT, SERVER, (4001, 53), b"x"));
-    b.pass(Duration::from_secs(6));
-    w.hurry(b.now);
-    let r = one(&w);
-    assert_eq!((r.end, points(&r)), (End::Parked, vec![Point::Ingress, Point::Forward]), "{r}");
-    b.worker.reinject(queue.try_recv().unwrap(), Verdict::Accept, b.now);
-    b.collect();
-    let r = one(&w);
-    assert_eq!((r.end, r.continued, points(&r)), (End::Sent, true, vec![Point::Egress]), "{r}");
-    assert!(
-        r.comment().contains("MASQUERADE") && r.comment().contains("masquerade: 10.1.0.2"),
-        "{}",
-        r.comment()
-    );
-    // So are all when the watch ends.
-    b.client_sends(&udp(CLIENT, SERVER, (4001, 53), b"x"));
-    assert!(all(&w).is_empty());
-    w.close();
-    assert_eq!(one(&w).end, End::Parked);
-    b.client_sends(&udp(CLIENT, SERVER, (4001, 53), b"x"));
-    w.close();
-    assert!(all(&w).is_empty(), "it wants no more");
 }

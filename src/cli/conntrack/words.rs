@@ -4,7 +4,7 @@
 //! All of conntrack's are known by name, so that one which this router can't do is an error that says so, never one
 //! that is ignored. `-j` alone means something else here, as in every verb: JSON; conntrack's is `--any-nat`.
 
-mod values;
+pub(super) mod values;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -22,6 +22,8 @@ pub(super) enum Said {
     Ask(Box<Asked>),
     /// Help.
     Help,
+    /// Say who this is.
+    Version,
 }
 
 /// What is asked of which router.
@@ -58,6 +60,7 @@ enum Does {
     Flush,
     Stats,
     Help,
+    Version,
     Json,
     Control,
     Family,
@@ -114,7 +117,7 @@ const OPTIONS: [(char, &str, Value, Does); 66] = [
     ('S', "stats", Value::Maybe, Does::Stats),
     ('R', "load-file", Value::Yes, Does::Other),
     ('h', "help", Value::No, Does::Help),
-    ('V', "version", Value::No, Does::Other),
+    ('V', "version", Value::No, Does::Version),
     ('j', "json", Value::No, Does::Json),
     (' ', "control", Value::Yes, Does::Control),
     ('f', "family", Value::Yes, Does::Family),
@@ -195,7 +198,7 @@ impl<'a> Reader<'a> {
             } else if let Some(letters) = word.strip_prefix('-').filter(|l| !l.is_empty()) {
                 self.letters(letters)?;
             } else {
-                return Err(format!("'{word}' is no option of conntrack: {ABLE}"));
+                return Err(format!("unknown argument `{word}': {ABLE}"));
             }
         }
         Ok(())
@@ -208,7 +211,7 @@ impl<'a> Reader<'a> {
             let name = format!("-{letter}");
             let found = OPTIONS.iter().find(|o| o.0 == letter && letter != ' ');
             let Some((_, _, takes, does)) = found else {
-                return Err(format!("{name} is no option of conntrack: {ABLE}"));
+                return Err(format!("unknown option `{name}': {ABLE}"));
             };
             let value = match takes {
                 Value::No => None,
@@ -227,7 +230,7 @@ impl<'a> Reader<'a> {
         let next = self.words.get(self.at).copied();
         let value = match takes {
             Value::No => None,
-            Value::Yes => Some(next.ok_or_else(|| format!("{name} needs a value"))?),
+            Value::Yes => Some(next.ok_or_else(|| format!("option `{name}' requires an argument: {ABLE}"))?),
             Value::Maybe => next.filter(|w| !w.starts_with('-')),
         };
         self.at += usize::from(value.is_some());
@@ -242,11 +245,11 @@ fn long_option(name: &str) -> Result<(char, &'static str, Value, Does), String> 
     }
     let begin: Vec<_> = OPTIONS.iter().filter(|o| !name.is_empty() && o.1.starts_with(name)).collect();
     match begin.as_slice() {
-        [] => Err(format!("--{name} is no option of conntrack: {ABLE}")),
+        [] => Err(format!("unknown option `--{name}': {ABLE}")),
         [first, rest @ ..] if rest.iter().all(|o| o.3 == first.3 && first.3 != Does::Other) => Ok(**first),
         several => {
             let names: Vec<_> = several.iter().map(|o| format!("--{}", o.1)).collect();
-            Err(format!("--{name} may be {}: write more of it", names.join(" or ")))
+            Err(format!("unknown option `--{name}': it may be {}, so write more of it", names.join(" or ")))
         }
     }
 }
@@ -263,7 +266,9 @@ struct Asking {
     buffer: Option<u32>,
     timeout: Option<u32>,
     control: Option<PathBuf>,
+    state: Option<String>,
     help: bool,
+    version: bool,
 }
 
 impl Asking {
@@ -280,15 +285,23 @@ impl Asking {
             | Does::Flush
             | Does::Stats => {
                 if self.command.replace((does, name.to_owned())).is_some() {
-                    return Err(format!("{name}: one command at a time"));
+                    return Err(format!(
+                        "Invalid commands combination: {name} comes on top of another, and one is done at a time"
+                    ));
                 }
                 if !matches!(value, None | Some("conntrack")) {
-                    let is_known = matches!(text, "expect" | "dying" | "unconfirmed");
-                    let what = if is_known { "is not supported by this version" } else { "is no table" };
-                    return Err(format!("{name}: {text} {what}: there is the table conntrack"));
+                    return Err(match text {
+                        "expect" | "dying" | "unconfirmed" => {
+                            format!(
+                                "{name}: {text} is not supported by this version: there is the table conntrack"
+                            )
+                        }
+                        _ => format!("unknown type `{text}': there is the table conntrack"),
+                    });
                 }
             }
             Does::Help => self.help = true,
+            Does::Version => self.version = true,
             Does::Json => {
                 self.form.kind = FlowKind::Json;
                 self.formed = Some(name.to_owned());
@@ -313,7 +326,7 @@ impl Asking {
             Does::IcmpType => f.icmp_type = Some(icmp(name, text)?),
             Does::IcmpCode => f.icmp_code = Some(icmp(name, text)?),
             Does::IcmpId => f.icmp_id = Some(port(name, text)?),
-            Does::State => f.state = Some(text.to_ascii_uppercase()),
+            Does::State => self.state = Some(text.to_owned()),
             Does::Mark => f.mark = Some(mark(name, text)?),
             Does::Status => {
                 let (set, not) = status(name, text)?;
@@ -337,6 +350,12 @@ impl Asking {
     fn finish(mut self) -> Result<Said, String> {
         if self.help {
             return Ok(Said::Help);
+        }
+        if self.version {
+            return Ok(Said::Version);
+        }
+        if let Some(state) = self.state.take() {
+            self.filter.state = Some(values::state(self.filter.proto, &state)?);
         }
         let Some((command, name)) = self.command.take() else {
             return Err(format!("what is conntrack to do? {ABLE}"));
@@ -368,23 +387,25 @@ impl Asking {
     fn belongs(&self, command: Does, name: &str) -> Result<(), String> {
         let counts = matches!(command, Does::Count | Does::Stats | Does::Flush);
         if counts && self.filter != FlowFilter::default() {
-            return Err(format!("{name} is about all flows: it takes no filter beside it"));
+            return Err(illegal("a filter", name, "is about all flows"));
         }
         let plain = FlowForm { kind: FlowKind::Text, ..self.form } == FlowForm::default();
         let json = plain && matches!(self.form.kind, FlowKind::Text | FlowKind::Json);
         if let Some(formed) = self.formed.as_ref().filter(|_| counts && !(json && command == Does::Stats)) {
-            return Err(format!("{formed} is nothing to {name}"));
+            return Err(illegal(formed, name, "shows no flows"));
         }
         if (self.kinds.is_some() || self.buffer.is_some()) && command != Does::Event {
-            return Err(format!("-e and -b are for -E, not for {name}"));
+            let option = if self.kinds.is_some() { "--event-mask" } else { "--buffer-size" };
+            return Err(illegal(option, name, "follows no events, as -E does"));
         }
         if self.timeout.is_some() && command != Does::Update {
-            return Err(format!("-t is for -U, not for {name}"));
+            return Err(illegal("--timeout", name, "sets none, as -U does"));
         }
         let FlowForm { kind, extended, id, timestamp } = self.form;
         match kind {
             FlowKind::Save if extended || id => {
-                Err("-o save stands alone: it has neither families nor numbers".to_owned())
+                let text = "-o save has neither families nor numbers";
+                Err(format!("cannot combine save output with any other output type: {text}"))
             }
             FlowKind::Save | FlowKind::Xml if timestamp => {
                 Err("-o timestamp goes with lines and with JSON".to_owned())
@@ -394,14 +415,21 @@ impl Asking {
     }
 }
 
+/// That an option is nothing to a command.
+fn illegal(option: &str, name: &str, what: &str) -> String {
+    format!("Illegal option `{option}' with this command: {name} {what}")
+}
+
 /// Makes sure that a filter names one flow.
 fn names_one(f: &FlowFilter) -> Result<(), String> {
     let Some(proto) = f.proto else {
-        return Err("-G needs the flow's protocol: add -p tcp or -p udp".to_owned());
+        let text = "-G finds a flow by its protocol, so add -p tcp or -p udp";
+        return Err(format!("You need to supply the `--protonum' option for this command: {text}"));
     };
     let host = |net: Option<ipnet::IpNet>| net.is_some_and(|n| n.prefix_len() == n.max_prefix_len());
     if !host(f.orig_src) || !host(f.orig_dst) {
-        return Err("-G needs the flow's two addresses: add -s and -d".to_owned());
+        let text = "-G finds a flow by its two addresses";
+        return Err(format!("you have to specify `--src' and `--dst': {text}"));
     }
     let missing = match proto {
         proto::TCP | proto::UDP | proto::UDP_LITE | proto::SCTP => {
@@ -413,9 +441,13 @@ fn names_one(f: &FlowFilter) -> Result<(), String> {
     match missing {
         false => Ok(()),
         true if matches!(proto, proto::ICMP | proto::ICMPV6) => {
-            Err("-G needs the query's type and identifier: add --icmp-type and --icmp-id".to_owned())
+            let text = "-G finds a query by its type and its identifier, so add --icmp-type and --icmp-id";
+            Err(format!("You need to supply the `--icmp-type' option for this command: {text}"))
         }
-        true => Err("-G needs the flow's two ports: add --sport and --dport".to_owned()),
+        true => {
+            let text = "-G finds a flow by its two ports";
+            Err(format!("you have to specify `--sport' and `--dport': {text}"))
+        }
     }
 }
 
@@ -426,22 +458,35 @@ fn agree(f: &mut FlowFilter) -> Result<(), String> {
     for addr in nets.chain(ends) {
         let family = if addr.is_ipv4() { Family::Inet } else { Family::Inet6 };
         if *f.family.get_or_insert(family) != family {
-            return Err(format!("{addr} is of another family than the rest: ask for one at a time"));
+            return Err(format!("mismatched address family: {addr} is of another than the rest"));
         }
     }
     let ports = [f.orig_sport, f.orig_dport, f.reply_sport, f.reply_dport].iter().any(Option::is_some);
     let with_ports = [proto::TCP, proto::UDP, proto::UDP_LITE, proto::SCTP, proto::DCCP, proto::GRE];
     if ports && !f.proto.is_some_and(|p| with_ports.contains(&p)) {
-        return Err("ports need a protocol that has them: add -p tcp or -p udp".to_owned());
+        let text = "it needs a protocol that has ports, so add -p tcp or -p udp";
+        return Err(format!("unknown option `{}': {text}", port_option(f)));
     }
     let icmp = f.icmp_type.is_some() || f.icmp_code.is_some() || f.icmp_id.is_some();
     if icmp && !matches!(f.proto, Some(proto::ICMP | proto::ICMPV6)) {
-        return Err("types, codes and identifiers are ICMP's: add -p icmp or -p icmpv6".to_owned());
-    }
-    if f.state.is_some() && !matches!(f.proto, Some(proto::TCP | proto::SCTP)) {
-        return Err("--state needs a protocol that has states: add -p tcp".to_owned());
+        let option = match (f.icmp_type, f.icmp_code) {
+            (Some(_), _) => "--icmp-type",
+            (None, Some(_)) => "--icmp-code",
+            (None, None) => "--icmp-id",
+        };
+        return Err(format!("unknown option `{option}': it is of ICMP, so add -p icmp or -p icmpv6"));
     }
     Ok(())
+}
+
+/// The first of the options about ports that was given.
+fn port_option(f: &FlowFilter) -> &'static str {
+    match (f.orig_sport, f.orig_dport, f.reply_sport) {
+        (Some(_), _, _) => "--sport",
+        (None, Some(_), _) => "--dport",
+        (None, None, Some(_)) => "--reply-port-src",
+        (None, None, None) => "--reply-port-dst",
+    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use super::LINKS;
 use crate::base::counters::Totals;
 use crate::base::{Column, DropReason, Event};
 use crate::cli::trace::block;
-use crate::cli::{Failure, Paint, say};
+use crate::cli::{Failure, Paint, grouped, say};
 use crate::conntrack::text;
 use crate::control::protocol::Explanation;
 use crate::filter::{Family, Rule, Target, iptables};
@@ -159,19 +159,6 @@ pub(super) fn explained(paint: Paint, told: &Explanation) -> Result<(), Failure>
     crate::cli::explain::text(told, None, paint).lines().try_for_each(|line| say(format_args!("    {line}")))
 }
 
-/// `12,345`.
-fn grouped(n: u64) -> String {
-    let digits = n.to_string();
-    let mut out = String::new();
-    for (i, d) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(d);
-    }
-    out
-}
-
 /// `1.2 GB`: decimal units, as rates have.
 pub(super) fn bytes(n: u64) -> String {
     const UNITS: [(&str, f64); 4] = [("GB", 1e9), ("MB", 1e6), ("kB", 1e3), ("B", 1.0)];
@@ -186,7 +173,6 @@ mod tests {
 
     #[test]
     fn figures() {
-        assert_eq!([0, 12, 999, 1_000, 1_234_567].map(grouped), ["0", "12", "999", "1,000", "1,234,567"]);
         assert_eq!(
             [0, 999, 1_500, 2_000_000, 3_200_000_000].map(bytes),
             ["0 B", "999 B", "1.5 kB", "2.0 MB", "3.2 GB"]

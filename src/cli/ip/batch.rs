@@ -93,10 +93,10 @@ impl Batch<'_> {
                         false => Ok(()),
                     };
                 }
-                Deed::Monitor(..) => Err("monitor never ends: it can't be in a batch".to_owned()),
+                Deed::Monitor(..) => Err("monitor never ends: it can't be in a batch".into()),
                 _ => Ok(Said::Do(order)),
             },
-            Ok(Said::Batch(..)) => Err("a batch can't be in a batch".to_owned()),
+            Ok(Said::Batch(..)) => Err("a batch can't be in a batch".into()),
             other => other,
         };
         // What was asked before comes before.
@@ -106,17 +106,23 @@ impl Batch<'_> {
         }
         match said {
             Err(misuse) => {
-                complain(&misuse);
+                misuse.say();
                 self.fails(at);
                 Ok(())
             }
             Ok(Said::Show(asked)) => match show(self.client, &asked, self.out) {
-                Err(Stop::Failed(text)) => {
+                Ok(()) => Ok(()),
+                Err(Ended::Stop(Stop::Failed(text))) => {
                     complain(&text);
                     self.fails(at);
                     Ok(())
                 }
-                other => other,
+                Err(Ended::Stop(stop)) => Err(stop),
+                Err(Ended::Refused(no)) => {
+                    no.say();
+                    self.fails(at);
+                    Ok(())
+                }
             },
             Ok(Said::Do(order)) => match act(self.client, &order.deed, &order.options, self.out) {
                 Ok(()) => Ok(()),
@@ -127,7 +133,7 @@ impl Batch<'_> {
                     Ok(())
                 }
             },
-            Ok(Said::Help | Said::Batch(..)) => Ok(()),
+            Ok(Said::Help(_) | Said::Version | Said::Batch(..)) => Ok(()),
         }
     }
 

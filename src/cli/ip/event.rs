@@ -11,9 +11,9 @@ pub(super) fn line(e: &Event, opts: &Options, label: bool) -> String {
     }
     let (name, text) = match &e.what {
         Happening::Link(l) => ("[LINK]", text::link(l, opts, false)),
-        Happening::Address(l) => ("[ADDR]", text::addresses(l, if opts.oneline { "\\" } else { "\n" })),
+        Happening::Address(l) => ("[ADDR]", text::addresses(l, opts)),
         Happening::Route(r) => ("[ROUTE]", text::route(r, opts)),
-        Happening::Neigh(n) => ("[NEIGH]", text::neighbor(n)),
+        Happening::Neigh(n) => ("[NEIGH]", text::neighbor(n, opts)),
         Happening::Lost { .. } => return String::new(),
     };
     let stamp = match opts.stamp {

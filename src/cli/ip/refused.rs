@@ -4,11 +4,12 @@ use std::io::Write;
 use std::net::IpAddr;
 use std::process::ExitCode;
 
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 
 use super::super::complain;
 use super::words::Deed;
-use crate::config::{AddrChange, Change, RouteChange};
+use crate::config::{AddrChange, Change, LinkChange, NeighChange, RouteChange, RouteOp};
+use crate::control::protocol::Show;
 
 /// What was refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,24 +36,21 @@ impl Refused {
             };
             return Refused { kernel: Some(kernel), text, code: 1 };
         }
-        let said = match (deed, errno) {
-            (Deed::Change(Change::Addr(AddrChange::Add { addr, .. })), "EEXIST") => {
-                extended(addr, ["Address already assigned", "address already assigned"])
-            }
-            (Deed::Change(Change::Addr(AddrChange::Delete { addr, .. })), "EADDRNOTAVAIL") => {
-                extended(addr, ["Address not found", "address not found"])
-            }
-            (Deed::Change(Change::Route(RouteChange::One { .. })), "ENETUNREACH") => {
-                "Error: Nexthop has invalid gateway.".to_owned()
-            }
-            (Deed::Change(Change::Route(RouteChange::One { route, .. })), "EINVAL")
-                if has_host_bits(route) =>
-            {
-                "Error: Invalid prefix for given prefix length.".to_owned()
-            }
-            _ => format!("RTNETLINK answers: {}", in_words(errno)),
+        let said = match deed {
+            Deed::Change(change) => extended(change, errno),
+            _ => None,
         };
+        let said = said.unwrap_or_else(|| format!("RTNETLINK answers: {}", in_words(errno)));
         Refused { kernel: Some(said), text, code: 2 }
+    }
+
+    /// Of what was to be shown: there is no such link.
+    pub(super) fn shown(show: &Show, text: String) -> Self {
+        let kernel = quoted(&text).map(|name| match show {
+            Show::Link(_) | Show::Addr(_) => format!("Device \"{name}\" does not exist."),
+            Show::Route(_) | Show::Neigh(_) => format!("Cannot find device \"{name}\""),
+        });
+        Refused { kernel, text, code: 1 }
     }
 
     /// Says it on stderr. Nobody can be told if that fails.
@@ -68,18 +66,67 @@ impl Refused {
     }
 }
 
+/// What the kernel says of a change besides an error number (`NLMSGERR_ATTR_MSG`), where that is known.
+fn extended(change: &Change, errno: &str) -> Option<String> {
+    let said = match (change, errno) {
+        (Change::Addr(AddrChange::Add { addr, .. }), "EEXIST") => match addr {
+            IpAddr::V4(_) => "ipv4: Address already assigned.",
+            IpAddr::V6(_) => "ipv6: address already assigned.",
+        },
+        (Change::Addr(AddrChange::Delete { addr, .. }), "EADDRNOTAVAIL") => match addr {
+            IpAddr::V4(_) => "ipv4: Address not found.",
+            IpAddr::V6(_) => "ipv6: address not found.",
+        },
+        (Change::Addr(AddrChange::Add { addr: IpAddr::V6(v6), .. }), "EINVAL") if v6.is_loopback() => {
+            "ipv6: Cannot assign loopback address on this device."
+        }
+        (Change::Addr(AddrChange::Add { addr: IpAddr::V6(v6), .. }), "EINVAL") if v6.is_multicast() => {
+            "ipv6: Cannot assign multicast address without \"IFA_F_MCAUTOJOIN\" flag."
+        }
+        (Change::Link(LinkChange::Set { settings, .. }), "EINVAL") if settings.mtu.is_some() => {
+            match settings.mtu {
+                Some(mtu) if mtu < LEAST_MTU => "mtu less than device minimum.",
+                _ => "mtu greater than device maximum.",
+            }
+        }
+        (Change::Neigh(NeighChange::Set { mac: None, state, .. }), "EINVAL") if state != "incomplete" => {
+            "No link layer address given."
+        }
+        (Change::Route(RouteChange::One { action, route }), errno) => of_route(*action, route, errno)?,
+        _ => return None,
+    };
+    Some(format!("Error: {said}"))
+}
+
+/// The least MTU of a device with IPv4 (`ETH_MIN_MTU`).
+const LEAST_MTU: u32 = 68;
+
+fn of_route(action: RouteOp, route: &str, errno: &str) -> Option<&'static str> {
+    let v6 = route.split(' ').any(|word| word.parse::<Ipv6Net>().is_ok());
+    let behind = |key: &str| {
+        let mut words = route.split(' ').skip_while(|word| *word != key).skip(1);
+        words.next()?.parse::<IpAddr>().ok()
+    };
+    Some(match errno {
+        "ENETUNREACH" => "Nexthop has invalid gateway.",
+        "ENOENT" if v6 && action == RouteOp::Change => "Can not replace route - no match found.",
+        "EINVAL" if has_host_bits(route) => "Invalid prefix for given prefix length.",
+        "EINVAL" if behind("via").is_some_and(|via| via.is_multicast()) => match v6 {
+            true => "Invalid gateway address.",
+            false => "Nexthop has invalid gateway.",
+        },
+        "EINVAL" if behind("src").is_some() => match v6 {
+            true => "Invalid source address.",
+            false => "Invalid prefsrc address.",
+        },
+        _ => return None,
+    })
+}
+
 /// Whether an IPv4 destination has bits behind its prefix.
 fn has_host_bits(route: &str) -> bool {
     let prefix = route.split(' ').find_map(|word| word.parse::<Ipv4Net>().ok());
     prefix.is_some_and(|net| net.trunc() != net)
-}
-
-/// What the kernel says of an address besides an error number.
-fn extended(addr: &IpAddr, [v4, v6]: [&str; 2]) -> String {
-    match addr {
-        IpAddr::V4(_) => format!("Error: ipv4: {v4}."),
-        IpAddr::V6(_) => format!("Error: ipv6: {v6}."),
-    }
 }
 
 /// What stands in the sentence's first quotes.

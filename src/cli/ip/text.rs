@@ -2,33 +2,66 @@
 //!
 //! What was asked for by name is not said again, as there: `ip route show dev lan` has no `dev lan`.
 
+mod counters;
+mod paint;
+
 use std::fmt::Write;
 
 use serde_json::{Value, json};
 
 use super::words::Options;
-use crate::control::protocol::{NeighborFilter, RouteFilter, Table};
-use crate::control::view::{Address, FOREVER, Link, Neighbor, NextHop, Route, Stats64, Via};
+use crate::control::protocol::{Family, NeighborFilter, RouteFilter, Show, Table};
+use crate::control::view::{Address, FOREVER, Link, Neighbor, NextHop, Route, Via};
+use crate::fib::Protocol;
+use paint::Paint;
 
 /// A link without what was not asked for.
-pub(super) fn trim_link(mut l: Link, opts: &Options, addresses: bool) -> Link {
-    if addresses {
+pub(super) fn trim_link(mut l: Link, opts: &Options, show: &Show) -> Link {
+    if let Show::Addr(f) = show {
         l.linkmode = None;
+        if f.family.is_some() && !opts.details {
+            (l.link_type, l.address, l.broadcast) = (None, None, None);
+        }
+        // The kernel's IPv6 knows less of devices.
+        if opts.family == Some(Family::Inet6) {
+            (l.qdisc, l.group) = (String::new(), String::new());
+        }
     }
-    if addresses && opts.family.is_some() {
-        (l.link_type, l.address, l.broadcast) = (None, None, None);
-    }
-    if !opts.stats {
+    if opts.stats == 0 {
         l.stats64 = None;
     }
     if !opts.details {
         l.linkinfo = None;
     }
+    if opts.numeric {
+        numbers_of_link(&mut l);
+    }
     l
 }
 
+/// A link with numbers in place of names.
+fn numbers_of_link(l: &mut Link) {
+    if !l.group.is_empty() {
+        l.group = "0".to_owned();
+    }
+    for a in l.addr_info.iter_mut().flatten() {
+        a.scope = scope_number(&a.scope);
+    }
+    // `ARPHRD_*`, linux/if_arp.h
+    l.link_type = l.link_type.take().map(|kind| match kind.as_str() {
+        "ether" => "[1]".to_owned(),
+        "loopback" => "[772]".to_owned(),
+        "none" => "[65534]".to_owned(),
+        _ => kind,
+    });
+}
+
 /// A route without what all have.
-pub(super) fn trim_route(mut r: Route, f: &RouteFilter) -> Route {
+pub(super) fn trim_route(r: Route, f: &RouteFilter, opts: &Options) -> Route {
+    let mut r = match opts.details {
+        true => in_detail(r, f.table == Table::All),
+        false => r,
+    };
     if f.dev.is_some() {
         r.dev = None;
     }
@@ -47,11 +80,62 @@ pub(super) fn trim_route(mut r: Route, f: &RouteFilter) -> Route {
     if f.table != Table::All {
         r.table = None;
     }
+    if opts.numeric {
+        numbers_of_route(&mut r);
+    }
     r
 }
 
+/// What `-d` shows of a route besides.
+fn in_detail(mut r: Route, tables: bool) -> Route {
+    r.kind = r.kind.or_else(|| Some("unicast".to_owned()));
+    if tables {
+        r.table = r.table.or_else(|| Some("main".to_owned()));
+    }
+    // Of what is looked up in IPv4, the kernel says neither.
+    if r.cache.is_none() {
+        r.protocol = r.protocol.or_else(|| Some(Protocol::Boot.to_string()));
+        r.scope = r.scope.or_else(|| Some("global".to_owned()));
+    }
+    r
+}
+
+/// What is shown of a way.
+pub(super) fn trim_way(r: Route, opts: &Options) -> Route {
+    let mut r = if opts.details { in_detail(r, true) } else { r };
+    if opts.numeric {
+        numbers_of_route(&mut r);
+    }
+    r
+}
+
+/// A route with numbers in place of names.
+fn numbers_of_route(r: &mut Route) {
+    r.scope = r.scope.take().map(|scope| scope_number(&scope));
+    r.protocol = r.protocol.take().map(|p| Protocol::named(&p).map_or(p, |p| p.number().to_string()));
+    r.table = r.table.take().map(|table| match table.as_str() {
+        "main" => "254".to_owned(),
+        "local" => "255".to_owned(),
+        _ => table,
+    });
+}
+
+/// `RT_SCOPE_*`, linux/rtnetlink.h
+fn scope_number(name: &str) -> String {
+    match name {
+        "global" => "0",
+        "link" => "253",
+        "host" => "254",
+        other => other,
+    }
+    .to_owned()
+}
+
 /// A neighbor without what all have.
-pub(super) fn trim_neighbor(mut n: Neighbor, f: &NeighborFilter) -> Neighbor {
+pub(super) fn trim_neighbor(mut n: Neighbor, f: &NeighborFilter, opts: &Options) -> Neighbor {
+    if opts.brief {
+        (n.router, n.state) = (false, Vec::new());
+    }
     if f.dev.is_some() {
         n.dev = None;
     }
@@ -62,32 +146,36 @@ pub(super) fn trim_neighbor(mut n: Neighbor, f: &NeighborFilter) -> Neighbor {
 pub(super) fn link(l: &Link, opts: &Options, addresses: bool) -> String {
     let infos = l.addr_info.as_deref().unwrap_or_default();
     if opts.brief {
-        return brief(l, infos, addresses);
+        return brief(l, infos, addresses, opts);
     }
     if addresses && opts.oneline {
-        return self::addresses(l, "\\");
+        return self::addresses(l, opts);
     }
-    let newline = if opts.oneline { "\\" } else { "\n" };
+    let (paint, newline) = (Paint::of(opts), newline(opts));
     let mut out = format!(
-        "{}: {}: <{}> mtu {} qdisc {} state {} ",
+        "{}: {}<{}> mtu {} ",
         l.ifindex,
-        l.ifname,
+        paint.name(&format!("{}: ", l.ifname)),
         l.flags.join(","),
-        l.mtu,
-        l.qdisc,
-        l.operstate
+        l.mtu
     );
+    if !l.qdisc.is_empty() {
+        let _ = write!(out, "qdisc {} ", l.qdisc);
+    }
+    let _ = write!(out, "state {}", paint.state(&l.operstate, &format!("{} ", l.operstate)));
     if let Some(mode) = &l.linkmode {
         let _ = write!(out, "mode {mode} ");
     }
-    let _ = write!(out, "group {} ", l.group);
+    if !l.group.is_empty() {
+        let _ = write!(out, "group {} ", l.group);
+    }
     if let Some(kind) = &l.link_type {
         let _ = write!(out, "{newline}    link/{kind} ");
         if let Some(mac) = &l.address {
-            out.push_str(mac);
+            out.push_str(&paint.mac(mac));
         }
         if let Some(mac) = &l.broadcast {
-            let _ = write!(out, " brd {mac}");
+            let _ = write!(out, " brd {}", paint.mac(mac));
         }
     }
     if let Some(info) = &l.linkinfo {
@@ -100,35 +188,36 @@ pub(super) fn link(l: &Link, opts: &Options, addresses: bool) -> String {
         }
     }
     for a in infos {
-        let _ = write!(out, "{newline}    {}", address(a, newline).trim_end_matches('\n'));
+        let _ = write!(out, "{newline}    {}", address(a, opts).trim_end_matches('\n'));
     }
     if let Some(s) = &l.stats64 {
-        stats(&mut out, s, newline);
+        counters::write(&mut out, s, opts);
     }
     out.push('\n');
     out
 }
 
-/// The addresses of a link, each behind the link's name.
-pub(super) fn addresses(l: &Link, newline: &str) -> String {
-    let infos = l.addr_info.iter().flatten();
-    infos.map(|a| format!("{}: {}    {}", l.ifindex, l.ifname, address(a, newline))).collect()
+fn newline(opts: &Options) -> &'static str {
+    if opts.oneline { "\\" } else { "\n" }
 }
 
-/// What `-d` shows of a way besides: what it is, and the table.
-pub(super) fn in_detail(mut r: Route, opts: &Options) -> Route {
-    if opts.details {
-        r.kind = r.kind.or(Some("unicast".to_owned()));
-        r.table = r.table.or(Some("main".to_owned()));
-    }
-    r
+/// The addresses of a link, each behind the link's name.
+pub(super) fn addresses(l: &Link, opts: &Options) -> String {
+    let infos = l.addr_info.iter().flatten();
+    infos.map(|a| format!("{}: {}    {}", l.ifindex, l.ifname, address(a, opts))).collect()
+}
+
+/// The addresses of a link without its name, which is known.
+pub(super) fn labelled(l: &Link, opts: &Options) -> String {
+    l.addr_info.iter().flatten().map(|a| format!("    {}", address(a, opts))).collect()
 }
 
 /// An address behind its indentation, to the end of its second line.
-fn address(a: &Address, newline: &str) -> String {
-    let mut out = format!("{} {}/{} ", a.family, a.local, a.prefixlen);
+fn address(a: &Address, opts: &Options) -> String {
+    let (paint, newline) = (Paint::of(opts), newline(opts));
+    let mut out = format!("{} {}/{} ", a.family, paint.address(&a.local, &a.local), a.prefixlen);
     if let Some(brd) = &a.broadcast {
-        let _ = write!(out, "brd {brd} ");
+        let _ = write!(out, "brd {}", paint.address(brd, &format!("{brd} ")));
     }
     let _ = write!(out, "scope {} ", a.scope);
     for (is, word) in [(a.secondary, "secondary"), (a.dadfailed, "dadfailed"), (a.tentative, "tentative")] {
@@ -144,15 +233,17 @@ fn address(a: &Address, newline: &str) -> String {
 }
 
 /// A link's line of `-br`.
-fn brief(l: &Link, infos: &[Address], addresses: bool) -> String {
-    let mut out = format!("{:<16} {:<14} ", l.ifname, l.operstate);
+fn brief(l: &Link, infos: &[Address], addresses: bool, opts: &Options) -> String {
+    let paint = Paint::of(opts);
+    let mut out = paint.name(&format!("{:<16} ", l.ifname));
+    out.push_str(&paint.state(&l.operstate, &format!("{:<14} ", l.operstate)));
     if addresses {
         for a in infos {
-            let _ = write!(out, "{}/{} ", a.local, a.prefixlen);
+            let _ = write!(out, "{}/{} ", paint.address(&a.local, &a.local), a.prefixlen);
         }
     } else {
         if let Some(mac) = &l.address {
-            let _ = write!(out, "{mac} ");
+            out.push_str(&paint.mac(&format!("{mac} ")));
         }
         let _ = write!(out, "<{}> ", l.flags.join(","));
     }
@@ -175,55 +266,28 @@ pub(super) fn brief_json(l: &Link, addresses: bool) -> Value {
     }
 }
 
-/// The counters of `-s`; columns grow with what is in them.
-fn stats(out: &mut String, s: &Stats64, newline: &str) {
-    let (rx, tx) = (&s.rx, &s.tx);
-    let rows = [
-        (
-            "RX:",
-            ["bytes", "packets", "errors", "dropped", "missed", "mcast"],
-            [rx.bytes, rx.packets, rx.errors, rx.dropped, rx.over_errors, rx.multicast],
-        ),
-        (
-            "TX:",
-            ["bytes", "packets", "errors", "dropped", "carrier", "collsns"],
-            [tx.bytes, tx.packets, tx.errors, tx.dropped, tx.carrier_errors, tx.collisions],
-        ),
-    ];
-    let mut width = [10, 7, 6, 7, 7, 7];
-    for (w, values) in rows.iter().flat_map(|(_, _, v)| (0..6).map(move |i| (i, v[i]))) {
-        width[w] = width[w].max(values.to_string().len());
-    }
-    for (name, titles, values) in rows {
-        let _ = write!(out, "{newline}    {name} {:>w$}", titles[0], w = width[0] - 4);
-        for i in 1..6 {
-            let _ = write!(out, " {:>w$}", titles[i], w = width[i]);
-        }
-        // iproute2's column for compressed packets, which it leaves empty.
-        let _ = write!(out, " {:10}{newline}    ", "");
-        for i in 0..6 {
-            let _ = write!(out, "{:>w$} ", values[i], w = width[i]);
-        }
-    }
-}
-
 /// A route as text.
 pub(super) fn route(r: &Route, opts: &Options) -> String {
-    let newline = if opts.oneline { "\\" } else { "\n" };
+    let (paint, newline) = (Paint::of(opts), newline(opts));
     let mut out = String::new();
     if let Some(kind) = &r.kind {
         let _ = write!(out, "{kind} ");
     }
-    let _ = write!(out, "{} ", r.dst);
+    out.push_str(&paint.address(&r.dst, &format!("{} ", r.dst)));
     if let Some(from) = &r.from {
-        let _ = write!(out, "from {from} ");
+        out.push_str(&paint.address(from, &format!("from {from} ")));
     }
-    way(&mut out, r.gateway.as_deref(), r.via.as_ref(), r.dev.as_deref());
-    let words = [("table", &r.table), ("proto", &r.protocol), ("scope", &r.scope), ("src", &r.prefsrc)];
-    for (word, value) in words {
+    way(&mut out, r.gateway.as_deref(), r.via.as_ref(), paint);
+    if let Some(dev) = &r.dev {
+        let _ = write!(out, "dev {}", paint.name(&format!("{dev} ")));
+    }
+    for (word, value) in [("table", &r.table), ("proto", &r.protocol), ("scope", &r.scope)] {
         if let Some(value) = value {
             let _ = write!(out, "{word} {value} ");
         }
+    }
+    if let Some(src) = &r.prefsrc {
+        let _ = write!(out, "src {}", paint.address(src, &format!("{src} ")));
     }
     if let Some(metric) = r.metric {
         let _ = write!(out, "metric {metric} ");
@@ -231,10 +295,16 @@ pub(super) fn route(r: &Route, opts: &Options) -> String {
     for flag in &r.flags {
         let _ = write!(out, "{flag} ");
     }
-    for (word, n) in [("mark", r.mark), ("uid", r.uid)] {
-        if let Some(n) = n {
-            let _ = write!(out, "{word} {n} ");
+    // A mark is written as it is most often meant (`print_rta_metrics`' neighbour in iproute.c).
+    if let Some(mark) = r.mark {
+        match mark {
+            0..16 => write!(out, "mark {mark} "),
+            _ => write!(out, "mark {mark:#x} "),
         }
+        .unwrap_or_default();
+    }
+    if let Some(uid) = r.uid {
+        let _ = write!(out, "uid {uid} ");
     }
     if let Some(cache) = &r.cache {
         let _ = write!(out, "{newline}    cache ");
@@ -243,7 +313,7 @@ pub(super) fn route(r: &Route, opts: &Options) -> String {
         }
     }
     if let Some(iif) = &r.iif {
-        let _ = write!(out, "iif {iif} ");
+        let _ = write!(out, "iif {}", paint.name(&format!("{iif} ")));
     }
     if let Some(pref) = &r.pref {
         let _ = write!(out, "pref {pref}");
@@ -251,7 +321,10 @@ pub(super) fn route(r: &Route, opts: &Options) -> String {
     for hop in &r.nexthops {
         let NextHop { gateway, via, dev, weight, flags } = hop;
         let _ = write!(out, "{newline}\tnexthop ");
-        way(&mut out, gateway.as_deref(), via.as_ref(), dev.as_deref());
+        way(&mut out, gateway.as_deref(), via.as_ref(), paint);
+        if let Some(dev) = dev {
+            let _ = write!(out, "dev {dev} ");
+        }
         let _ = write!(out, "weight {weight} ");
         for flag in flags {
             let _ = write!(out, "{flag} ");
@@ -261,26 +334,30 @@ pub(super) fn route(r: &Route, opts: &Options) -> String {
     out
 }
 
-fn way(out: &mut String, gateway: Option<&str>, via: Option<&Via>, dev: Option<&str>) {
+fn way(out: &mut String, gateway: Option<&str>, via: Option<&Via>, paint: Paint) {
     if let Some(gateway) = gateway {
-        let _ = write!(out, "via {gateway} ");
+        let _ = write!(out, "via {}", paint.address(gateway, &format!("{gateway} ")));
     }
     if let Some(Via { family, host }) = via {
-        let _ = write!(out, "via {family} {host} ");
-    }
-    if let Some(dev) = dev {
-        let _ = write!(out, "dev {dev} ");
+        let _ = write!(out, "via {family} {}", paint.address(host, &format!("{host} ")));
     }
 }
 
 /// A neighbor as text.
-pub(super) fn neighbor(n: &Neighbor) -> String {
-    let mut out = format!("{} ", n.dst);
+pub(super) fn neighbor(n: &Neighbor, opts: &Options) -> String {
+    let paint = Paint::of(opts);
+    if opts.brief {
+        let dev = n.dev.as_ref().map(|dev| paint.name(&format!("{dev:<16} ")));
+        let mac = n.lladdr.as_ref().map(|mac| paint.mac(mac));
+        let dst = paint.address(&n.dst, &format!("{:<39} ", n.dst));
+        return format!("{dst}{}{}\n", dev.unwrap_or_default(), mac.unwrap_or_default());
+    }
+    let mut out = paint.address(&n.dst, &format!("{} ", n.dst));
     if let Some(dev) = &n.dev {
-        let _ = write!(out, "dev {dev} ");
+        let _ = write!(out, "dev {}", paint.name(&format!("{dev} ")));
     }
     if let Some(mac) = &n.lladdr {
-        let _ = write!(out, "lladdr {mac} ");
+        let _ = write!(out, "lladdr {}", paint.mac(&format!("{mac} ")));
     }
     if n.router {
         out.push_str("router ");

@@ -6,23 +6,29 @@
 
 mod ask;
 mod change;
+mod pick;
 mod tables;
+mod values;
 
 use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use ipnet::IpNet;
 
+use super::misuse::Misuse;
 use crate::config::{AddrChange, Change, NeighChange, RouteChange};
 use crate::control::protocol::{
     Family, LinkFilter, Monitor, NeighborFilter, Relation, RouteFilter, RouteGet, Show, Table,
 };
-use crate::fib::Protocol;
+use pick::Flag;
+pub(super) use pick::{LinkPick, RoutePick};
+pub(super) use tables::Object;
 use tables::{
-    ADDRESS_COMMANDS, Command, KEYWORDS, LINK_COMMANDS, NEIGHBOR_COMMANDS, OBJECTS, OPTIONS, Object, Opt,
+    ADDRESS_COMMANDS, Command, KEYWORDS, LINK_COMMANDS, NEIGHBOR_COMMANDS, OBJECTS, OPTIONS, Opt,
     ROUTE_COMMANDS,
 };
+use values::{Shown, number, prefix, scope_asked, states, table};
 
 /// What was said.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,8 +39,10 @@ pub(super) enum Said {
     Do(Order),
     /// Do what the lines of a file say, `-` being standard input.
     Batch(Options, PathBuf, Option<PathBuf>),
-    /// Help.
-    Help,
+    /// Help, with one object if there is one.
+    Help(Option<Object>),
+    /// Say who this is.
+    Version,
 }
 
 /// What is to be shown, and how.
@@ -42,6 +50,11 @@ pub(super) enum Said {
 pub(super) struct Asked {
     pub(super) options: Options,
     pub(super) show: Show,
+    /// What of the answer.
+    pub(super) links: LinkPick,
+    pub(super) routes: RoutePick,
+    /// It is one thing, which has to be there.
+    pub(super) one: bool,
     /// A `--control` among the words.
     pub(super) control: Option<PathBuf>,
 }
@@ -75,12 +88,29 @@ pub(super) struct Options {
     pub(super) pretty: bool,
     pub(super) brief: bool,
     pub(super) oneline: bool,
-    pub(super) stats: bool,
+    /// Counters; twice: those of errors, too.
+    pub(super) stats: u8,
     pub(super) details: bool,
+    /// Numbers in place of names.
+    pub(super) numeric: bool,
+    /// Large numbers shortened, by thousands or by 1024.
+    pub(super) human: bool,
+    pub(super) iec: bool,
+    pub(super) color: Color,
     pub(super) family: Option<Family>,
     pub(super) stamp: Option<Stamp>,
     /// Of several commands, those behind one that failed are done too.
     pub(super) force: bool,
+}
+
+/// Whether to paint.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Color {
+    #[default]
+    Never,
+    /// On a terminal.
+    Auto,
+    Always,
 }
 
 /// How the time is written before an event.
@@ -95,8 +125,8 @@ pub(super) enum Stamp {
 /// Reads the words.
 ///
 /// # Errors
-/// One sentence: which word is not understood, and what would be.
-pub(super) fn parse(words: &[OsString]) -> Result<Said, String> {
+/// Which word is not understood, and what would be.
+pub(super) fn parse(words: &[OsString]) -> Result<Said, Misuse> {
     let strings: Option<Vec<&str>> = words.iter().map(|w| w.to_str()).collect();
     let strings = strings.ok_or("the words of ip must be plain text")?;
     let mut words = Words { all: &strings, at: 0 };
@@ -105,8 +135,12 @@ pub(super) fn parse(words: &[OsString]) -> Result<Said, String> {
         match word.strip_prefix("--control=").map(str::to_owned) {
             Some(path) => control = Some(path.into()),
             None if word == "--control" => control = Some(words.value(word)?.into()),
-            None if option(word, &mut options, &mut words, &mut batch)? => return Ok(Said::Help),
-            None => {}
+            None if word == "--" => break,
+            None => match option(word, &mut options, &mut words, &mut batch)? {
+                Opt::Help => return Ok(Said::Help(None)),
+                Opt::Version => return Ok(Said::Version),
+                _ => {}
+            },
         }
     }
     if let Some(file) = batch {
@@ -119,21 +153,23 @@ pub(super) fn parse(words: &[OsString]) -> Result<Said, String> {
 ///
 /// # Errors
 /// As [`parse`].
-pub(super) fn line(words: &[&str], options: &Options) -> Result<Said, String> {
+pub(super) fn line(words: &[&str], options: &Options) -> Result<Said, Misuse> {
     command(&mut Words { all: words, at: 0 }, options.clone(), None)
 }
 
-fn command(words: &mut Words<'_>, options: Options, control: Option<PathBuf>) -> Result<Said, String> {
-    let Some(object) = words.next() else { return Ok(Said::Help) };
+fn command(words: &mut Words<'_>, options: Options, control: Option<PathBuf>) -> Result<Said, Misuse> {
+    let Some(object) = words.next() else {
+        return Err(Misuse::missing(255, super::USAGE, "say what to show or to change"));
+    };
     let family = options.family;
     let (name, object) = match find(object, &OBJECTS) {
         Some((name, Some(object))) => (name, object),
-        Some(("help", None)) => return Ok(Said::Help),
+        Some(("help", None)) => return Ok(Said::Help(None)),
         Some((name, None)) => return Err(unsupported(name)),
         None => {
-            return Err(format!(
-                "there is no object '{object}': there are link, address, route, neighbor and monitor"
-            ));
+            let text = "there are link, address, route, neighbor and monitor";
+            let said = format!("Object \"{object}\" is unknown, try \"ip help\".");
+            return Err(Misuse::new(1, said, format!("there is no object '{object}': {text}")));
         }
     };
     let commands: &[_] = match object {
@@ -143,7 +179,7 @@ fn command(words: &mut Words<'_>, options: Options, control: Option<PathBuf>) ->
         Object::Neighbor => &NEIGHBOR_COMMANDS,
         Object::Monitor => {
             let deed = match words.all.get(words.at) {
-                Some(word) if *word == "help" => return Ok(Said::Help),
+                Some(word) if *word == "help" => return Ok(Said::Help(Some(object))),
                 _ => ask::monitor(words, family).map(|(monitor, label)| Deed::Monitor(monitor, label))?,
             };
             return Ok(Said::Do(Order { options, deed, control }));
@@ -152,37 +188,57 @@ fn command(words: &mut Words<'_>, options: Options, control: Option<PathBuf>) ->
     let command = match words.next() {
         None => Command::Show,
         Some(word) => match find(word, commands) {
-            Some((_, Command::Help)) => return Ok(Said::Help),
+            Some((_, Command::Help)) => return Ok(Said::Help(Some(object))),
             Some((command, Command::Other)) => return Err(unsupported(&format!("{name} {command}"))),
             Some((_, command)) => command,
             None => {
                 let list: Vec<_> = commands.iter().filter(|(_, c)| *c != Command::Other).collect();
                 let names: Vec<_> = list.iter().map(|(name, _)| *name).collect();
-                return Err(format!("'{word}' is no command of 'ip {name}': there are {}", names.join(", ")));
+                let short = if object == Object::Neighbor { "neigh" } else { name };
+                let said = format!("Command \"{word}\" is unknown, try \"ip {short} help\".");
+                let text = format!("'{word}' is no command of 'ip {name}': there are {}", names.join(", "));
+                return Err(Misuse::new(255, said, text));
             }
         },
     };
-    let deed = match (command, object) {
-        (Command::Change(verb), _) => change(verb, object, words, family)?,
-        (Command::Get, _) => Deed::Get(ask::get(words, family)?),
-        (_, Object::Link) => {
-            let show = Show::Link(link(words, family, false)?);
-            return Ok(Said::Show(Asked { options, show, control }));
+    // Whoever asks for help behind a command gets it.
+    if words.all.get(words.at..) == Some(&["help"]) {
+        return Ok(Said::Help(Some(object)));
+    }
+    let asked = |show| Asked {
+        options: options.clone(),
+        show,
+        links: LinkPick::default(),
+        routes: RoutePick::default(),
+        one: false,
+        control: control.clone(),
+    };
+    let asked = match (command, object) {
+        (Command::Change(verb), _) => {
+            let deed = change(verb, object, words, family)?;
+            return Ok(Said::Do(Order { options, deed, control }));
         }
-        (_, Object::Address) => {
-            let show = Show::Addr(link(words, family, true)?);
-            return Ok(Said::Show(Asked { options, show, control }));
+        (Command::Get, Object::Neighbor) => {
+            let filter = ask::neighbor(words, family)?;
+            Asked { one: true, ..asked(Show::Neigh(filter)) }
+        }
+        (Command::Get, _) => {
+            let deed = Deed::Get(ask::get(words, family)?);
+            return Ok(Said::Do(Order { options, deed, control }));
+        }
+        (_, Object::Link | Object::Address) => {
+            let addresses = object == Object::Address;
+            let (filter, links) = link(words, family, addresses)?;
+            let show = if addresses { Show::Addr(filter) } else { Show::Link(filter) };
+            Asked { links, ..asked(show) }
         }
         (_, Object::Route) => {
-            let show = Show::Route(route(words, family)?);
-            return Ok(Said::Show(Asked { options, show, control }));
+            let (filter, routes) = route(words, family)?;
+            Asked { routes, ..asked(Show::Route(filter)) }
         }
-        (_, Object::Neighbor | Object::Monitor) => {
-            let show = Show::Neigh(neighbor(words, family, false)?);
-            return Ok(Said::Show(Asked { options, show, control }));
-        }
+        (_, Object::Neighbor | Object::Monitor) => asked(Show::Neigh(neighbor(words, family, false)?)),
     };
-    Ok(Said::Do(Order { options, deed, control }))
+    Ok(Said::Show(asked))
 }
 
 fn change(
@@ -190,21 +246,47 @@ fn change(
     object: Object,
     words: &mut Words<'_>,
     family: Option<Family>,
-) -> Result<Deed, String> {
+) -> Result<Deed, Misuse> {
     let flush = verb == change::Verb::Flush;
-    if flush && words.at == words.all.len() {
-        return Err("flush requires arguments: say what to remove, or all".to_owned());
+    let rest = words.all.get(words.at..).unwrap_or_default();
+    if flush && rest.is_empty() {
+        let said = match object {
+            Object::Route => "\"ip route flush\" requires arguments.",
+            _ => "Flush requires arguments.",
+        };
+        return Err(Misuse::missing(1, said, "flush requires arguments: say what to remove, or all"));
     }
     // The kernel's cache of routes went with Linux 3.6, and there is none here.
-    if flush && matches!(object, Object::Route) && words.all.get(words.at..) == Some(&["cache"]) {
+    if flush && matches!(object, Object::Route) && matches!(rest, ["cache"] | ["table", "cache"]) {
         return Ok(Deed::Nothing);
     }
     Ok(Deed::Change(match object {
-        Object::Address if flush && words.all.get(words.at..) == Some(&["all"]) => {
+        Object::Address if flush && rest == ["all"] => {
             Change::Addr(AddrChange::Flush(LinkFilter { family, ..LinkFilter::default() }))
         }
-        Object::Address if flush => Change::Addr(AddrChange::Flush(link(words, family, true)?)),
-        Object::Route if flush => Change::Route(RouteChange::Flush(route(words, family)?)),
+        Object::Address if flush => {
+            let (filter, pick) = link(words, family, true)?;
+            if pick.chooses_nothing() {
+                return Ok(Deed::Nothing);
+            }
+            if pick != LinkPick::default() {
+                return Err(
+                    "addresses can't be flushed by label, type or flags here: choose by dev, scope or to"
+                        .into(),
+                );
+            }
+            Change::Addr(AddrChange::Flush(filter))
+        }
+        Object::Route if flush => {
+            let (filter, pick) = route(words, family)?;
+            if pick.chooses_nothing() {
+                return Ok(Deed::Nothing);
+            }
+            if pick != RoutePick::default() {
+                return Err("routes can't be flushed by src here: choose by dev, via, proto or prefix".into());
+            }
+            Change::Route(RouteChange::Flush(filter))
+        }
         Object::Neighbor if flush => Change::Neigh(NeighChange::Flush(neighbor(words, family, true)?)),
         Object::Link => change::link(verb, words)?,
         Object::Address => change::addr(verb, words, family)?,
@@ -213,31 +295,33 @@ fn change(
     }))
 }
 
-fn unsupported(what: &str) -> String {
-    format!("'ip {what}' is not supported here: see `sekisho ip --help` for what is")
+fn unsupported(what: &str) -> Misuse {
+    format!("'ip {what}' is not supported here: see `sekisho ip --help` for what is").into()
 }
 
-/// Takes an option in; whether it asks for help.
+/// Takes an option in; gives it back.
 fn option(
     word: &str,
     o: &mut Options,
     words: &mut Words<'_>,
     batch: &mut Option<PathBuf>,
-) -> Result<bool, String> {
-    let name = word.trim_start_matches('-');
-    // Colour is for terminals, and there is none in what scripts read.
-    if name.starts_with('c') && "color".starts_with(name.split('=').next().unwrap_or_default()) {
-        return Ok(false);
-    }
-    match find(name, &OPTIONS).map(|(_, option)| option) {
+) -> Result<Opt, Misuse> {
+    let name = word.strip_prefix("--").or_else(|| word.strip_prefix('-')).unwrap_or(word);
+    let found = find(name, &OPTIONS).map(|(_, option)| option);
+    match found {
         Some(Opt::Four) => o.family = Some(Family::Inet),
         Some(Opt::Six) => o.family = Some(Family::Inet6),
         Some(Opt::Family) => {
-            o.family = Some(match words.value(word)? {
+            let text = words.value_or_usage(word)?;
+            o.family = Some(match text {
                 "inet" => Family::Inet,
                 "inet6" => Family::Inet6,
-                other => {
-                    return Err(format!("'{other}' is no family that is routed here: write inet or inet6"));
+                "link" | "mpls" | "bridge" => {
+                    return Err(format!("family '{text}' is not supported here: write inet or inet6").into());
+                }
+                _ => {
+                    let text_of = format!("'{text}' is no family that is routed here: write inet or inet6");
+                    return Err(Misuse::value(text, "invalid protocol family", text_of));
                 }
             });
         }
@@ -245,195 +329,239 @@ fn option(
         Some(Opt::Pretty) => o.pretty = true,
         Some(Opt::Brief) => o.brief = true,
         Some(Opt::Oneline) => o.oneline = true,
-        Some(Opt::Stats) => o.stats = true,
+        Some(Opt::Stats) => o.stats = o.stats.saturating_add(1),
         Some(Opt::Details) => o.details = true,
+        Some(Opt::Numeric) => o.numeric = true,
+        Some(Opt::Human) => o.human = true,
+        Some(Opt::Iec) => o.iec = true,
         Some(Opt::Stamp(stamp)) => o.stamp = Some(stamp),
         Some(Opt::Force) => o.force = true,
-        Some(Opt::Batch) => *batch = Some(words.value(word)?.into()),
-        Some(Opt::Help) => return Ok(true),
-        Some(Opt::Nothing) => {}
-        Some(Opt::Other) | None => {
-            return Err(format!(
-                "option '{word}' is not supported: there are -4, -6, -j, -p, -o, -br, -s, -d, -t, -ts, -b, -force and --control PATH"
-            ));
+        Some(Opt::Batch) => *batch = Some(words.value_or_usage(word)?.into()),
+        // How much is read at once, and how often is begun again, is nobody's business here.
+        Some(Opt::Count) => {
+            let text = words.value_or_usage(word)?;
+            if values::number_of(text, u32::MAX).is_none() {
+                return Err(Misuse::new(
+                    255,
+                    format!("Invalid value '{text}'"),
+                    format!("{word} needs a number"),
+                ));
+            }
         }
+        Some(Opt::Help | Opt::Version | Opt::Nothing) => {}
+        Some(Opt::Other) => {
+            return Err(format!("option '{word}' is not supported: {ABLE}").into());
+        }
+        None => match color(name) {
+            Some(color) => o.color = color,
+            None => {
+                let short = word.strip_prefix("--").map_or(word.to_owned(), |name| format!("-{name}"));
+                let said = format!("Option \"{short}\" is unknown, try \"ip -help\".");
+                return Err(Misuse::new(255, said, format!("option '{word}' is not supported: {ABLE}")));
+            }
+        },
     }
-    Ok(false)
+    Ok(found.unwrap_or(Opt::Nothing))
 }
 
-fn link(words: &mut Words<'_>, family: Option<Family>, addresses: bool) -> Result<LinkFilter, String> {
+/// Options that there are.
+const ABLE: &str =
+    "there are -4, -6, -j, -p, -o, -br, -s, -d, -h, -iec, -N, -c, -t, -ts, -b, -force, -V and --control PATH";
+
+/// `-c`, `-color=auto` (`matches_color`).
+fn color(name: &str) -> Option<Color> {
+    let (name, when) = name.split_once('=').unwrap_or((name, "always"));
+    let is = !name.is_empty() && "color".starts_with(name);
+    match when {
+        _ if !is => None,
+        "always" | "" => Some(Color::Always),
+        "auto" => Some(Color::Auto),
+        "never" => Some(Color::Never),
+        _ => None,
+    }
+}
+
+fn link(
+    words: &mut Words<'_>,
+    family: Option<Family>,
+    addresses: bool,
+) -> Result<(LinkFilter, LinkPick), Misuse> {
     let mut f = LinkFilter { family: family.filter(|_| addresses), ..LinkFilter::default() };
+    let mut pick = LinkPick::default();
     while let Some(word) = words.next() {
         match word {
             "up" => f.up = true,
-            "dev" => f.dev = Some(words.value(word)?.to_owned()),
-            "scope" if addresses => f.scope = scope(words.value(word)?, &["host", "link", "global"])?,
+            "type" => pick.kind = Some(words.value(word)?.to_owned()),
+            "group" => pick.none |= group(words.value(word)?)? != 0,
+            // No link here has one.
+            "master" => {
+                words.value(word)?;
+                pick.none = true;
+            }
+            "nomaster" => {}
+            "vrf" => return Err(no_vrf(words.value(word)?, "Not a valid VRF name")),
+            "scope" if addresses => f.scope = scope_asked(words)?,
             "to" if addresses => f.to = Some(prefix(words.value(word)?, &mut f.family)?),
-            _ if KEYWORDS.contains(&word) => return Err(cant_select(word)),
-            name if f.dev.is_none() => f.dev = Some(name.to_owned()),
-            _ => return Err(too_much(word)),
+            "label" if addresses => pick.label = Some(words.value(word)?.to_owned()),
+            _ if addresses && Flag::named(word).is_some() => pick.flags.extend(Flag::named(word)),
+            _ if word != "dev" && KEYWORDS.contains(&word) => return Err(cant_select(word)),
+            _ => {
+                let name = if word == "dev" { words.value(word)? } else { word };
+                if f.dev.is_some() {
+                    return Err(Misuse::garbage("dev", name));
+                }
+                f.dev = Some(name.to_owned());
+            }
         }
     }
-    Ok(f)
+    Ok((f, pick))
 }
 
-fn route(words: &mut Words<'_>, family: Option<Family>) -> Result<RouteFilter, String> {
+/// The group of a link: all are in that of number 0.
+fn group(text: &str) -> Result<u32, Misuse> {
+    let number = if text == "default" { Some(0) } else { values::number_of(text, u32::MAX) };
+    let text_of = || format!("'{text}' is no group: all links are in the group default");
+    number.ok_or_else(|| Misuse::value(text, "Invalid \"group\" value", text_of()))
+}
+
+fn no_vrf(name: &str, said: &str) -> Misuse {
+    Misuse::value(name, said, "there are no VRFs here: all links route by the same tables")
+}
+
+fn route(words: &mut Words<'_>, family: Option<Family>) -> Result<(RouteFilter, RoutePick), Misuse> {
     let mut f = RouteFilter { family, ..RouteFilter::default() };
+    let mut pick = RoutePick::default();
     while let Some(word) = words.next() {
         match word {
             "dev" | "oif" => f.dev = Some(words.value(word)?.to_owned()),
-            "via" => f.via = Some(via(words)?),
-            "table" => f.table = table(words.value(word)?)?,
+            // What comes in by a link is no route's condition here.
+            "iif" => {
+                f.dev = Some(words.value(word)?.to_owned());
+                pick.none = true;
+            }
+            "via" => f.via = Some(values::gateway(words, f.family)?.0),
+            "table" => match table(words.value(word)?, f.family)? {
+                Shown::Table(table) => f.table = table,
+                Shown::Cache => pick.none = true,
+            },
+            "cache" | "cached" => pick.none = true,
             "metric" | "preference" | "priority" => {
-                f.metric = Some(change::number(word, words.value(word)?)?);
+                f.metric = Some(number(words, word, "\"metric\" value is invalid")?);
             }
-            "scope" => f.scope = scope(words.value(word)?, &["host", "link", "global"])?,
-            "type" => f.kind = Some(kind(words.value(word)?)?),
+            "scope" => f.scope = scope_asked(words)?,
+            "type" => f.kind = Some(kind_asked(words)?),
+            // No route here asks for these.
+            "tos" | "dsfield" => pick.none |= values::tos(words.value(word)?)? != 0,
+            "mark" => pick.none |= number(words, word, "\"mark\" value is invalid")? != 0,
+            "realm" | "realms" => {
+                words.value(word)?;
+                pick.none = true;
+            }
+            "vrf" => return Err(no_vrf(words.value(word)?, "Invalid VRF")),
+            "src" => pick.src = Some(prefix(words.value(word)?, &mut f.family)?),
+            "from" => {
+                let (relation, net) = related(words, word, &mut f.family)?;
+                // Routes are for all sources, which cover every prefix, and are in that of all only.
+                pick.none |= relation != Relation::Match && net.prefix_len() > 0;
+            }
             _ if word.len() > 3 && "protocol".starts_with(word) => {
-                f.protocol = protocol(words.value(word)?)?;
+                f.protocol = values::protocol(words.value(word)?, "invalid \"protocol\"")?;
             }
-            "root" => f.prefix = Some((Relation::Root, prefix(words.value(word)?, &mut f.family)?)),
-            "match" => f.prefix = Some((Relation::Match, prefix(words.value(word)?, &mut f.family)?)),
-            "to" | "exact" => {
-                let next = words.value(word)?;
-                let relation = match next {
-                    "root" => Some(Relation::Root),
-                    "match" => Some(Relation::Match),
-                    "exact" => Some(Relation::Exact),
-                    _ => None,
-                };
-                let text = if relation.is_some() { words.value(next)? } else { next };
-                f.prefix = Some((relation.unwrap_or(Relation::Exact), prefix(text, &mut f.family)?));
+            "root" | "match" | "exact" => {
+                words.at -= 1;
+                chosen(&mut f, words)?;
             }
+            "to" => chosen(&mut f, words)?,
             _ if KEYWORDS.contains(&word) => return Err(cant_select(word)),
-            _ if f.prefix.is_none() => {
-                f.prefix = Some((Relation::Exact, prefix(word, &mut f.family)?));
+            _ => {
+                words.at -= 1;
+                chosen(&mut f, words)?;
             }
-            _ => return Err(too_much(word)),
         }
     }
     // Without -6 iproute2 shows IPv4, unless it is asked for all tables.
     if f.family.is_none() && f.table != Table::All {
         f.family = Some(f.via.filter(IpAddr::is_ipv6).map_or(Family::Inet, |_| Family::Inet6));
     }
-    Ok(f)
+    Ok((f, pick))
 }
 
-fn neighbor(words: &mut Words<'_>, family: Option<Family>, flushes: bool) -> Result<NeighborFilter, String> {
+/// Takes in how destinations are to stand to a prefix. Said again it counts instead.
+fn chosen(f: &mut RouteFilter, words: &mut Words<'_>) -> Result<(), Misuse> {
+    let (relation, net) = related(words, "to", &mut f.family)?;
+    if f.prefix.is_some_and(|(before, _)| before != relation && relation != Relation::Exact) {
+        return Err("routes are chosen by one prefix here: root, match or exact".into());
+    }
+    f.prefix = Some((relation, net));
+    Ok(())
+}
+
+/// `[root|match|exact] PREFIX`.
+fn related(
+    words: &mut Words<'_>,
+    word: &str,
+    family: &mut Option<Family>,
+) -> Result<(Relation, IpNet), Misuse> {
+    let next = words.value(word)?;
+    let relation = match next {
+        "root" => Some(Relation::Root),
+        "match" => Some(Relation::Match),
+        "exact" => Some(Relation::Exact),
+        _ => None,
+    };
+    let text = if relation.is_some() { words.value(next)? } else { next };
+    Ok((relation.unwrap_or(Relation::Exact), prefix(text, family)?))
+}
+
+fn kind_asked(words: &mut Words<'_>) -> Result<String, Misuse> {
+    let text = words.value("type")?;
+    let text_of = || format!("there are no routes of type '{text}': write unicast, local, unreachable, …");
+    let kind = values::kind(text).map(str::to_owned);
+    kind.ok_or_else(|| Misuse::value(text, "node type value is invalid", text_of()))
+}
+
+fn neighbor(words: &mut Words<'_>, family: Option<Family>, flushes: bool) -> Result<NeighborFilter, Misuse> {
     let mut f = NeighborFilter { family, ..NeighborFilter::default() };
+    // What none has.
+    let nothing = || vec!["NONE".to_owned()];
     while let Some(word) = words.next() {
         match word {
-            "dev" => f.dev = Some(words.value(word)?.to_owned()),
+            "dev" => {
+                let name = words.value(word)?;
+                if f.dev.is_some() {
+                    return Err(Misuse::twice("dev", name));
+                }
+                f.dev = Some(name.to_owned());
+            }
             "to" => f.to = Some(prefix(words.value(word)?, &mut f.family)?),
             "all" if flushes => {}
             "nud" => match words.value(word)? {
-                "all" if flushes => f.states = STATES.iter().map(|s| s.to_ascii_uppercase()).collect(),
+                "all" if flushes => {
+                    f.states = values::STATES.map(|(name, _)| name.to_ascii_uppercase()).to_vec();
+                }
                 "all" => f.states = Vec::new(),
-                state => f.states.push(nud(state)?),
+                state => match states(state)? {
+                    none if none.is_empty() => f.states.extend(nothing()),
+                    some => f.states.extend(some.iter().map(|s| s.to_ascii_uppercase())),
+                },
             },
+            // Nothing holds on to a neighbor here: who sends looks it up each time.
+            "unused" | "nomaster" => {}
+            "master" => {
+                words.value(word)?;
+                f.states = nothing();
+            }
+            "proxy" => f.states = nothing(),
+            "vrf" => return Err(no_vrf(words.value(word)?, "Not a valid VRF name")),
             _ if KEYWORDS.contains(&word) => return Err(cant_select(word)),
-            _ if f.to.is_none() => f.to = Some(prefix(word, &mut f.family)?),
-            _ => return Err(too_much(word)),
+            _ => f.to = Some(prefix(word, &mut f.family)?),
         }
     }
     Ok(f)
 }
 
-fn via(words: &mut Words<'_>) -> Result<IpAddr, String> {
-    let mut text = words.value("via")?;
-    if matches!(text, "inet" | "inet6") {
-        text = words.value("via")?;
-    }
-    text.parse().map_err(|_| format!("'{text}' is no address: via takes one like 10.1.0.2"))
-}
-
-fn table(text: &str) -> Result<Table, String> {
-    match text {
-        "main" | "254" => Ok(Table::Main),
-        "local" | "255" => Ok(Table::Local),
-        "all" | "0" | "unspec" => Ok(Table::All),
-        _ => Err(format!("there is no table '{text}': the tables are main, local and all")),
-    }
-}
-
-fn scope(text: &str, known: &[&str]) -> Result<Option<String>, String> {
-    match text {
-        "all" => Ok(None),
-        _ if known.contains(&text) => Ok(Some(text.to_owned())),
-        _ => Err(format!("there is no scope '{text}': the scopes are {}", known.join(", "))),
-    }
-}
-
-fn kind(text: &str) -> Result<String, String> {
-    const KINDS: [&str; 7] =
-        ["unicast", "local", "broadcast", "anycast", "unreachable", "prohibit", "blackhole"];
-    match KINDS.contains(&text) {
-        true => Ok(text.to_owned()),
-        false => Err(format!("there are no routes of type '{text}': the types are {}", KINDS.join(", "))),
-    }
-}
-
-fn protocol(text: &str) -> Result<Option<String>, String> {
-    if text == "all" {
-        return Ok(None);
-    }
-    let known = Protocol::named(text).map(|p| Some(p.to_string()));
-    known.ok_or_else(|| {
-        format!("'{text}' is no protocol: write kernel, static, boot, … or a number up to 255")
-    })
-}
-
-/// The states of neighbors.
-const STATES: [&str; 7] = ["permanent", "reachable", "stale", "delay", "probe", "failed", "incomplete"];
-
-fn nud(text: &str) -> Result<String, String> {
-    match STATES.contains(&text) {
-        true => Ok(text.to_ascii_uppercase()),
-        false => Err(format!("there is no state '{text}': the states are {}", STATES.join(", "))),
-    }
-}
-
-/// A prefix, which settles the family if nothing else has.
-fn prefix(text: &str, family: &mut Option<Family>) -> Result<IpNet, String> {
-    let bad =
-        || format!("'{text}' is no prefix: write one like 10.1.0.0/24 or fd01::/64, an address, or default");
-    let net: IpNet = match text {
-        "default" | "any" | "all" if *family == Some(Family::Inet6) => Ipv6Net::default().into(),
-        "default" | "any" | "all" => Ipv4Net::default().into(),
-        _ => match text.split_once('/') {
-            Some((addr, len)) => IpNet::new(address(addr).ok_or_else(bad)?, len.parse().map_err(|_| bad())?)
-                .map_err(|_| bad())?,
-            None => IpNet::from(address(text).ok_or_else(bad)?),
-        },
-    };
-    match *family {
-        Some(f) if f != Family::of(&net) => Err(format!(
-            "'{text}' is not of the family that -4 or -6 asks for: leave the option out, or give another prefix"
-        )),
-        _ => {
-            *family = Some(Family::of(&net));
-            Ok(net.trunc())
-        }
-    }
-}
-
-/// An address; of IPv4 ones the last bytes may be left out if they are zero, as in `10/8`.
-fn address(text: &str) -> Option<IpAddr> {
-    if let Ok(addr) = text.parse() {
-        return Some(addr);
-    }
-    let missing = 3usize.checked_sub(text.matches('.').count())?;
-    (text.bytes().all(|b| b.is_ascii_digit() || b == b'.'))
-        .then(|| format!("{text}{}", ".0".repeat(missing)).parse().ok())
-        .flatten()
-}
-
-fn cant_select(word: &str) -> String {
-    format!("'{word}' is not supported here: see `sekisho ip --help` for what can be chosen by")
-}
-
-fn too_much(word: &str) -> String {
-    format!("'{word}' is one word too many: see `sekisho ip --help`")
+fn cant_select(word: &str) -> Misuse {
+    format!("'{word}' is not supported here: see `sekisho ip --help` for what can be chosen by").into()
 }
 
 /// The first of `table` that the word is, or begins.
@@ -458,8 +586,14 @@ impl<'a> Words<'a> {
         Some(word)
     }
 
-    fn value(&mut self, of: &str) -> Result<&'a str, String> {
-        self.next().ok_or_else(|| format!("'{of}' has nothing behind it: give its value"))
+    fn value(&mut self, of: &str) -> Result<&'a str, Misuse> {
+        self.next().ok_or_else(|| Misuse::incomplete(of))
+    }
+
+    /// The value of an option.
+    fn value_or_usage(&mut self, of: &str) -> Result<&'a str, Misuse> {
+        let text = || format!("'{of}' has nothing behind it: give its value");
+        self.next().ok_or_else(|| Misuse::missing(255, super::USAGE, text()))
     }
 }
 

@@ -1,14 +1,14 @@
 //! What becomes of the configuration's own routes when the table of routes changes.
 //!
 //! Routes out of route files are in the table only. One of those that changes takes them all into the configuration: then
-//! the files no longer say what is.
+//! the files no longer say what is, and the table does.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
 
+use super::super::taken::Taken;
 use super::super::{Config, HopConfig, RouteConfig, RouteType};
 use crate::fib::{Family, NextHop, Protocol, Rib, Route, RouteKind, Table};
 use crate::link::Links;
@@ -65,24 +65,32 @@ impl Edits {
     }
 
     /// Writes all of it into the configuration, the table being as it is in the end.
-    pub(super) fn write(mut self, config: &mut Config, rib: &Rib, links: &Links) {
+    pub(super) fn write(mut self, config: &mut Config, rib: &Arc<Rib>, links: &Links) {
         if self.by_key.is_empty() {
             return;
         }
-        let mut routes = Vec::with_capacity(config.routes.len() + 1);
-        for route in config.routes.iter() {
-            match self.by_key.get_mut(&key(route)) {
-                None => routes.push(route.clone()),
-                Some(edit) => {
-                    edit.before = false;
-                    routes.extend(edit.now.take().map(|now| RouteConfig { line: route.line, ..now }));
+        let mut routes = Vec::new();
+        // As long as files have the others, a list of the rest is the shorter one to print.
+        let many = config.route_files.is_empty() && config.routes.len() + self.order.len() > MAX_LISTED;
+        let mut taken = config.taken.is_some() || many;
+        if !taken {
+            routes.reserve(config.routes.len() + 1);
+            for route in config.routes.iter() {
+                match self.by_key.get_mut(&key(route)) {
+                    None => routes.push(route.clone()),
+                    Some(edit) => {
+                        edit.before = false;
+                        routes.extend(edit.now.take().map(|now| RouteConfig { line: route.line, ..now }));
+                    }
                 }
             }
+            // One that was there and not here was a file's.
+            taken = self.by_key.values().any(|edit| edit.before);
         }
-        // One that was there and not here was a file's.
-        if self.by_key.values().any(|edit| edit.before) {
+        if taken {
             config.route_files.clear();
-            routes = all(rib, links);
+            config.taken = Some(Taken::of(rib, links));
+            routes = Vec::new();
         } else {
             let mut rest = |key: &Key| self.by_key.get_mut(key).and_then(|edit| edit.now.take());
             routes.extend(self.order.iter().filter_map(&mut rest));
@@ -90,6 +98,9 @@ impl Edits {
         config.routes = Arc::new(routes);
     }
 }
+
+/// More routes than this are not listed one by one: a list is copied with each change.
+const MAX_LISTED: usize = if cfg!(test) { 40 } else { 16_384 };
 
 impl Config {
     /// Says of own routes by which links their next hops are reached, where the table has found out.
@@ -108,32 +119,12 @@ impl Config {
     }
 }
 
-/// All routes but those that follow from addresses.
-fn all(rib: &Rib, links: &Links) -> Vec<RouteConfig> {
-    let connected = Rib::connected(links);
-    let made = |r: &Route| r.protocol == Protocol::Kernel && connected.find(r.prefix, |c| c == r).is_some();
-    let mut shared: HashMap<Vec<NextHop>, Arc<[HopConfig]>> = HashMap::new();
-    let main = [Family::V4, Family::V6].into_iter().flat_map(|f| rib.show(f, Table::Main));
-    let config = |r: Route| {
-        let hops = match shared.get(r.hops()) {
-            Some(hops) => hops.clone(),
-            None => {
-                let hops: Arc<[_]> = r.hops().iter().map(|h| hop(h, links)).collect();
-                shared.insert(r.hops().to_vec(), hops.clone());
-                hops
-            }
-        };
-        with_hops(&r, hops)
-    };
-    main.filter(|r| !made(r)).map(config).collect()
-}
-
 /// A route as the configuration has it.
 fn own(route: &Route, links: &Links) -> RouteConfig {
     with_hops(route, route.hops().iter().map(|h| hop(h, links)).collect())
 }
 
-fn with_hops(route: &Route, hops: Arc<[HopConfig]>) -> RouteConfig {
+pub(in crate::config) fn with_hops(route: &Route, hops: Arc<[HopConfig]>) -> RouteConfig {
     let kind = match route.kind {
         RouteKind::Unreachable => RouteType::Unreachable,
         RouteKind::Prohibit => RouteType::Prohibit,
@@ -152,7 +143,7 @@ fn with_hops(route: &Route, hops: Arc<[HopConfig]>) -> RouteConfig {
     }
 }
 
-fn hop(hop: &NextHop, links: &Links) -> HopConfig {
+pub(in crate::config) fn hop(hop: &NextHop, links: &Links) -> HopConfig {
     HopConfig {
         via: hop.via,
         dev: hop.link.and_then(|id| links.get(id)).map(|l| l.name.clone()),
@@ -171,9 +162,4 @@ fn key(route: &RouteConfig) -> Key {
         _ => None,
     };
     (route.to, metric(route), tag)
-}
-
-/// Whether an own route says that an address is a next hop.
-pub(super) fn leads_via(route: &RouteConfig, addr: IpAddr) -> bool {
-    route.hops.iter().any(|h| h.via == Some(addr))
 }

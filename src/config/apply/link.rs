@@ -9,6 +9,9 @@ use crate::link::{Driver, LinkKind, RpFilter};
 
 impl Draft<'_> {
     pub(super) fn link(&mut self, change: &LinkChange) -> Result<(), Refusal> {
+        self.settle()?;
+        // Links get other places, and addresses with them.
+        self.owned = None;
         match change {
             LinkChange::Add { name, kind, settings } => self.add_link(name, kind, settings),
             LinkChange::Set { name, settings } => self.set_link(name, settings),
@@ -59,9 +62,10 @@ impl Draft<'_> {
             group: None,
         };
         set(&mut link, s)?;
+        link.addresses.extend(link_local(&link));
         self.config.links.push(link);
         self.relinked = true;
-        self.relink()
+        self.relink().map(drop)
     }
 
     fn set_link(&mut self, name: &str, s: &LinkSettings) -> Result<(), Refusal> {
@@ -98,8 +102,7 @@ impl Draft<'_> {
             link.addresses.extend(link_local(&link));
         }
         self.config.links[i] = link;
-        let before = self.links.clone();
-        self.relink()?;
+        let before = self.relink()?;
         self.prune(&before, |_, _| false);
         Ok(())
     }
@@ -110,10 +113,9 @@ impl Draft<'_> {
         }
         let i = self.index(name)?;
         self.config.links.remove(i);
-        self.config.neighbors.retain(|n| n.dev != name);
-        let before = self.links.clone();
+        self.neighbors.retain(|n| n.dev != name);
         self.relinked = true;
-        self.relink()?;
+        let before = self.relink()?;
         self.prune(&before, |_, _| false);
         Ok(())
     }
@@ -141,8 +143,5 @@ fn set(link: &mut LinkConfig, s: &LinkSettings) -> Result<(), Refusal> {
         link.mac = Some(mac);
     }
     link.up = s.up.unwrap_or(link.up);
-    if link.line == 0 && link.addresses.is_empty() {
-        link.addresses.extend(link_local(link));
-    }
     Ok(())
 }

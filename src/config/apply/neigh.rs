@@ -1,12 +1,14 @@
 //! `ip neigh add`, `replace`, `change`, `del`, `flush`: permanent ones in the configuration, others for whoever has the
 //! living table.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::super::meant::{NEIGHBORS, not_a_host, not_a_station};
 use super::super::{LiveAction, NeighChange, NeighborConfig, Refusal};
 use super::Draft;
 use super::addr::LO;
+use super::owned::{Owner, is_link_local};
 use crate::base::Mac;
 use crate::control::protocol::NeighborFilter;
 use crate::neighbor::Nud;
@@ -34,9 +36,7 @@ impl Draft<'_> {
             }
             NeighChange::Delete { ip, dev } => {
                 self.has_neighbors(dev)?;
-                let known = self.config.neighbors.len();
-                self.config.neighbors.retain(|n| (n.ip, &n.dev) != (*ip, dev));
-                let fixed = self.config.neighbors.len() < known;
+                let fixed = self.neighbors.remove(*ip, dev);
                 if !fixed && !self.known(dev, *ip) {
                     return Err(Refusal::of("ENOENT", format!("there is no neighbor {ip} on {dev}")));
                 }
@@ -75,9 +75,9 @@ impl Draft<'_> {
         if let Some(why) = not_a_host(ip) {
             return invalid(format!("{ip} {why}: the address of a host is expected"));
         }
-        let here = self.links.named(dev).is_some_and(|l| l.has(ip));
-        let local = matches!(ip, IpAddr::V6(v6) if v6.is_unicast_link_local());
-        if here || !local && self.config.owner(ip).is_some() {
+        let here = Owner::Link(self.index(dev)?);
+        let ours = self.owned().owners(ip);
+        if !ours.is_empty() && (!is_link_local(ip) || ours.iter().any(|(owner, _)| *owner == here)) {
             return invalid(format!("{ip} is this router's own address, not a neighbor's"));
         }
         let mac = match mac.map(str::parse::<Mac>) {
@@ -89,8 +89,8 @@ impl Draft<'_> {
             None if state == Nud::Failed => None,
             None => return invalid("give the neighbor's MAC behind lladdr".into()),
         };
-        let fixed = self.config.neighbors.iter().position(|n| n.ip == ip && n.dev == dev);
-        let known = fixed.is_some() || self.known(dev, ip);
+        let fixed = self.neighbors.with(ip).any(|n| n.dev == dev);
+        let known = fixed || self.known(dev, ip);
         if !known && !create {
             return Err(Refusal::of("ENOENT", format!("there is no neighbor {ip} on {dev}: add it")));
         }
@@ -99,21 +99,23 @@ impl Draft<'_> {
             return Err(Refusal::of("EEXIST", text));
         }
         let wanted = (state == Nud::Permanent).then_some(mac).flatten();
-        match (fixed, wanted) {
-            (Some(i), Some(mac)) => self.config.neighbors[i].mac = mac,
-            (Some(i), None) => drop(self.config.neighbors.remove(i)),
-            (None, Some(_)) if self.config.neighbors.len() >= NEIGHBORS => {
+        let full = self.neighbors.len() >= NEIGHBORS;
+        match (self.neighbors.get_mut(ip, dev), wanted) {
+            (Some(n), Some(mac)) => n.mac = mac,
+            (Some(_), None) => drop(self.neighbors.remove(ip, dev)),
+            (None, Some(_)) if full => {
                 return Err(Refusal::of(
                     "ENOBUFS",
                     format!("there are {NEIGHBORS} static neighbors already"),
                 ));
             }
             (None, Some(mac)) => {
-                self.config.neighbors.push(NeighborConfig { line: 0, ip, mac, dev: dev.to_owned() });
+                self.neighbors.push(NeighborConfig { line: 0, ip, mac, dev: dev.to_owned() });
             }
             (None, None) => {}
         }
         if let Some(link) = self.links.named(dev).map(|l| l.id) {
+            self.lives.insert((link, ip), true);
             self.live.push(LiveAction::SetNeighbor { link, ip, mac, state });
         }
         Ok(())
@@ -122,21 +124,19 @@ impl Draft<'_> {
     /// Whether the living table has a neighbor, as far as it is known before the change.
     fn known(&self, dev: &str, ip: IpAddr) -> bool {
         let Some(on) = self.links.named(dev).map(|l| l.id) else { return false };
-        let said = self.live.iter().rev().find_map(|action| match action {
-            LiveAction::SetNeighbor { link, ip: set, .. } if (*link, *set) == (on, ip) => Some(true),
-            LiveAction::RemoveNeighbor { link, ip: gone } if (*link, *gone) == (on, ip) => Some(false),
-            _ => None,
-        });
+        let said = self.lives.get(&(on, ip)).copied();
         said.unwrap_or_else(|| self.living.neighbors.get(on, ip, self.living.now).is_some())
     }
 
     fn forget(&mut self, dev: &str, ip: IpAddr) {
         if let Some(link) = self.links.named(dev).map(|l| l.id) {
+            self.lives.insert((link, ip), false);
             self.live.push(LiveAction::RemoveNeighbor { link, ip });
         }
     }
 
     fn flush_neighbors(&mut self, filter: &NeighborFilter) -> Result<(), Refusal> {
+        filter.check()?;
         if let Some(dev) = &filter.dev
             && self.links.named(dev).is_none()
         {
@@ -144,13 +144,23 @@ impl Draft<'_> {
         }
         // As iproute2: those that somebody fixed go only if they are asked for by state.
         if filter.states.iter().any(|s| s == Nud::Permanent.name()) {
-            self.config.neighbors.retain(|n| !filter.chooses(n.ip, Some(&n.dev), Nud::Permanent.name()));
+            self.neighbors.retain(|n| !filter.chooses(n.ip, Some(&n.dev), Nud::Permanent.name()));
+        }
+        // The living table as it will be after what was asked before.
+        let entries = self.living.neighbors.entries(self.living.now);
+        let mut there: BTreeMap<_, _> = entries.into_iter().map(|n| ((n.link, n.ip), n.state)).collect();
+        for action in &self.live {
+            match action {
+                LiveAction::SetNeighbor { link, ip, state, .. } => there.insert((*link, *ip), *state),
+                LiveAction::RemoveNeighbor { link, ip } => there.remove(&(*link, *ip)),
+            };
         }
         let name = |id| self.links.get(id).map(|l| l.name.as_str());
-        for n in self.living.neighbors.entries(self.living.now) {
-            let kept = n.state == Nud::Permanent && filter.states.is_empty();
-            if !kept && filter.chooses(n.ip, name(n.link), n.state.name()) {
-                self.live.push(LiveAction::RemoveNeighbor { link: n.link, ip: n.ip });
+        for ((link, ip), state) in there {
+            let kept = state == Nud::Permanent && filter.states.is_empty();
+            if !kept && filter.chooses(ip, name(link), state.name()) {
+                self.lives.insert((link, ip), false);
+                self.live.push(LiveAction::RemoveNeighbor { link, ip });
             }
         }
         Ok(())

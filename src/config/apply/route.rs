@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::super::build::shown;
+use super::super::build::{culprit, shown};
 use super::super::meant::unfit_hop;
 use super::super::{Refusal, RouteChange, RouteOp};
 use super::{Draft, oneline};
@@ -16,14 +16,12 @@ use crate::fib::{
 
 impl Draft<'_> {
     pub(super) fn route(&mut self, change: &RouteChange) -> Result<(), Refusal> {
+        self.settle()?;
         self.routed = true;
         match change {
             RouteChange::One { action: RouteOp::Delete, route } => self.delete_route(route),
             RouteChange::One { action, route } => self.put_route(*action, route),
-            RouteChange::Flush(filter) => {
-                self.flush_routes(filter);
-                Ok(())
-            }
+            RouteChange::Flush(filter) => self.flush_routes(filter),
         }
     }
 
@@ -136,7 +134,11 @@ impl Draft<'_> {
         Ok(())
     }
 
-    fn flush_routes(&mut self, filter: &RouteFilter) {
+    fn flush_routes(&mut self, filter: &RouteFilter) -> Result<(), Refusal> {
+        filter.check()?;
+        if let Some(dev) = filter.dev.as_deref().filter(|dev| self.links.named(dev).is_none()) {
+            return Err(self.no_link(dev));
+        }
         let made = self.made();
         let tables: &[Table] = match filter.table {
             protocol::Table::Main => &[Table::Main],
@@ -160,7 +162,7 @@ impl Draft<'_> {
             ));
         }
         if go.is_empty() {
-            return;
+            return Ok(());
         }
         let rib = Arc::make_mut(&mut self.rib);
         for route in go {
@@ -169,6 +171,7 @@ impl Draft<'_> {
                 self.edits.removed(&route, &self.links);
             }
         }
+        Ok(())
     }
 }
 
@@ -207,16 +210,9 @@ fn in_the_way(e: &RouteError) -> Refusal {
 /// Why the kernel would not have taken it either.
 fn refused(route: &Route, cause: &BuildCause) -> Refusal {
     let errno = match cause {
-        BuildCause::NoWay(via)
-        | BuildCause::OnlyDefault(via)
-        | BuildCause::NotOnLink(via, _)
-        | BuildCause::Rejected(via)
-        | BuildCause::Own(via)
-        | BuildCause::NotUnicast(via)
-        | BuildCause::Loop(via)
-        | BuildCause::TooDeep(via) => no_way(*via),
         BuildCause::NoSuchLink => "ENODEV",
-        BuildCause::TooManyHops | BuildCause::NotOurs(_) | BuildCause::LinkLocal => "EINVAL",
+        BuildCause::NotOurs(_) => "EINVAL",
+        other => culprit(other).map_or("EINVAL", no_way),
     };
     Refusal::of(errno, format!("the route to {} {cause}", shown(route.prefix)))
 }

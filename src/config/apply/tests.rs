@@ -1,6 +1,8 @@
 //! What changes come to, and that it is what the configuration says in the end.
 
 mod any;
+mod many;
+mod wild;
 
 use std::path::Path;
 
@@ -124,6 +126,9 @@ fn holds(setup: &Setup, before: &Setup) {
     let printed = parse(&text, Path::new("/elsewhere/gw.toml")).unwrap_or_else(|e| panic!("{e}\n{text}"));
     let printed = Setup::build(printed, Some(before)).unwrap_or_else(|e| panic!("{e}\n{text}"));
     assert_eq!((&printed.links.bound(), shown(&printed)), (&setup.links.bound(), shown(setup)), "{text}");
+    assert_eq!(placeless(&printed.config), placeless(&setup.config), "{text}");
+    let rules = |s: &Setup| s.programs.clone().map(|p| p.map(|p| crate::config::print::rules(&p)));
+    assert_eq!(rules(&printed), rules(setup));
     let (new, old) = (built.rib.build(&built.links), setup.rib.build(&setup.links));
     assert!(new.is_ok() && old.is_ok());
     for link in before.links.iter() {
@@ -131,6 +136,20 @@ fn holds(setup: &Setup, before: &Setup) {
         assert!(now.is_none_or(|now| now.id == link.id), "{} has another place", link.name);
     }
     no_overlaps(setup);
+}
+
+/// A configuration without where it stands.
+fn placeless(config: &Config) -> Config {
+    let mut c = config.clone();
+    c.path = "/nowhere".into();
+    c.warnings.clear();
+    c.links.iter_mut().for_each(|l| l.line = 0);
+    c.route_files.iter_mut().for_each(|f| f.line = 0);
+    c.neighbors.iter_mut().for_each(|n| n.line = 0);
+    Arc::make_mut(&mut c.routes).iter_mut().for_each(|r| r.line = 0);
+    // They are compared as they are printed: lines and files are no part of them.
+    c.rules = [None, None];
+    c
 }
 
 /// What a file's checks say of addresses, word by word.
@@ -144,7 +163,7 @@ fn no_overlaps(setup: &Setup) {
             assert!(a.addr != b.addr || local(a) && l.id != k.id, "{} twice", a.addr);
             let lo = l.name == "lo" || k.name == "lo";
             let meet = a.network().contains(&b.network()) || b.network().contains(&a.network());
-            assert!(lo || l.id == k.id || local(a) || !meet, "{a:?} and {b:?}");
+            assert!(lo || l.id == k.id || local(a) || local(b) || !meet, "{a:?} and {b:?}");
         }
     }
 }
@@ -182,6 +201,11 @@ fn routes_come_and_go() {
     w.route(Add, "default nexthop via 10.1.0.2 dev lan weight 3 nexthop via 10.2.0.2").unwrap();
     w.route(Add, "default dev t0 src 10.1.0.1 metric 9").unwrap();
     assert_eq!(w.setup.config.routes.len(), 4);
+    for n in 0..40 {
+        w.route(Add, &format!("10.3.{n}.0/24 via 10.1.0.2 metric {n}")).unwrap();
+        assert_eq!(w.setup.config.own_routes().count(), 5 + n);
+    }
+    assert!(w.setup.config.routes.is_empty(), "many are not listed");
 }
 
 #[test]
@@ -271,7 +295,12 @@ fn routes_of_files_are_taken_in_when_one_of_them_changes() {
     w.route(RouteOp::Replace, "10.31.0.0/16 via 10.2.0.2").unwrap();
     assert!(w.setup.config.route_files.is_empty());
     assert_eq!(w.routes().len(), before.len());
-    assert_eq!(w.setup.config.routes.len(), before.len());
+    assert_eq!(w.setup.config.own_routes().count(), before.len());
+    // From here on the table says what there is, whatever happens.
+    w.route(RouteOp::Delete, "10.31.0.0/16").unwrap();
+    w.route(RouteOp::Add, "10.33.0.0/16 via 10.2.0.2").unwrap();
+    assert_eq!(w.setup.config.own_routes().count(), before.len());
+    assert!(w.setup.config.routes.is_empty());
 }
 
 #[test]

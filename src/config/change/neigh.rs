@@ -18,7 +18,7 @@ pub enum NeighChange {
         dev: String,
         /// Its MAC, which only those in state `failed` can do without.
         mac: Option<String>,
-        /// In which state it begins: `permanent`, `reachable`, `stale`, `noarp` …
+        /// In which state it begins: `permanent`, `reachable`, `stale`, `delay`, `probe` or `failed`.
         state: String,
         /// It may be new.
         create: bool,

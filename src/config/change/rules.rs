@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Refusal;
 use crate::control::protocol::Family;
-use crate::filter::iptables::{self, Edited, No, Restore, Unread};
+use crate::filter::iptables::{self, Asked, Edited, No, Restore, Unread, What};
 use crate::filter::{self, Ruleset};
 
 /// A change of one family's rules.
@@ -62,7 +62,24 @@ impl RulesChange {
 
     /// Whether nothing is to be different afterwards.
     pub fn only_looks(&self) -> bool {
-        matches!(self.edit, Edit::Restore { test: true, .. })
+        matches!(self.edit, Edit::Restore { test: true, .. }) || self.checks()
+    }
+
+    /// Whether it asks if there is a rule, and no more.
+    pub fn checks(&self) -> bool {
+        let Edit::Command { words } = &self.edit else { return false };
+        matches!(iptables::asked(words, self.family.into()), Ok(Asked { what: What::Check(_), .. }))
+    }
+
+    /// The counters it sets to zero, by their numbers, if it does nothing else.
+    ///
+    /// # Errors
+    /// There is no such chain, or no such rule, or the words can't be understood.
+    pub fn zeroed(&self, rules: &Ruleset) -> Result<Option<Vec<bool>>, Refusal> {
+        match &self.edit {
+            Edit::Command { words } => iptables::zeroed(words, rules).map_err(Refusal::from),
+            Edit::Restore { .. } => Ok(None),
+        }
     }
 }
 

@@ -40,8 +40,8 @@ fn keys_are_told_with_both_values_and_those_that_take_a_restart() {
         [
             "router +workers = 2 (takes a restart)",
             "link -lan mtu = 1500 +lan mtu = 9000",
-            "conntrack -max = 262144 +max = 500 (takes a restart)",
-            "conntrack -udp = 30 +udp = 7 (takes a restart)",
+            "conntrack -max = 262144 +max = 500",
+            "conntrack -udp = 30 +udp = 7",
             "icmp -rate = 1000 +rate = 5",
             "services -echo = false +echo = true",
         ]

@@ -1,6 +1,7 @@
 //! `[[neighbor]]`: static ARP and NDP entries.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 
 use super::{LOOPBACK, Names, address, link};
 use crate::config::NeighborConfig;
@@ -46,8 +47,16 @@ fn neighbor(t: &NeighborTable, names: &Names<'_>, sink: &mut Sink<'_>) -> Option
     {
         sink.wrong(t.at, format!("{what}: {key} is missing: an entry has ip, mac and dev"));
     }
+    // A link-local address is one on each link by itself.
+    let own = |addr: IpAddr| match addr {
+        IpAddr::V6(v6) if v6.is_unicast_link_local() => {
+            let dev = t.dev.get().and_then(|dev| names.links.iter().find(|l| l.name == dev.value));
+            dev.is_some_and(|l| l.addresses.iter().any(|a| a.addr == addr))
+        }
+        _ => names.owner(addr).is_some(),
+    };
     let ip = t.ip.get().and_then(|ip| match address::host(&ip.value) {
-        Ok(addr) if names.owner(addr).is_some() => {
+        Ok(addr) if own(addr) => {
             sink.wrong(ip.at, format!("{what}: is this router's own address, not a neighbor's"));
             None
         }

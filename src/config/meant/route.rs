@@ -43,22 +43,8 @@ pub(super) fn route(
 
     let family = to.flatten().map(|net| net.addr().is_ipv4());
     let family = family.or_else(|| hops.iter().find_map(|(h, _)| h.via).map(|via| via.is_ipv4()));
-    for (hop, at) in &hops {
-        if let (Some(via), Some(v4)) = (hop.via, family)
-            && via.is_ipv4() != v4
-        {
-            match to {
-                _ if !v4 => {
-                    sink.wrong(*at, format!("{what}: {via}: an IPv6 route can't go by way of IPv4"));
-                }
-                // One that is meant is told from a slip by its destination.
-                Some(None) => {
-                    let text = "an IPv4 route goes by way of IPv6 only if `to` says \"0.0.0.0/0\"";
-                    sink.wrong(*at, format!("{what}: {via}: {text}"));
-                }
-                _ => {}
-            }
-        }
+    if let Some(v4) = family {
+        stray(&hops, v4, matches!(to, Some(None)), &what, sink);
     }
     let everything = match family {
         Some(false) => IpNet::V6(Ipv6Net::default()),
@@ -85,6 +71,20 @@ pub(super) fn route(
     }
     let hops = hops.into_iter().map(|(hop, _)| hop).collect();
     Some(RouteConfig { line: sink.line(t.at), to, kind: kind?, hops, metric, src, proto: proto? })
+}
+
+/// Next hops of the other family, where that can't be. `everything`: the route says `default`, and no family.
+fn stray(hops: &[(HopConfig, usize)], v4: bool, everything: bool, what: &str, sink: &mut Sink<'_>) {
+    for (hop, at) in hops {
+        let Some(via) = hop.via.filter(|via| via.is_ipv4() != v4) else { continue };
+        if !v4 {
+            sink.wrong(*at, format!("{what}: {via}: an IPv6 route can't go by way of IPv4"));
+        } else if everything {
+            // One that is meant is told from a slip by its destination.
+            let text = "an IPv4 route goes by way of IPv6 only if `to` says \"0.0.0.0/0\"";
+            sink.wrong(*at, format!("{what}: {via}: {text}"));
+        }
+    }
 }
 
 /// Who made it: a name or number as in `/etc/iproute2/rt_protos`. `None` is reported.

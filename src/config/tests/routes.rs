@@ -38,7 +38,8 @@ fn routes_are_those_of_addresses_and_file() {
          [[route]]\nto = \"10.8.0.0/16\"\nvia = \"10.7.0.1\"\ndev = \"lan\"\nonlink = true\n"
     ));
     let links = c.links_table();
-    let (rib, fib) = c.routing(&links).unwrap();
+    let rib = c.routing(&links).unwrap();
+    let fib = rib.build(&links).unwrap();
     let shown: Vec<_> = rib.show(Family::V4, Table::Main).map(|r| r.display(&links).to_string()).collect();
     assert_eq!(
         shown,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::base::Hook;
 use crate::conntrack::testing::{fill, flow, insert, packet, packet_of, tuple4, udp_flow, upper};
-use crate::conntrack::{Config, Standing, Timeouts, tuple};
+use crate::conntrack::{Config, Settings, Standing, tuple};
 use crate::packet::{CtState, Direction, Packet, Tuple};
 use crate::wire::proto;
 
@@ -143,7 +143,7 @@ fn datagrams_marks_and_what_makes_way() {
     let syn = Tuple { proto: proto::TCP, ..t };
     rig.segment(&syn, 2, 1, 0);
     let (id, _, _) = rig.ct.find(&syn, rig.now).unwrap();
-    rig.ct.update(id, |f| f.close(rig.now, &Timeouts::linux()));
+    rig.ct.update(id, |f| f.close(rig.now, &Settings::default()));
     assert_eq!(rig.told(), ["New SYN_SENT 0", "Update CLOSE 0"]);
 }
 

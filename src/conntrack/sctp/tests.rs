@@ -1,6 +1,7 @@
 //! Associations as they go, and as somebody would like them to go.
 
 use super::*;
+use crate::conntrack::Config;
 use crate::packet::Direction::{Original, Reply};
 
 const DATA: u8 = 0;
@@ -44,7 +45,7 @@ struct Flow {
 impl Flow {
     fn begin(first: &[u8]) -> Option<(Flow, u64)> {
         let cfg = Config::default();
-        let (state, timeout) = State::begin(&Packet::read(first).ok()?, &cfg)?;
+        let (state, timeout) = State::begin(&Packet::read(first).ok()?, &Settings::of(&cfg))?;
         Some((Flow { state, status: Status::CONFIRMED, cfg }, timeout.as_secs()))
     }
 
@@ -57,7 +58,7 @@ impl Flow {
     }
 
     fn step(&mut self, dir: Direction, bytes: &[u8]) -> Step {
-        let step = self.state.step(dir, &Packet::read(bytes).unwrap(), self.status, &self.cfg);
+        let step = self.state.step(dir, &Packet::read(bytes).unwrap(), self.status, &Settings::of(&self.cfg));
         if let Step::Accept { set, .. } = step {
             self.status.set(set);
         }

@@ -24,7 +24,7 @@ use crate::conntrack::shard::{At, Index};
 use crate::conntrack::slab::{Held, Slab};
 use crate::conntrack::source::Sources;
 use crate::conntrack::wheel::{Wheel, tick_of};
-use crate::conntrack::{Flow, lock};
+use crate::conntrack::{Flow, Settings, lock};
 use crate::packet::{Direction, FlowId, Status, Tuple};
 
 /// What a shadow knows of the table it is one of.
@@ -44,11 +44,12 @@ impl Conntrack {
         let slab = Slab::behind(&parent.slab, parent.steering.workers);
         let base = slab.reach();
         Conntrack {
-            config: parent.config.clone(),
+            config: Settings::of(&parent.config.get()),
             key: parent.key,
             index: Index::new(),
             sources: Sources::new(),
             slab,
+            room: parent.room,
             wheels: (0..WHEELS).map(|_| Wheel::new()).collect(),
             steering: parent.steering,
             count: Count::of(parent.len()),

@@ -120,7 +120,7 @@ fn a_port_is_cleared_where_a_connection_is_over_and_the_next_is_beyond_it() {
         let mut syn = upper(&t, b"");
         syn[4..8].copy_from_slice(&seq.to_be_bytes());
         let segment = tcp::Segment::read(&syn, syn.len()).unwrap();
-        let state = tcp::State::begin(&segment, &Config::default()).unwrap().0;
+        let state = tcp::State::begin(&segment, &Settings::default()).unwrap().0;
         Flow { state: State::Tcp(state), ..translated(flow(t, 120), 100, 7) }
     };
     let ct = table(16);
@@ -138,7 +138,7 @@ fn a_port_is_cleared_where_a_connection_is_over_and_the_next_is_beyond_it() {
     let reset = tcp::Segment::read(&rst, rst.len()).unwrap();
     if let State::Tcp(state) = &mut old.state {
         for segment in [answer, reset] {
-            state.step(Direction::Reply, &segment, Status::SEEN_REPLY, &Config::default(), Duration::MAX);
+            state.step(Direction::Reply, &segment, Status::SEEN_REPLY, &Settings::default(), Duration::MAX);
         }
         assert_eq!(state.phase(), tcp::Phase::Close);
     }
@@ -213,6 +213,36 @@ fn a_full_table_gives_up_what_nobody_needs_and_nothing_else() {
     insert(&ct, &flow(tuple4(9999, 1), 2000), later);
     assert_eq!(ct.len(), 128);
     ct.check();
+}
+
+#[test]
+fn a_table_grows_and_shrinks_while_flows_are_in_it() {
+    let ct = table(128);
+    let full = |from: u32, most: u32| {
+        let all = (from..from + most).map(|n| ct.insert(&udp_flow(n, 7), Under::Both, START));
+        all.filter(|i| matches!(i, Insertion::In(_))).count()
+    };
+    assert_eq!(full(0, 128), 128);
+    ct.configure(&Config { max: 300_000, ..Config::default() });
+    // More than there were places for before.
+    assert_eq!(full(1_000, 280_000), 280_000);
+    ct.check();
+    ct.configure(&Config { max: 1_000, ..Config::default() });
+    assert_eq!(ct.len(), 280_128, "nobody is thrown out for nothing");
+    let before = ct.stats().early_drops;
+    full(400_000, 10);
+    let went = ct.stats().early_drops - before;
+    assert!((10..=80).contains(&went), "one packet does the work of few: {went}");
+    for n in 0.. {
+        if ct.len() <= 1_000 {
+            break;
+        }
+        assert!(n < 100, "{} flows are left", ct.len());
+        full(500_000 + n * 1_000, 1_000);
+    }
+    ct.check();
+    ct.configure(&Config { max: u32::MAX, ..Config::default() });
+    assert_eq!(ct.settings().get().max, ct.room());
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::conntrack::Config;
 use crate::packet::Direction::{Original, Reply};
 use crate::wire::tcp::{ACK, FIN, PSH, RST};
 
@@ -39,7 +40,7 @@ impl Flow {
     }
 
     fn with(cfg: Config, first: Segment) -> Option<Flow> {
-        let (state, timeout) = State::begin(&first, &cfg)?;
+        let (state, timeout) = State::begin(&first, &Settings::of(&cfg))?;
         Some(Flow { state, status: Status::CONFIRMED, left: timeout.as_secs(), cfg })
     }
 
@@ -54,7 +55,8 @@ impl Flow {
     }
 
     fn step(&mut self, dir: Direction, seg: Segment) -> Step {
-        let step = self.state.step(dir, &seg, self.status, &self.cfg, Duration::from_secs(self.left));
+        let step =
+            self.state.step(dir, &seg, self.status, &Settings::of(&self.cfg), Duration::from_secs(self.left));
         match step {
             Step::Accept { timeout, set } => {
                 self.status.set(set);

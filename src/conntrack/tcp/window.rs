@@ -20,7 +20,7 @@ use crate::packet::Direction;
 use crate::wire::tcp::{ACK, RST};
 
 use super::segment::{Kind, Segment, after};
-use super::{Config, Phase, SYN, Side, State, flag};
+use super::{Phase, SYN, Settings, Side, State, flag};
 
 /// How a segment stands to the windows.
 pub(super) enum Judgement {
@@ -40,7 +40,7 @@ impl State {
         dir: Direction,
         seg: &Segment,
         kind: Kind,
-        cfg: &Config,
+        cfg: &Settings,
     ) -> Judgement {
         let opening = matches!(self.phase, Phase::SynSent | Phase::SynRecv);
         let [first, second] = &mut self.sides;
@@ -71,7 +71,7 @@ impl State {
             (seq, end) = (sender.end, sender.end);
         }
 
-        let liberal = cfg.tcp_be_liberal || sender.flags & flag::LIBERAL != 0;
+        let liberal = cfg.tcp_be_liberal() || sender.flags & flag::LIBERAL != 0;
         let unless_liberal = |judgement| if liberal { Judgement::In } else { judgement };
         let oldest_ack = receiver.end.wrapping_sub(sender.max_window.max(LEAST_ACK_WINDOW));
         let ack_seen = !after(sack, receiver.end);

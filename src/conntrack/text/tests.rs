@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::conntrack::testing::flow;
-use crate::conntrack::{Config, tcp};
+use crate::conntrack::{Settings, tcp};
 use crate::packet::flow::pack;
 
 fn tuple(proto: u8, src: &str, dst: &str, src_port: u16, dst_port: u16) -> Tuple {
@@ -61,7 +61,7 @@ fn states_marks_and_families() {
     let mut f = flow(tuple(6, "127.0.0.1", "127.0.0.1", 59406, 7777), 120);
     let syn = crate::conntrack::testing::upper(&f.tuples[0], b"");
     let segment = tcp::Segment::read(&syn, syn.len()).unwrap();
-    f.state = State::Tcp(tcp::State::begin(&segment, &Config::default()).unwrap().0);
+    f.state = State::Tcp(tcp::State::begin(&segment, &Settings::default()).unwrap().0);
     assert_eq!(
         text(&f, true),
         "ipv4     2 tcp      6 119 SYN_SENT src=127.0.0.1 dst=127.0.0.1 sport=59406 dport=7777 [UNREPLIED] \

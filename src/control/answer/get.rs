@@ -1,6 +1,6 @@
 //! `ip route get`: the way that packets take now, shown as the kernel shows it.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
 
@@ -14,10 +14,19 @@ use crate::link::Link;
 use crate::path::{Live, Query, Snapshot, Way, ask, source_on};
 use crate::wire::proto;
 
+/// The metric of the routes that links come with (`IP6_RT_PRIO_ADDRCONF`).
+const CONNECTED: u32 = 256;
+
 /// Protocols that have ports.
 const WITH_PORTS: [u8; 2] = [proto::TCP, proto::UDP];
 
 pub(super) fn route(asked: &RouteGet, s: &Sources<'_>) -> Result<view::Route, Refusal> {
+    if asked.iif.is_none() && asked.to == IpAddr::from(Ipv4Addr::UNSPECIFIED) {
+        // What the router sends to nowhere it sends to itself.
+        let loopback = RouteGet { to: Ipv4Addr::LOCALHOST.into(), ..asked.clone() };
+        let way = route(&loopback, s)?;
+        return Ok(view::Route { dst: asked.to.to_string(), ..way });
+    }
     let Some(router) = &s.rest.router else { return Err("nobody here routes anything".into()) };
     let (snap, live) = (&*router.snapshot(), router.live());
     let iif = asked.iif.as_deref().map(|name| named(s, name)).transpose()?;
@@ -80,8 +89,8 @@ fn bound(
         return Ok(way);
     }
     let out = |via, prefix_len| {
-        let near = if straight { to } else { via_or(via, to) };
-        let src = query.from.or_else(|| source_on(snap, live, link.id, near));
+        let via_or = if straight { None } else { via };
+        let src = query.from.or_else(|| source_on(snap, live, link.id, to, via_or));
         Way::Out { link: link.id, via, prefix_len, src, turns_back: false }
     };
     if !s.states.is_up(link.id) {
@@ -106,10 +115,6 @@ fn bound(
             Err(Refusal::of("ENETUNREACH", format!("no route to {to} leads out of {}", link.name)))
         }
     }
-}
-
-fn via_or(via: Option<IpAddr>, to: IpAddr) -> IpAddr {
-    via.filter(|via| via.is_ipv4() == to.is_ipv4()).unwrap_or(to)
 }
 
 /// The error that the kernel has for a packet that goes no further (`ip_route_output_key_hash_rcu`,
@@ -143,7 +148,8 @@ impl Shower<'_> {
         if self.asked.fibmatch
             && let Some(route) = &route
         {
-            return shown::route(route, &|id| Some((self.name(id)?, self.s.states.is_up(id))));
+            let route = shown::route(route, &|id| Some((self.name(id)?, self.s.states.is_up(id))));
+            return view::Route { table: route.table.filter(|_| !v4), ..route };
         }
         let lo = self.name(LinkId::LO);
         let comes_in = self.iif.is_some();
@@ -160,7 +166,7 @@ impl Shower<'_> {
                 (kind, self.name(link), src, flags)
             }
             Way::Here(_) => (Some("local"), lo, route.as_ref().and_then(|r| r.src).or(Some(to)), &["local"]),
-            Way::Anycast(_) => (Some("anycast"), lo, None, &["local"]),
+            Way::Anycast(link) => (Some("anycast"), lo, self.speaks(link), &["local"]),
             Way::Broadcast(link) => {
                 let dev = if comes_in { lo } else { self.name(link) };
                 (Some("broadcast"), dev, route.as_ref().and_then(|r| r.src), &["local", "brd"])
@@ -173,9 +179,17 @@ impl Shower<'_> {
             _ => None,
         };
         let (gateway, via) = shown::gateway(to, via);
-        // What an IPv6 route is, the kernel shows of the way too.
+        // What an IPv6 route is, the kernel shows of the way too; that to all groups is one of its own table.
         let v6 = route.as_ref().filter(|_| !v4);
+        let group = !v4 && to.is_multicast();
         let any = (!v4).then(|| "::".to_owned());
+        // An IPv6 source is shown as it would be chosen, whatever was asked with.
+        let src = match self.way {
+            Way::Out { link, .. } if !v4 => {
+                route.as_ref().filter(|_| !group).and_then(|r| r.src).or_else(|| self.speaks(link))
+            }
+            _ => src,
+        };
         let src = src.filter(|_| !comes_in && (self.asked.from.is_none() || !v4));
         view::Route {
             kind: kind.map(str::to_owned),
@@ -184,10 +198,13 @@ impl Shower<'_> {
             gateway,
             via,
             dev,
-            table: v6.and_then(|r| (r.table() == Table::Local).then(|| "local".to_owned())),
-            protocol: v6.and_then(|r| (r.protocol != Protocol::Boot).then(|| r.protocol.to_string())),
+            table: (group || v6.is_some_and(|r| r.table() == Table::Local)).then(|| "local".to_owned()),
+            protocol: match group {
+                true => Some(Protocol::Kernel.to_string()),
+                false => v6.and_then(|r| (r.protocol != Protocol::Boot).then(|| r.protocol.to_string())),
+            },
             prefsrc: src.map(|src| src.to_string()),
-            metric: v6.map(|r| r.metric),
+            metric: if group { Some(CONNECTED) } else { v6.map(|r| r.metric) },
             mark: self.asked.mark.filter(|mark| v4 && *mark != 0),
             uid: self.asked.uid.filter(|_| v4 && !comes_in),
             cache: v4.then(|| flags.iter().map(|f| (*f).to_owned()).collect()),
@@ -195,6 +212,13 @@ impl Shower<'_> {
             pref: (!v4).then(|| "medium".to_owned()),
             ..view::Route::default()
         }
+    }
+
+    /// The address that the router speaks to the destination from.
+    fn speaks(&self, link: LinkId) -> Option<IpAddr> {
+        let router = self.s.rest.router.as_ref()?;
+        let snap = router.snapshot();
+        source_on(&snap, router.live(), link, self.asked.to, None)
     }
 
     fn everybody(&self) -> bool {

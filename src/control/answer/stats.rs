@@ -152,7 +152,7 @@ fn flow_table(s: &Sources<'_>) -> (view::FlowTable, view::Nat) {
     let table = view::FlowTable {
         families: tracked.map(|f| family(f == Family::V6).to_owned()).collect(),
         flows: s.conntrack.len() as u64,
-        max: s.conntrack.config().max.into(),
+        max: s.conntrack.settings().get().max.into(),
         memory: s.conntrack.memory() as u64,
         kinds,
     };

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::base::Instant;
 use crate::control::base64;
-use crate::control::protocol::{Capture, Captured, CapturedFrame, Missed, Told, Trace};
+use crate::control::protocol::{Capture, Captured, CapturedFrame, MAX_SNAPLEN, Missed, Told, Trace};
 use crate::control::server::{Answer, Fed, Feed};
 use crate::path::trace::{Expr, Point, Points, RATE, Record, Wanted, Watch};
 
@@ -14,8 +14,6 @@ use super::{Sources, no_link};
 
 /// Packets that each worker captures a second at most, if nothing is said: a frame costs less to tell of than a way.
 const CAPTURE_RATE: u32 = 10_000;
-/// The longest frame there is: a super-frame and its link-layer header fit.
-const MAX_SNAPLEN: usize = 262_144;
 /// Records in one part at most.
 const PART: usize = 256;
 /// Bytes of frames in one part: in base64, and with what stands around them, they fit one response.

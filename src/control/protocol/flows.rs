@@ -78,6 +78,9 @@ pub enum Flows {
     Count,
 }
 
+/// Events that wait for one client at most: 7 MB.
+pub const MOST_WAITING: u32 = 32_768;
+
 /// What can happen to a flow, in conntrack's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]

@@ -15,4 +15,17 @@ pub struct Rules {
     /// This table only.
     #[serde(default)]
     pub table: Option<String>,
+    /// And set counters to zero, at once: each packet is counted either in the answer or afterwards. Goes with a table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zero: Option<Zero>,
+}
+
+/// `-Z`: of the whole table, if nothing is said.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Zero {
+    /// This chain only.
+    pub chain: Option<String>,
+    /// This rule only, from 1; goes with a chain.
+    pub number: Option<usize>,
 }

@@ -21,6 +21,9 @@ pub struct Trace {
     pub rate: Option<u32>,
 }
 
+/// The most bytes of a packet that are captured: a super-frame and its link-layer header fit (`MAXIMUM_SNAPLEN` of libpcap).
+pub const MAX_SNAPLEN: usize = 262_144;
+
 /// `capture`: answered with lists of [`Captured`].
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

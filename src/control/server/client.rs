@@ -192,6 +192,7 @@ impl Client {
         match answer {
             Answer::Done(value) => self.finish(value),
             Answer::Refused(no) => {
+                let no = no.plain();
                 let errno = no.errno.map(str::to_owned);
                 self.say(&Response::Error { error: no.text, errno });
             }

@@ -12,8 +12,8 @@ use mio::net::{UnixListener, UnixStream};
 use super::Access;
 use crate::io::sys::{bind_local, listen, peer_of};
 
-/// The longest path a Unix socket takes, without its closing zero (`sun_path`, unix(7)).
-const MAX_PATH: usize = 107;
+/// The longest path a Unix socket takes, in bytes, without its closing zero (`sun_path`, unix(7)).
+pub const MAX_PATH: usize = 107;
 
 /// How long another router may hold the directory while it starts.
 const TURN: Duration = Duration::from_secs(2);

@@ -331,6 +331,15 @@ fn long_requests_that_never_end_take_no_more_than_is_there_for_all() {
     });
 }
 
+/// Sets it when it is dropped.
+struct Stops<'a>(&'a AtomicBool);
+
+impl Drop for Stops<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
+}
+
 #[test]
 fn many_who_connect_and_go_hold_up_nobody() {
     let running = Running::start(1);
@@ -346,14 +355,20 @@ fn many_who_connect_and_go_hold_up_nobody() {
                 }
             });
         }
-        let mut client = Client::connect(&running.path());
-        for _ in 0..100 {
-            match &mut client {
-                Ok(c) => drop(c.ask::<Value>(Verb::Hello)),
-                Err(_) => client = Client::connect(&running.path()),
-            }
-        }
-        stop.store(true, Relaxed);
+        // However this ends, they do.
+        let stops = Stops(&stop);
+        // Whoever has a place keeps it, and has its turn.
+        let mut placed = None;
+        until(|| {
+            let mut client = Client::connect(&running.path()).ok();
+            let answered = client.as_mut().is_some_and(|c| c.ask::<Value>(Verb::Hello).is_ok());
+            placed = client.filter(|_| answered);
+            answered
+        });
+        let answers = placed.iter_mut().flat_map(|c| (0..100).map(|_| c.ask::<Value>(Verb::Hello).is_ok()));
+        let answers: Vec<bool> = answers.collect();
+        drop(stops);
+        assert_eq!(answers, [true; 100]);
     });
     until(|| Client::connect(&running.path()).is_ok_and(|mut c| c.ask::<Value>(Verb::Hello).is_ok()));
 }

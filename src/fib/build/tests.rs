@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::fib::sample::*;
-use crate::fib::{NextHop, Route};
+use crate::fib::{Family, NextHop, Route};
 
 fn action(fib: &Fib, dst: &str) -> Option<Action> {
     fib.lookup(ip(dst)).map(|e| e.action.clone())

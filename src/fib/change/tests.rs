@@ -25,7 +25,7 @@ fn the_table_says_of_each_route_what_compiling_says_of_all() {
         "fd01::",
         "fd77::1",
     ] {
-        let covering = rib.covering(ip(addr)).map(|(_, len)| len);
+        let covering = rib.covering(ip(addr), |_| true, |_| true).map(|(_, len)| len);
         assert_eq!(covering, compiled.lookup(ip(addr)).map(|e| e.prefix_len), "{addr}");
     }
     for line in [

@@ -1,6 +1,9 @@
 //! Compiling prefixes into the trie.
 
-use super::{Bits, LINE, Line, Lpm, Prefix, Ref, STRIDE, Skip};
+use std::sync::Arc;
+
+use super::store::{Extent, LINE, Rows, Skip, Store};
+use super::{Bits, Lpm, Prefix, Ref, STRIDE};
 
 impl<B: Bits> Lpm<B> {
     /// Compiles prefixes, no two of them equal, with values below [`super::MAX_VALUE`].
@@ -12,21 +15,21 @@ impl<B: Bits> Lpm<B> {
     pub(super) fn build_as(prefixes: &mut [Prefix<B>], shape: Shape) -> Self {
         prefixes.sort_unstable_by_key(|p| (p.bits, p.len));
         let width = shape.direct_bits;
-        let mut b = Builder { shape, lines: Vec::new(), free: LINE, pages: Vec::new(), skips: Vec::new() };
-        let mut direct = vec![Ref::NONE; 1 << width];
+        let mut b = Builder::behind(Extent::default(), shape);
         let mut rest = &*prefixes;
-        spread(rest, 0, width, &mut direct);
+        let mut under = vec![Ref::NONE; 1 << width];
+        spread(rest, 0, width, &mut under);
+        let mut direct = under.clone();
         for (i, slot) in direct.iter_mut().enumerate() {
             let below = take_slot(&mut rest, 0, width, i);
-            *slot = b.subtree(below, width, *slot);
+            *slot = match shape.under {
+                true => b.subtree(below, width, Ref::NONE).or(*slot),
+                false => b.subtree(below, width, *slot),
+            };
         }
-        Lpm {
-            direct_bits: width,
-            direct: direct.into(),
-            lines: b.lines.into(),
-            pages: b.pages.into(),
-            skips: b.skips.into(),
-        }
+        let under: Arc<[Ref]> = if shape.under { under.into() } else { Arc::default() };
+        let store = Store::of(&b.rows);
+        Lpm { shape, chosen_for: prefixes.len(), direct: direct.into(), under, store }
     }
 }
 
@@ -42,20 +45,25 @@ pub(super) struct Shape {
     pub(super) page_slots: usize,
     /// A path of more bits than this with one way only is skipped rather than walked.
     pub(super) max_walk: u32,
+    /// Prefixes of no more than the first bits stand beside the nodes: the table is one that is changed, not built anew.
+    pub(super) under: bool,
 }
 
 impl Shape {
     /// A router with a handful of routes: 1 KiB, and 1 KiB for every octet that leads on. There may
     /// be hundreds of such routers on one machine.
-    pub(super) const SMALL: Shape = Shape { direct_bits: 8, max_page: 8, page_slots: 256, max_walk: 8 };
+    pub(super) const SMALL: Shape =
+        Shape { direct_bits: 8, max_page: 8, page_slots: 256, max_walk: 8, under: false };
     /// The same from the second octet on, whose slots fill 256 KiB. With [`Shape::MEDIUM_MAX`]
     /// prefixes it comes to some MiB.
     pub(super) const MEDIUM: Shape = Shape { direct_bits: 16, ..Shape::SMALL };
     /// Full tables. Eight slots for each that leads on are 32 bytes, about what a node and its ref take.
-    pub(super) const LARGE: Shape = Shape { direct_bits: 18, max_page: 16, page_slots: 8, max_walk: 5 };
+    pub(super) const LARGE: Shape =
+        Shape { direct_bits: 18, max_page: 16, page_slots: 8, max_walk: 5, under: true };
 
     const SMALL_MAX: usize = 64;
-    const MEDIUM_MAX: usize = 16_384;
+    /// Tests have large tables of few prefixes.
+    pub(super) const MEDIUM_MAX: usize = if cfg!(test) { 512 } else { 16_384 };
 
     fn of<B: Bits>(prefixes: usize) -> Shape {
         if prefixes <= Shape::SMALL_MAX {
@@ -89,19 +97,23 @@ impl Shape {
 /// The narrowest page: 6 bits is what a node decides.
 const MIN_PAGE: u32 = STRIDE + 1;
 
-struct Builder<B> {
+/// Makes rows.
+pub(super) struct Builder<B> {
     shape: Shape,
-    lines: Vec<Line>,
-    /// The first free word of the last line.
-    free: usize,
-    pages: Vec<Ref>,
-    skips: Vec<Skip<B>>,
+    /// What is there before them.
+    before: Extent,
+    pub(super) rows: Rows<B>,
 }
 
 impl<B: Bits> Builder<B> {
+    /// For rows that will stand behind so much.
+    pub(super) fn behind(before: Extent, shape: Shape) -> Self {
+        Builder { shape, before, rows: Rows { words: Vec::new(), pages: Vec::new(), skips: Vec::new() } }
+    }
+
     /// Compiles sorted prefixes that share their first `depth` bits and are all longer than that;
     /// `inherited` is what holds where none of them does.
-    fn subtree(&mut self, prefixes: &[Prefix<B>], depth: u32, inherited: Ref) -> Ref {
+    pub(super) fn subtree(&mut self, prefixes: &[Prefix<B>], depth: u32, inherited: Ref) -> Ref {
         let [first, ..] = prefixes else { return inherited };
         let last = prefixes.last().unwrap_or(first);
         // The order puts a prefix before those inside it: no other can be shorter than the first
@@ -111,7 +123,7 @@ impl<B: Bits> Builder<B> {
             return self.skip(prefixes, shared, inherited);
         }
         match self.shape.page_width(prefixes, depth) {
-            Some(width) if Ref::fits_page(self.pages.len()) => self.page(prefixes, depth, width, inherited),
+            Some(width) if Ref::fits_page(self.next_page()) => self.page(prefixes, depth, width, inherited),
             _ => self.node(prefixes, depth, inherited),
         }
     }
@@ -121,19 +133,29 @@ impl<B: Bits> Builder<B> {
         let (below, inherited) =
             if u32::from(first.len) == to { (rest, Ref::leaf(first.value)) } else { (prefixes, miss) };
         let next = self.subtree(below, to, inherited);
-        self.skips.push(Skip { bits: first.bits, next, miss, at: to as u8 });
-        Ref::skip(self.skips.len() - 1)
+        self.put_skip(Skip { bits: first.bits, next, miss, at: to as u8 })
+    }
+
+    pub(super) fn put_skip(&mut self, skip: Skip<B>) -> Ref {
+        self.rows.skips.push(skip);
+        Ref::skip(self.before.skips + self.rows.skips.len() - 1)
+    }
+
+    /// Where the next page will begin.
+    pub(super) fn next_page(&self) -> usize {
+        self.before.pages + self.rows.pages.len()
     }
 
     fn page(&mut self, prefixes: &[Prefix<B>], depth: u32, width: u32, inherited: Ref) -> Ref {
-        let first = self.pages.len();
+        let first = self.next_page();
+        let at = self.rows.pages.len();
         let mut slots = vec![inherited; 1 << width];
         spread(prefixes, depth, width, &mut slots);
-        self.pages.extend(&slots);
+        self.rows.pages.extend(&slots);
         let mut rest = prefixes;
         for (i, inherited) in slots.into_iter().enumerate() {
             let below = take_slot(&mut rest, depth, width, i);
-            self.pages[first + i] = self.subtree(below, depth + width, inherited);
+            self.rows.pages[at + i] = self.subtree(below, depth + width, inherited);
         }
         Ref::to_page(first, width)
     }
@@ -142,55 +164,48 @@ impl<B: Bits> Builder<B> {
         let mut slots = [inherited; 1 << STRIDE];
         spread(prefixes, depth, STRIDE, &mut slots);
         let mut rest = prefixes;
-        let mut starts = 0;
-        let mut runs = [Ref::NONE; 1 << STRIDE];
-        let mut n = 0;
-        for (i, inherited) in slots.into_iter().enumerate() {
+        for (i, slot) in slots.iter_mut().enumerate() {
             let below = take_slot(&mut rest, depth, STRIDE, i);
-            let r = self.subtree(below, depth + STRIDE, inherited);
-            if i == 0 || runs[n - 1] != r {
-                starts |= 1 << i;
-                runs[n] = r;
-                n += 1;
-            }
+            *slot = self.subtree(below, depth + STRIDE, *slot);
         }
-        self.write(starts, &runs[..n])
+        self.put_node(&slots)
     }
 
     /// Writes a node. One that fits a line is not written across two.
-    fn write(&mut self, starts: u64, runs: &[Ref]) -> Ref {
-        let words = 1 + runs.len().div_ceil(2);
-        if self.free + words.min(LINE) > LINE {
-            self.new_line();
+    pub(super) fn put_node(&mut self, slots: &[Ref; 1 << STRIDE]) -> Ref {
+        let mut starts = 0;
+        let mut runs = [Ref::NONE; 1 << STRIDE];
+        let mut n = 0;
+        for (i, r) in slots.iter().enumerate() {
+            if i == 0 || runs[n - 1] != *r {
+                starts |= 1 << i;
+                runs[n] = *r;
+                n += 1;
+            }
         }
-        let at = (self.lines.len() - 1) * LINE + self.free;
-        self.push(starts);
+        let runs = &runs[..n];
+        let words = 1 + runs.len().div_ceil(2);
+        let free = LINE - self.next_word() % LINE;
+        if free < words.min(LINE) {
+            self.rows.words.resize(self.rows.words.len() + free, 0);
+        }
+        let at = self.next_word();
+        self.rows.words.push(starts);
         for two in runs.chunks(2) {
             let high = two.get(1).map_or(0, |r| u64::from(r.0) << 32);
-            self.push(u64::from(two[0].0) | high);
+            self.rows.words.push(u64::from(two[0].0) | high);
         }
         Ref::node(at)
     }
 
-    fn push(&mut self, word: u64) {
-        if self.free == LINE {
-            self.new_line();
-        }
-        if let Some(line) = self.lines.last_mut() {
-            line.0[self.free] = word;
-            self.free += 1;
-        }
-    }
-
-    fn new_line(&mut self) {
-        self.lines.push(Line([0; LINE]));
-        self.free = 0;
+    fn next_word(&self) -> usize {
+        self.before.words + self.rows.words.len()
     }
 }
 
 /// Writes the prefixes that end within the `width` bits from `depth` on into the slots they cover.
 /// A longer prefix comes after the ones around it, and so overwrites them.
-fn spread<B: Bits>(prefixes: &[Prefix<B>], depth: u32, width: u32, slots: &mut [Ref]) {
+pub(super) fn spread<B: Bits>(prefixes: &[Prefix<B>], depth: u32, width: u32, slots: &mut [Ref]) {
     for p in prefixes {
         let Some(free) = (depth + width).checked_sub(u32::from(p.len)) else { continue };
         let first = p.bits.chunk(depth, width);
@@ -202,7 +217,12 @@ fn spread<B: Bits>(prefixes: &[Prefix<B>], depth: u32, width: u32, slots: &mut [
 
 /// Takes off the front those prefixes that belong to slot `i`, and gives those that are longer than
 /// the slot is deep.
-fn take_slot<'a, B: Bits>(rest: &mut &'a [Prefix<B>], depth: u32, width: u32, i: usize) -> &'a [Prefix<B>] {
+pub(super) fn take_slot<'a, B: Bits>(
+    rest: &mut &'a [Prefix<B>],
+    depth: u32,
+    width: u32,
+    i: usize,
+) -> &'a [Prefix<B>] {
     let n = rest.iter().take_while(|p| p.bits.chunk(depth, width) == i).count();
     let (slot, others) = rest.split_at(n);
     *rest = others;

@@ -7,12 +7,13 @@
 use std::collections::HashMap;
 
 use crate::base::Hook;
-use crate::filter::matches::{Match, Not, Side};
+use crate::filter::matches::{AddrTypes, Match, Not, Side};
 use crate::filter::rule::{Basic, Family, Rule, Table, TableName};
 use crate::filter::targets::{Mss, RejectWith, Target};
 use crate::wire::proto;
 
 use super::draft::goes_to;
+use super::matches::LIMIT_SCALE;
 use super::no::{No, Why};
 
 /// Checks a table; `wrong` is told the line and what is wrong there.
@@ -26,8 +27,8 @@ pub(super) fn check(table: &Table, family: Family, wrong: &mut dyn FnMut(usize, 
     for (chain, (at, end)) in table.chains.iter().zip(hooks.iter().zip(&graph.ends)) {
         for (i, rule) in chain.rules.iter().enumerate() {
             let at = if i <= *end { *at } else { Hooks(0) };
-            if let Err(text) = one(rule, table.name, at, family) {
-                wrong(rule.line, No::Refused(Why::Invalid, text));
+            if let Err(no) = one(rule, table.name, at, family) {
+                wrong(rule.line, no);
             }
         }
     }
@@ -84,12 +85,11 @@ impl Graph {
         }
     }
 
-    /// A loop of jumps, if there is one: the line that closes it. Unlike the kernel, which finds only those that packets
-    /// come to.
+    /// A loop of jumps that packets come to, if there is one: the line that closes it.
     fn a_loop(&self, table: &Table) -> Option<(usize, String)> {
         let mut done = vec![false; self.edges.len()];
         let mut on_path = vec![false; self.edges.len()];
-        for start in 0..self.edges.len() {
+        for start in 0..table.name.hooks().len() {
             // Chains on the way from the start, each with the next of its edges to follow.
             let mut path = vec![(start, 0)];
             while let Some((chain, next)) = path.last_mut() {
@@ -99,7 +99,9 @@ impl Graph {
                     continue;
                 }
                 on_path[here] = true;
-                let Some(&(to, line, _)) = self.edges[here].get(*next) else {
+                // The rules stand in order: behind one that nothing passes all are out of reach.
+                let within = |edge: &&(usize, usize, usize)| edge.2 < self.ends[here];
+                let Some(&(to, line, _)) = self.edges[here].get(*next).filter(within) else {
                     on_path[here] = false;
                     done[here] = true;
                     path.pop();
@@ -145,11 +147,33 @@ fn lets_nothing_past(rule: &Rule) -> bool {
 
 use Hook::{Forward, Input, Output, Postrouting, Prerouting};
 
-fn one(rule: &Rule, table: TableName, at: Hooks, family: Family) -> Result<(), String> {
+fn one(rule: &Rule, table: TableName, at: Hooks, family: Family) -> Result<(), No> {
+    let invalid = |text| No::Refused(Why::Invalid, text);
     for m in &rule.matches {
-        a_match(m, &rule.basic, at, family)?;
+        if let Match::Limit { every, burst } = m
+            && !counts(*every, *burst)
+        {
+            let text =
+                format!("limit: a burst of {burst} at this rate is more than can be counted, or nothing");
+            return Err(No::Refused(Why::OutOfRange, text));
+        }
+        a_match(m, &rule.basic, at, family).map_err(invalid)?;
     }
-    a_target(rule, table, at)
+    a_target(rule, table, at).map_err(invalid)
+}
+
+/// Whether the kernel can count with a rate and a burst: in its 32 bits the purse must hold at least one packet's worth.
+fn counts(every: u32, burst: u32) -> bool {
+    burst != 0 && credits(every.wrapping_mul(burst)) >= credits(every)
+}
+
+/// Ticks of the kernel's purse (`user2credits` at 250 or 1,000 ticks a second: 32,000 a second).
+fn credits(every: u32) -> u32 {
+    const A_SECOND: u32 = 32_000;
+    match every > u32::MAX / A_SECOND {
+        true => (every / LIMIT_SCALE).wrapping_mul(A_SECOND),
+        false => every * A_SECOND / LIMIT_SCALE,
+    }
 }
 
 /// Whether the rule is about one protocol, this one.
@@ -172,6 +196,10 @@ fn a_match(m: &Match, basic: &Basic, at: Hooks, family: Family) -> Result<(), St
             Some(hook) => Err(format!("match 'mac': in {} a packet has no source MAC address", hook.name())),
             None => Ok(()),
         },
+        Match::AddrType { src, dst, .. } if family == Family::V6 && not_of_v6(src, dst).is_some() => {
+            let name = not_of_v6(src, dst).unwrap_or_default();
+            Err(format!("addrtype: IPv6 addresses have no type {name}"))
+        }
         Match::AddrType { limit: Some(Side::In), .. } if at.has(Output) || at.has(Postrouting) => {
             Err("addrtype: --limit-iface-in has no sense in OUTPUT and POSTROUTING".into())
         }
@@ -180,6 +208,20 @@ fn a_match(m: &Match, basic: &Basic, at: Hooks, family: Family) -> Result<(), St
         }
         _ => Ok(()),
     }
+}
+
+/// A type that is asked for and that no IPv6 address has.
+fn not_of_v6(src: &Option<Not<AddrTypes>>, dst: &Option<Not<AddrTypes>>) -> Option<&'static str> {
+    let asked = src.map_or(0, |s| s.value.0) | dst.map_or(0, |d| d.value.0);
+    let not = [
+        (AddrTypes::BLACKHOLE, "BLACKHOLE"),
+        (AddrTypes::BROADCAST, "BROADCAST"),
+        (AddrTypes::PROHIBIT, "PROHIBIT"),
+        (AddrTypes::THROW, "THROW"),
+        (AddrTypes::NAT, "NAT"),
+        (AddrTypes::XRESOLVE, "XRESOLVE"),
+    ];
+    not.iter().find(|(t, _)| asked & t.0 != 0).map(|(_, name)| *name)
 }
 
 fn a_target(rule: &Rule, table: TableName, at: Hooks) -> Result<(), String> {

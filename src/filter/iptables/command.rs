@@ -30,8 +30,8 @@ pub enum What {
         /// What happens to a chain, and to which; to all of them if it is none.
         chains: Option<(&'static str, Option<String>)>,
     },
-    /// `-C`.
-    Check,
+    /// `-C`, of these rules.
+    Check(Vec<Rule>),
     /// `-L`, `-S`.
     List(List),
     /// `-h`.
@@ -49,8 +49,8 @@ pub struct List {
     pub chain: Option<String>,
     /// This rule only, from 1.
     pub number: Option<usize>,
-    /// Then all that was shown begins at zero again.
-    pub zero: bool,
+    /// At once all that is shown of the chains begins at zero again; or one rule, from 1.
+    pub zero: Option<Option<usize>>,
 }
 
 /// How something is to be shown.
@@ -77,13 +77,9 @@ pub struct Manner {
 /// # Errors
 /// It can't be understood, or names no table.
 pub fn asked(words: &[String], family: Family) -> Result<Asked, No> {
-    let chain = |name: &str| match known::is_target(name) {
-        true => Kind::None,
-        false => Kind::User,
-    };
-    let (said, table, manner) = read(words, family, TableName::Filter, &chain)?;
+    let (said, table, manner) = read(words, family, TableName::Filter, &may_be)?;
     let what = match said {
-        Said::Edit(Command::Check(..)) => What::Check,
+        Said::Edit(Command::Check(_, rules)) => What::Check(rules),
         Said::Edit(command) => edit(command),
         Said::List { as_commands, chain, number, zero } => {
             What::List(List { as_commands, chain, number, zero })
@@ -92,6 +88,14 @@ pub fn asked(words: &[String], family: Family) -> Result<Asked, No> {
         Said::Version => What::Version,
     };
     Ok(Asked { table, what, manner })
+}
+
+/// What kind of chain may have a name, as far as that can be said without the rules.
+pub(super) fn may_be(name: &str) -> Kind {
+    match known::is_target(name) {
+        true => Kind::None,
+        false => Kind::User,
+    }
 }
 
 fn edit(command: Command) -> What {

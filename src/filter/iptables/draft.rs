@@ -1,6 +1,7 @@
 //! A table while it is being changed: by the lines of a text, or by one command.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 
 use crate::filter::Legacy;
 use crate::filter::rule::{Chain, Count, Policy, Rule, Table, TableName};
@@ -318,9 +319,10 @@ impl Draft {
         }
         self.get_mut(old)?.name.clone_from(&new);
         for placed in self.chains.iter_mut().flatten().flat_map(|c| &mut c.rules) {
-            if let Target::Jump(to) | Target::Goto(to) = &mut placed.rule.target
-                && to == old
-            {
+            if goes_to(&placed.rule) != Some(old) {
+                continue;
+            }
+            if let Target::Jump(to) | Target::Goto(to) = &mut Arc::make_mut(&mut placed.rule.says).target {
                 to.clone_from(&new);
             }
         }
@@ -372,7 +374,7 @@ fn is_verdict(name: &str) -> bool {
 
 /// Whether two rules are the same, their counters and places aside.
 pub(super) fn says_the_same(a: &Rule, b: &Rule) -> bool {
-    a.basic == b.basic && a.matches == b.matches && a.target == b.target
+    a.says == b.says
 }
 
 /// The chain a rule goes to.

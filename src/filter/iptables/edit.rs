@@ -48,7 +48,7 @@ pub struct Unread {
 pub fn edit(words: &[String], rules: &Ruleset) -> Result<Edited, No> {
     let family = rules.family;
     let Asked { table, what, .. } = command::asked(words, family)?;
-    if !matches!(what, What::Edit { .. } | What::Check) {
+    if !matches!(what, What::Edit { .. } | What::Check(_)) {
         return Err("this changes nothing".into());
     }
     let mut tables = done(rules);
@@ -82,6 +82,46 @@ pub fn edit(words: &[String], rules: &Ruleset) -> Result<Edited, No> {
     Ok(edited(family, tables))
 }
 
+/// The counters that `-Z` sets to zero, by their numbers; none if the words ask for something else. `rules` are those that
+/// are there.
+///
+/// # Errors
+/// As [`edit`].
+pub fn zeroed(words: &[String], rules: &Ruleset) -> Result<Option<Vec<bool>>, No> {
+    let (said, table, _) = command::read(words, rules.family, TableName::Filter, &command::may_be)?;
+    match said {
+        Said::Edit(Command::Zero(chain, number)) => zero(table, chain, number, rules).map(Some),
+        _ => Ok(None),
+    }
+}
+
+/// The counters of a table that are set to zero: of all chains or of one, or of one rule, from 1.
+///
+/// # Errors
+/// There is no such chain, or no such rule.
+pub fn zero(
+    table: TableName,
+    chain: Option<String>,
+    number: Option<usize>,
+    rules: &Ruleset,
+) -> Result<Vec<bool>, No> {
+    let tables = done(rules);
+    let counters = tables.iter().map(|t| t.from.len()).sum();
+    let mut draft = match tables.iter().find(|t| t.table.name == table) {
+        Some(Done { table, from }) => Draft::of(table, from.iter().copied()),
+        None => Draft::new(table, None),
+    };
+    draft.apply(Command::Zero(chain, number))?;
+    let (_, from) = draft.finish();
+    let mut zeroed = vec![false; counters];
+    for Legacy { counter, .. } in from.into_iter().flatten().filter(|from| from.zeroed) {
+        if let Some(is) = zeroed.get_mut(counter) {
+            *is = true;
+        }
+    }
+    Ok(zeroed)
+}
+
 /// Does what iptables-restore does with a text; `rules` are those that are there.
 ///
 /// # Errors
@@ -89,7 +129,7 @@ pub fn edit(words: &[String], rules: &Ruleset) -> Result<Edited, No> {
 pub fn restore(text: &str, how: &Restore, rules: &Ruleset) -> Result<Edited, Unread> {
     let whole = |no| Unread { line: 0, no, more: 0 };
     // Unlike iptables-restore, which takes any name and then finds nothing of it in the text.
-    let only = match how.table.as_deref().map(known::table) {
+    let only = match how.table.as_deref().map(|table| known::table(table, rules.family)) {
         None => None,
         Some(Ok(table)) => Some(table),
         Some(Err(no)) => return Err(whole(No::Misuse(no.to_string()))),

@@ -103,17 +103,25 @@ fn families(of: Of) -> &'static [Family] {
 }
 
 /// A table by its name.
-pub(super) fn table(name: &str) -> Result<TableName, No> {
+///
+/// # Errors
+/// There is none, or not yet.
+pub fn table(name: &str, family: Family) -> Result<TableName, No> {
+    let tool = match family {
+        Family::V4 => "iptables",
+        Family::V6 => "ip6tables",
+    };
     TableName::ALL.into_iter().find(|t| t.name() == name).ok_or_else(|| {
-        No::NoTable(match LATER_TABLES.contains(&name) {
-            true => format!("table '{name}' is not supported here (yet)"),
-            false => format!("table '{name}' is unknown: raw, mangle, nat or filter"),
-        })
+        let why = match LATER_TABLES.contains(&name) {
+            true => "it is not supported here (yet)",
+            false => "there are raw, mangle, nat and filter",
+        };
+        No::NoTable(format!("can't initialize {tool} table `{name}': Table does not exist: {why}"))
     })
 }
 
 /// A match by its name.
-pub(super) fn match_spec(name: &str, family: Family) -> Result<&'static MatchSpec, String> {
+pub(super) fn match_spec(name: &str, family: Family) -> Result<&'static MatchSpec, No> {
     let name = match name {
         "icmpv6" | "ipv6-icmp" => "icmp6",
         name => name,
@@ -122,7 +130,7 @@ pub(super) fn match_spec(name: &str, family: Family) -> Result<&'static MatchSpe
 }
 
 /// A target by its name.
-pub(super) fn target_spec(name: &str, family: Family) -> Result<&'static TargetSpec, String> {
+pub(super) fn target_spec(name: &str, family: Family) -> Result<&'static TargetSpec, No> {
     find(TARGETS, LATER_TARGETS, "target", name, family)
 }
 
@@ -159,10 +167,11 @@ pub(super) fn who_has(option: &str) -> Vec<&'static str> {
 fn find<T>(
     ours: &'static [Spec<T>],
     later: &[(&str, Of)],
-    what: &str,
+    what: &'static str,
     name: &str,
     family: Family,
-) -> Result<&'static Spec<T>, String> {
+) -> Result<&'static Spec<T>, No> {
+    let no = |text| No::Unloaded(what, name.to_owned(), text);
     let other = match family {
         Family::V4 => "IPv6",
         Family::V6 => "IPv4",
@@ -170,12 +179,12 @@ fn find<T>(
     if let Some(spec) = ours.iter().find(|s| s.name == name) {
         return match spec.of.has(family) {
             true => Ok(spec),
-            false => Err(format!("{what} '{name}' is for {other}")),
+            false => Err(no(format!("{what} '{name}' is for {other}"))),
         };
     }
-    Err(match later.iter().find(|(n, _)| *n == name) {
+    Err(no(match later.iter().find(|(n, _)| *n == name) {
         Some((_, of)) if of.has(family) => format!("{what} '{name}' is not supported here (yet)"),
         Some(_) => format!("{what} '{name}' is for {other}, and not supported here (yet)"),
         None => format!("{what} '{name}' is unknown"),
-    })
+    }))
 }

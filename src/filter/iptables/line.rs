@@ -58,8 +58,8 @@ pub(super) enum Said {
         as_commands: bool,
         chain: Option<String>,
         number: Option<usize>,
-        /// And `-Z`.
-        zero: bool,
+        /// And `-Z`: of all that is listed, or of this rule alone.
+        zero: Option<Option<usize>>,
     },
     /// `-h`.
     Help,
@@ -136,6 +136,11 @@ struct Reader<'a> {
     table: Option<&'a str>,
     /// `-Z` beside `-L` or `-S`.
     zero: bool,
+    /// It was `-Z` that had a rule's number behind it.
+    zeroes_one: bool,
+    /// `-w`, `-W`.
+    waits: bool,
+    waits_between: bool,
     /// `-h` or `-V`: what follows is not looked at.
     ends: bool,
 }
@@ -165,6 +170,9 @@ impl<'a> Reader<'a> {
             manner: None,
             table: None,
             zero: false,
+            zeroes_one: false,
+            waits: false,
+            waits_between: false,
             ends: false,
         }
     }
@@ -175,13 +183,13 @@ impl<'a> Reader<'a> {
             match word.strip_prefix('-') {
                 Some("") | None if word == "!" => {
                     if self.not {
-                        return Err("two '!' in a row".into());
+                        return Err("multiple consecutive ! not allowed".into());
                     }
                     self.not = true;
                     continue;
                 }
                 Some("") | None => {
-                    return Err(format!("'{word}' is no option and belongs to none").into());
+                    return Err(format!("Bad argument `{word}': it is no option and belongs to none").into());
                 }
                 Some("-") => return Err("'--' has no sense here".into()),
                 Some(rest) => match rest.strip_prefix('-') {
@@ -195,7 +203,7 @@ impl<'a> Reader<'a> {
             self.not = false;
         }
         match self.not {
-            true => Err("nothing follows the '!'".into()),
+            true => Err("nothing appropriate following !".into()),
             false => Ok(()),
         }
     }
@@ -204,7 +212,7 @@ impl<'a> Reader<'a> {
         while let Some(letter) = letters.chars().next() {
             letters = &letters[letter.len_utf8()..];
             let Some(base) = BASE.iter().find(|b| b.short == letter && letter != '0') else {
-                return Err(format!("unknown option -{letter}").into());
+                return Err(format!("unknown option \"-{letter}\"").into());
             };
             let joined = Some(letters).filter(|l| !l.is_empty() && base.arg != Arg::No);
             let arg = match base.arg {
@@ -243,7 +251,7 @@ impl<'a> Reader<'a> {
             Found::Other(..) => Arg::No,
         };
         let arg = match (args, joined) {
-            (Arg::No, Some(_)) => return Err(format!("{shown} takes no argument").into()),
+            (Arg::No, Some(_)) => return Err(format!("option \"{shown}\" takes no argument").into()),
             (Arg::Yes, None) => Some(self.next(&shown)?),
             (_, joined) => joined,
         };
@@ -278,15 +286,16 @@ impl<'a> Reader<'a> {
 
     fn unknown(&self, name: &str) -> String {
         match known::who_has(name)[..] {
-            [] => format!("unknown option --{name}"),
+            [] => format!("unknown option \"--{name}\""),
             ref owners => {
-                format!("option --{name} belongs to {}, which was not given before it", owners.join(", "))
+                let owners = owners.join(", ");
+                format!("unknown option \"--{name}\": it belongs to {owners}, which was not given before it")
             }
         }
     }
 
     /// Brings in the match of the rule's protocol, once.
-    fn load_protocol(&mut self) -> Result<bool, String> {
+    fn load_protocol(&mut self) -> Result<bool, No> {
         let number = match self.basic.proto {
             Some(p) if self.given_proto && !self.protocol_loaded => p.value,
             _ => return Ok(false),
@@ -297,7 +306,7 @@ impl<'a> Reader<'a> {
         Ok(true)
     }
 
-    fn load_match(&mut self, name: &str) -> Result<(), String> {
+    fn load_match(&mut self, name: &str) -> Result<(), No> {
         let spec = known::match_spec(name, self.around.family)?;
         if self.matches.iter().all(|(s, _)| s.name != spec.name) {
             self.options.add(Owner::Match(spec.name), spec.options);
@@ -307,7 +316,8 @@ impl<'a> Reader<'a> {
     }
 
     fn next(&mut self, option: &str) -> Result<&'a str, String> {
-        let word = self.words.get(self.at).ok_or_else(|| format!("{option} needs an argument"))?;
+        let word =
+            self.words.get(self.at).ok_or_else(|| format!("option \"{option}\" requires an argument"))?;
         self.at += 1;
         Ok(word)
     }
@@ -322,22 +332,22 @@ impl<'a> Reader<'a> {
     fn base(&mut self, option: char, arg: Option<&'a str>) -> Result<(), No> {
         let not = self.not;
         if not && !matches!(option, 's' | 'd' | 'p' | 'i' | 'o' | 'f' | '4' | '6') {
-            return Err(format!("there can be no '!' before -{option}").into());
+            return Err(format!("cannot have ! before -{option}").into());
         }
         let text = arg.unwrap_or("");
         match option {
             'A' | 'C' | 'D' | 'I' | 'R' | 'F' | 'Z' | 'N' | 'X' | 'E' | 'P' => {
                 self.is_command(option, arg)?
             }
-            's' => set(&mut self.src, option, not, networks(text, 's', self.around.family)?)?,
-            'd' => set(&mut self.dst, option, not, networks(text, 'd', self.around.family)?)?,
+            's' => set(&mut self.src, option, not, value::networks(text, self.around.family)?)?,
+            'd' => set(&mut self.dst, option, not, value::networks(text, self.around.family)?)?,
             'p' => {
-                let number = value::protocol(text).map_err(|e| format!("-p: {e}"))?;
+                let number = value::protocol(text)?;
                 if self.given_proto {
-                    return Err("-p can be given once".into());
+                    return Err("multiple -p flags not allowed".into());
                 }
                 if not && number == 0 {
-                    return Err("-p: no packet has a protocol that is not 'all'".into());
+                    return Err("rule would never match protocol: every packet has one".into());
                 }
                 self.given_proto = true;
                 self.basic.proto = Some(Not { not, value: number }).filter(|_| number != 0);
@@ -352,9 +362,13 @@ impl<'a> Reader<'a> {
             '4' | '6' => self.is_for(option == '6')?,
             'v' if self.manner.is_none() => {}
             option if self.manner.is_some() => self.of_command(option, arg)?,
-            't' => return Err("-t has no sense here: the table is that of the '*' line".into()),
-            '0' => return Err("--line-numbers has no sense in a ruleset".into()),
-            option => return Err(format!("-{option} has no sense in a ruleset").into()),
+            't' => {
+                return Err(
+                    "The -t option cannot be used in a ruleset: the table is that of the '*' line".into()
+                );
+            }
+            '0' => return Err("Illegal option `--line-numbers' in a ruleset".into()),
+            option => return Err(format!("Illegal option `-{option}' in a ruleset").into()),
         }
         Ok(())
     }
@@ -376,9 +390,10 @@ impl<'a> Reader<'a> {
     fn of_command(&mut self, option: char, arg: Option<&'a str>) -> Result<(), No> {
         match option {
             'L' | 'S' => return self.is_command(option, arg),
-            't' if self.table.is_some() => return Err("-t can be given once".into()),
             't' => self.table = arg,
             'w' | 'W' => {
+                self.waits |= option == 'w';
+                self.waits_between |= option == 'W';
                 if let Some(text) = arg.or_else(|| self.next_if_any()) {
                     value::number(text, 0, u32::MAX.into())
                         .map_err(|_| format!("-{option}: '{text}' is no number of seconds"))?;
@@ -405,7 +420,7 @@ impl<'a> Reader<'a> {
             (None, _) => self.command = Some(option),
             (Some('L' | 'S'), 'Z') => self.zero = true,
             (Some('Z'), 'L' | 'S') => (self.command, self.zero) = (Some(option), true),
-            (Some(other), _) => return Err(format!("-{option} and -{other} in one line").into()),
+            (Some(other), _) => return Err(format!("Cannot use -{option} with -{other}").into()),
         }
         let chain = match option {
             'F' | 'Z' | 'X' | 'L' | 'S' => arg.or_else(|| self.next_if_any()),
@@ -416,13 +431,14 @@ impl<'a> Reader<'a> {
             'I' | 'D' | 'Z' | 'L' | 'S' => {
                 if let Some(text) = self.next_if_any() {
                     self.number = Some(rule_number(text)?);
+                    self.zeroes_one |= option == 'Z';
                 }
             }
-            'R' => {
-                self.number = Some(rule_number(self.next_if_any().ok_or("-R needs the number of a rule")?)?)
+            'R' => self.number = Some(rule_number(self.next_if_any().ok_or("-R requires a rule number")?)?),
+            'P' => self.second = Some(self.next_if_any().ok_or("-P requires a chain and a policy")?),
+            'E' => {
+                self.second = Some(self.next_if_any().ok_or("-E requires old-chain-name and new-chain-name")?)
             }
-            'P' => self.second = Some(self.next_if_any().ok_or("-P needs a chain and a policy")?),
-            'E' => self.second = Some(self.next_if_any().ok_or("-E needs the old name and the new")?),
             _ => {}
         }
         Ok(())
@@ -430,14 +446,14 @@ impl<'a> Reader<'a> {
 
     fn jump(&mut self, option: char, name: &'a str) -> Result<(), No> {
         if self.target.is_some() || self.target_options.is_some() {
-            return Err("more than one -j or -g".into());
+            return Err("multiple -j flags not allowed".into());
         }
         let kind = (self.around.chain)(name);
         let no_chain = || format!("there is no chain '{name}' (chains are declared before rules go to them)");
         self.target = Some(match (option, name, kind) {
             // To a built-in one no rule can go: whoever puts it into its chain says so.
             ('g', _, Kind::User | Kind::BuiltIn) => Target::Goto(name.to_owned()),
-            ('g', ..) => return Err(format!("-g: {}", no_chain()).into()),
+            ('g', ..) => return Err(format!("goto '{name}' is not a chain: {}", no_chain()).into()),
             (_, "ACCEPT", _) => Target::Accept,
             (_, "DROP", _) => Target::Drop,
             (_, "RETURN", _) => Target::Return,
@@ -446,9 +462,10 @@ impl<'a> Reader<'a> {
                 let spec = match known::target_spec(name, self.around.family) {
                     Ok(spec) => spec,
                     Err(_) if !known::is_target(name) => {
-                        return Err(format!("target '{name}' is unknown, and {}", no_chain()).into());
+                        let text = format!("target '{name}' is unknown, and {}", no_chain());
+                        return Err(No::Unloaded("target", name.to_owned(), text));
                     }
-                    Err(e) => return Err(e.into()),
+                    Err(e) => return Err(e),
                 };
                 self.options.add(Owner::Target, spec.options);
                 self.target_options = Some((spec, Given::new(spec.name, spec.options, self.around.family)));
@@ -460,34 +477,31 @@ impl<'a> Reader<'a> {
 
     fn set_counters(&mut self, text: &'a str) -> Result<(), String> {
         if self.counters.is_some() {
-            return Err("counters are given twice".into());
+            return Err("multiple -c flags not allowed".into());
         }
         let (packets, bytes) = match text.split_once(',') {
             Some(both) => both,
-            None => (text, self.next_if_any().ok_or("-c needs packets and bytes")?),
+            None => (text, self.next_if_any().ok_or("-c requires packet and byte counter")?),
         };
-        let number = |t: &str| t.parse().map_err(|_| format!("-c: '{t}' is no count"));
-        self.counters = Some(Count { packets: number(packets)?, bytes: number(bytes)? });
+        let number =
+            |what: &str, t: &str| t.parse().map_err(|_| format!("-c {what} counter not numeric: '{t}'"));
+        self.counters = Some(Count { packets: number("packet", packets)?, bytes: number("byte", bytes)? });
         Ok(())
     }
 }
 
 fn set<T>(place: &mut Option<Not<T>>, option: char, not: bool, value: T) -> Result<(), String> {
     match place.replace(Not { not, value }) {
-        Some(_) => Err(format!("-{option} can be given once")),
+        Some(_) => Err(format!("multiple -{option} flags not allowed")),
         None => Ok(()),
     }
 }
 
-fn networks(text: &str, option: char, family: Family) -> Result<Vec<AddrMask>, String> {
-    value::networks(text, family).map_err(|e| format!("-{option}: {e}"))
-}
-
 fn link(text: &str) -> Result<String, String> {
     match text {
-        "" => Err("a link's name is empty".into()),
+        "" => Err("Empty interface is likely to be undesired: '+' stands for all".into()),
         _ if text.len() > LONGEST_LINK => {
-            Err(format!("'{text}' is no link's name: {LONGEST_LINK} bytes at most"))
+            Err(format!("interface name `{text}' must be shorter than IFNAMSIZ ({LONGEST_LINK})"))
         }
         _ if text.contains(|c: char| c == '/' || c.is_whitespace()) => {
             Err(format!("'{text}' is no link's name: they have no blanks and no '/'"))
@@ -499,5 +513,5 @@ fn link(text: &str) -> Result<String, String> {
 fn rule_number(text: &str) -> Result<usize, String> {
     value::number(text, 1, i32::MAX as u64)
         .map(|n| n as usize)
-        .map_err(|_| format!("'{text}' is no rule's number"))
+        .map_err(|_| format!("Invalid rule number `{text}'"))
 }

@@ -7,6 +7,8 @@ use std::fmt;
 pub enum No {
     /// It can't be understood.
     Misuse(String),
+    /// There is no such match, or target, of this name; or not here.
+    Unloaded(&'static str, String, String),
     /// There is no such table.
     NoTable(String),
     /// It can, and can't be done.
@@ -48,9 +50,31 @@ pub enum Why {
     Invalid,
     /// More rules than there may be.
     TooMany,
+    /// What the kernel can't count with.
+    OutOfRange,
 }
 
 impl Why {
+    const ALL: [Why; 17] = [
+        Why::ChainExists,
+        Why::NameTaken,
+        Why::NoChain,
+        Why::NoRule,
+        Why::NoPolicyChain,
+        Why::NoPolicy,
+        Why::BuiltIn,
+        Why::HasReferences,
+        Why::HasRules,
+        Why::InsertionTooBig,
+        Why::ReplacementTooBig,
+        Why::DeletionTooBig,
+        Why::CounterTooBig,
+        Why::Loop,
+        Why::Invalid,
+        Why::TooMany,
+        Why::OutOfRange,
+    ];
+
     /// The kernel's error, by its name in errno(3).
     pub fn errno(self) -> &'static str {
         match self {
@@ -64,6 +88,7 @@ impl Why {
             }
             Why::Loop => "ELOOP",
             Why::TooMany => "ENOMEM",
+            Why::OutOfRange => "ERANGE",
         }
     }
 
@@ -85,6 +110,7 @@ impl Why {
             Why::CounterTooBig => "Index of counter too big",
             Why::Loop => "Too many levels of symbolic links",
             Why::TooMany => "Memory allocation problem",
+            Why::OutOfRange => "Numerical result out of range",
         }
     }
 }
@@ -98,6 +124,16 @@ pub fn exit_code(errno: Option<&str>) -> u8 {
     }
 }
 
+/// iptables' own words, and what helps behind them, if a text is both (see [`No::told`]). What says no more than they do
+/// does not help.
+pub fn own_words(text: &str) -> Option<(&'static str, Option<&str>)> {
+    let why = Why::ALL.into_iter().find(|why| text.starts_with(&format!("{}. ", why.says())))?;
+    let rest = text
+        .get(why.says().len() + 2..)
+        .filter(|rest| why != Why::NoRule || !rest.starts_with("There is no such rule"));
+    Some((why.says(), rest))
+}
+
 const MISUSE: &str = "EBADMSG";
 /// What the kernel says to whoever asks it for such a table.
 const NO_TABLE: &str = "ENOPROTOOPT";
@@ -107,7 +143,7 @@ impl No {
     /// choice.
     pub fn errno(&self) -> &'static str {
         match self {
-            No::Misuse(_) => MISUSE,
+            No::Misuse(_) | No::Unloaded(..) => MISUSE,
             No::NoTable(_) => NO_TABLE,
             No::Refused(why, _) => why.errno(),
         }
@@ -116,8 +152,10 @@ impl No {
     /// iptables' own words, and what helps behind them.
     pub fn told(&self) -> String {
         match self {
-            No::Misuse(text) => text.clone(),
-            No::NoTable(text) => format!("Table does not exist: {text}"),
+            No::Misuse(text) | No::NoTable(text) => text.clone(),
+            No::Unloaded(what, name, text) => {
+                format!("Couldn't load {what} `{name}':No such file or directory: {text}")
+            }
             No::Refused(why, text) => format!("{}. {}", why.says(), capital(text)),
         }
     }
@@ -136,7 +174,7 @@ fn capital(text: &str) -> String {
 /// What is wrong, without iptables' words.
 impl fmt::Display for No {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (No::Misuse(text) | No::NoTable(text) | No::Refused(_, text)) = self;
+        let (No::Misuse(text) | No::Unloaded(.., text) | No::NoTable(text) | No::Refused(_, text)) = self;
         f.write_str(text)
     }
 }

@@ -76,7 +76,7 @@ pub(super) fn load(text: &str, family: Family, tables: Vec<Done>, how: &How) -> 
         last = i + 1;
     }
     if let Place::In(draft) = &reader.place {
-        let text = format!("COMMIT is missing at the end of table {}", draft.name.name());
+        let text = format!("COMMIT expected at line {last}, the end of table {}", draft.name.name());
         reader.problems.add(last, No::Refused(Why::Invalid, text));
     }
     match reader.problems.none() {

@@ -151,10 +151,10 @@ impl<'a> Given<'a> {
             return Err(format!("{}: --{} is not supported here (yet)", self.name, one.opt.name));
         }
         if self.given.iter().any(|o| o.opt.id == one.opt.id) {
-            return Err(format!("{}: --{} can be given once", self.name, one.opt.name));
+            return Err(format!("{}: option \"--{}\" can only be used once", self.name, one.opt.name));
         }
         if one.not && !one.opt.not {
-            return Err(format!("{}: --{} can't be negated", self.name, one.opt.name));
+            return Err(format!("{}: option \"--{}\" cannot be inverted", self.name, one.opt.name));
         }
         self.given.push(one);
         Ok(())
@@ -165,13 +165,16 @@ impl<'a> Given<'a> {
         let have = self.given.iter().fold(0, |bits, o| bits | o.opt.bit());
         let named = |bits: u16| self.options.iter().find(|o| o.bit() & bits != 0).map_or("", |o| o.name);
         if let Some(o) = self.options.iter().find(|o| o.must && have & o.bit() == 0) {
-            return Err(format!("{}: --{} is missing", self.name, o.name));
+            return Err(format!("{}: option \"--{}\" must be specified", self.name, o.name));
         }
         for o in &self.given {
             let beside = have & o.opt.excludes & !o.opt.bit();
             if beside != 0 {
                 let other = self.given.iter().find(|o| o.opt.bit() & beside != 0).map_or("", |o| o.opt.name);
-                return Err(format!("{}: --{} and --{other} can't stand together", self.name, o.opt.name));
+                return Err(format!(
+                    "{}: option \"--{}\" cannot be used together with \"--{other}\"",
+                    self.name, o.opt.name
+                ));
             }
             let lacks = o.opt.also & !have;
             if lacks != 0 {

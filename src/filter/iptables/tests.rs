@@ -33,14 +33,17 @@ fn what_is_wrong_is_told_with_its_line() {
         ("-A INPUT -j OUTPUT", "line 2: no rule can go to a built-in chain, and OUTPUT is one"),
         ("-A NOCHAIN -j ACCEPT", "line 2: there is no chain 'NOCHAIN' in table filter"),
         ("-A INPUT -j MASQUERADE", "line 2: target MASQUERADE can stand in table nat only, not in filter"),
-        ("-A INPUT --dport 80", "line 2: option --dport belongs to tcp, udp, which was not given before it"),
-        ("-A INPUT -p tcp --dport www2", "line 2: --dport: 'www2' is no port: write its number"),
         (
-            "-A INPUT -s localhost",
-            "line 2: -s: 'localhost' is no IPv4 address: names are not looked up, write the address",
+            "-A INPUT --dport 80",
+            "line 2: unknown option \"--dport\": it belongs to tcp, udp, which was not given before it",
         ),
-        ("-A INPUT -s ::1", "line 2: -s: '::1' is of the other family: these are rules for IPv4"),
-        ("-A INPUT -o eth0", "line 2: -o: in INPUT it is not known where a packet will leave"),
+        ("-A INPUT -p tcp --dport www2", "line 2: --dport: invalid port/service `www2' specified"),
+        ("-A INPUT -s localhost", "line 2: host/network `localhost' not found: write its IPv4 address"),
+        (
+            "-A INPUT -s ::1",
+            "line 2: host/network `::1' not found: it is of the other family, these are rules for IPv4",
+        ),
+        ("-A INPUT -o eth0", "line 2: Can't use -o with INPUT: it is not known where a packet will leave"),
         (
             "-A INPUT -m conntrack",
             "line 2: conntrack: give one of --ctstate, --ctproto, --ctorigsrc, --ctorigdst, \
@@ -55,8 +58,11 @@ fn what_is_wrong_is_told_with_its_line() {
             "-A INPUT -j ACCEPT\r",
             "line 2: the line ends in a carriage return: lines end in a line feed alone",
         ),
-        ("-L", "line 2: -L has no sense in a ruleset"),
-        (":x - [0:0]\n:y - [0:0]\n-A x -j y\n-A y -g x", "line 5: a loop of jumps: x, y and back"),
+        ("-L", "line 2: Illegal option `-L' in a ruleset"),
+        (
+            ":x - [0:0]\n:y - [0:0]\n-A INPUT -j x\n-A x -j y\n-A y -g x",
+            "line 6: a loop of jumps: x, y and back",
+        ),
     ];
     for (line, text) in told {
         assert_eq!(wrong(line), text);
@@ -67,7 +73,7 @@ fn what_is_wrong_is_told_with_its_line() {
 fn tables_that_are_not_whole() {
     assert_eq!(
         problems("*filter\n-A INPUT -j ACCEPT\n"),
-        ["line 3: COMMIT is missing at the end of table filter"]
+        ["line 3: COMMIT expected at line 3, the end of table filter"]
     );
     assert_eq!(
         problems("*filter\n*nat\nCOMMIT\n"),

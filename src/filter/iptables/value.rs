@@ -72,15 +72,19 @@ pub(super) fn port(text: &str, proto: Option<u8>) -> Read<u16> {
     if let Ok(n) = number(text, 0, 65535) {
         return Ok(n as u16);
     }
-    names::service(text, proto).ok_or_else(|| format!("'{text}' is no port: write its number"))
+    names::service(text, proto).ok_or_else(|| no_port(text))
+}
+
+fn no_port(text: &str) -> String {
+    format!("invalid port/service `{text}' specified")
 }
 
 /// The same, but a number is decimal whatever it begins with: so do all options read ports that are not TCP's,
 /// multiport's or NAT's.
 pub(super) fn decimal_port(text: &str) -> Read<u16> {
     match text.bytes().all(|b| b.is_ascii_digit()) {
-        true => text.parse().map_err(|_| format!("'{text}' is no port: 0 to 65535")),
-        false => names::service(text, None).ok_or_else(|| format!("'{text}' is no port: write its number")),
+        true => text.parse().map_err(|_| no_port(text)),
+        false => names::service(text, None).ok_or_else(|| no_port(text)),
     }
 }
 
@@ -100,7 +104,7 @@ pub(super) fn protocol(text: &str) -> Read<u8> {
         return Ok(n);
     }
     names::protocol(&text.to_ascii_lowercase())
-        .ok_or_else(|| format!("'{text}' is no protocol: write its number"))
+        .ok_or_else(|| format!("unknown protocol \"{text}\" specified: write its number"))
 }
 
 /// An address of a rule's `-s` and `-d`: `10.1` is 10.1.0.0.
@@ -136,8 +140,12 @@ fn not_an_address(text: &str, family: Family) -> String {
         Family::V6 => "IPv6",
     };
     match other {
-        true => format!("'{text}' is of the other family: these are rules for {name}"),
-        false => format!("'{text}' is no {name} address: names are not looked up, write the address"),
+        true => {
+            format!("host/network `{text}' not found: it is of the other family, these are rules for {name}")
+        }
+        false => {
+            format!("host/network `{text}' not found: write its {name} address")
+        }
     }
 }
 
@@ -166,7 +174,7 @@ fn mask(text: &str, family: Family) -> Read<IpAddr> {
     }
     let most = bits(family);
     let n = number(text, 0, most)
-        .map_err(|_| format!("'{text}' is no mask: a number from 0 to {most}, or a mask"))?;
+        .map_err(|_| format!("invalid mask `{text}' specified: a number from 0 to {most}, or a mask"))?;
     Ok(prefix_mask(n as u32, family))
 }
 

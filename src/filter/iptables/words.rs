@@ -53,13 +53,17 @@ fn push(words: &mut Vec<String>, word: &mut String) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether a word of a command line can be written in a text and read back.
+/// The longest word of a command line, in bytes (the kernel's `MAX_ARG_STRLEN`, less its end). It may be longer than one of
+/// a text, for what becomes of it is written in shorter ones: a list of addresses as several rules.
+const LONGEST_ARGUMENT: usize = 131_071;
+
+/// Whether what a word of a command line says can be written in a text and read back.
 pub(super) fn fits(word: &str) -> Result<(), String> {
     match word {
-        _ if word.len() > LONGEST_WORD => {
-            Err(format!("a word of {} bytes; {LONGEST_WORD} at most", word.len()))
+        _ if word.len() > LONGEST_ARGUMENT => {
+            Err(format!("a word of {} bytes; {LONGEST_ARGUMENT} at most", word.len()))
         }
-        _ if word.contains(char::is_control) => {
+        _ if word.contains(|c: char| c.is_control() && c != '\t') => {
             Err("a word has a line's end or another such sign in it".into())
         }
         _ => Ok(()),

@@ -54,7 +54,12 @@ fn words(rules: &Ruleset) -> Vec<(&str, &str, String)> {
 
 /// Hands over what limits and statistics remember. Equal rules have equal checks.
 pub(super) fn memory<A: Addr>(new: &Code<A>, old: &Code<A>, pairs: &[Option<usize>]) {
-    let olds: HashMap<u32, &[Check<A>]> = rules(old).collect();
+    let remembers =
+        |checks: &[Check<A>]| checks.iter().any(|c| matches!(c, Check::Limit(_) | Check::Nth { .. }));
+    let olds: HashMap<u32, &[Check<A>]> = rules(old).filter(|(_, checks)| remembers(checks)).collect();
+    if olds.is_empty() {
+        return;
+    }
     for (counter, checks) in rules(new) {
         let from = pairs.get(counter as usize).copied().flatten();
         let Some(before) = from.and_then(|from| olds.get(&(from as u32))) else { continue };

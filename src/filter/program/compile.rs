@@ -330,7 +330,7 @@ fn netmap(addr: IpAddr, prefix_len: u8) -> NatRange {
 
 /// The most jumps (gotos leave nothing to go back to) on any way from a built-in chain; `None` if there is a loop.
 /// Chains that nothing leads to are never asked.
-fn depth<A>(chains: &[Chain<A>]) -> Option<usize> {
+fn depth<A: Addr>(chains: &[Chain<A>]) -> Option<usize> {
     /// How far a chain has been looked at.
     #[derive(Clone, Copy)]
     enum Seen {
@@ -339,10 +339,12 @@ fn depth<A>(chains: &[Chain<A>]) -> Option<usize> {
         Done(usize),
     }
     let ways = |chain: usize| {
-        chains[chain].rules.iter().filter_map(|rule| match rule.op {
-            Op::Jump(to) => Some((to as usize, 1)),
-            Op::Goto(to) => Some((to as usize, 0)),
-            _ => None,
+        chains[chain].rules.iter().take_while(|rule| !lets_nothing_past(rule)).filter_map(|rule| {
+            match rule.op {
+                Op::Jump(to) => Some((to as usize, 1)),
+                Op::Goto(to) => Some((to as usize, 0)),
+                _ => None,
+            }
         })
     };
     let mut seen = vec![Seen::No; chains.len()];
@@ -379,6 +381,15 @@ fn depth<A>(chains: &[Chain<A>]) -> Option<usize> {
         }
     }
     Some(deepest)
+}
+
+/// Whether a rule decides on every packet, so that none comes to the rule after it.
+fn lets_nothing_past<A: Addr>(rule: &Rule<A>) -> bool {
+    let any = (A::default(), A::default());
+    matches!(rule.op, Op::Accept | Op::Drop | Op::Return)
+        && (rule.src, rule.dst) == (any, any)
+        && (rule.in_links, rule.out_links, rule.proto, rule.flags) == (0, 0, None, 0)
+        && rule.checks.is_empty()
 }
 
 /// What NETMAP does at a hook.

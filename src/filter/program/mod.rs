@@ -142,8 +142,18 @@ impl Program {
 
     /// The rules, with the counters as they stand.
     pub fn ruleset(&self) -> Ruleset {
+        self.with(self.counters.read())
+    }
+
+    /// The same, and sets those counters to zero, by their numbers, for which it says so, at once: each packet is counted
+    /// either in what is given or afterwards.
+    pub fn take(&self, zero: impl Fn(usize) -> bool) -> Ruleset {
+        self.with(self.counters.take(zero))
+    }
+
+    fn with(&self, counts: Vec<Count>) -> Ruleset {
         let mut rules = self.rules.clone();
-        let mut counts = self.counters.read().into_iter();
+        let mut counts = counts.into_iter();
         each_count(&mut rules, |count| *count = counts.next().unwrap_or_default());
         rules
     }

@@ -3,11 +3,13 @@
 use std::collections::VecDeque;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use super::inward::Inward;
 use super::line::Line;
 use super::outward::Outward;
 use super::{Incarnation, Shared};
+use crate::io::open::OpenError;
 use crate::io::port::{Port, Sent, Status};
 use crate::io::sys::{self, RxRing};
 use crate::link::InUse;
@@ -45,7 +47,7 @@ impl PacketPort {
             epoch: 0,
             overruns: 0,
             inward: Inward::new(worker < shared.receivers),
-            outward: Outward::new(shared.caps, shared.mtu),
+            outward: Outward::new(shared.caps, shared.mtu.load(Relaxed) as usize),
             stuck: Stuck::default(),
             shared: shared.clone(),
         };
@@ -166,6 +168,13 @@ impl Port for PacketPort {
         self.look_whether_stuck();
         self.outward.set_mtu(shared.mtu());
         shared.interface.status()
+    }
+
+    fn set_mtu(&mut self, mtu: u32) -> Result<(), OpenError> {
+        // The slots are as long for every link, and what is longer has its own way; each port looks at this when it checks.
+        self.shared.interface.bears(mtu)?;
+        self.shared.mtu.store(mtu, Relaxed);
+        Ok(())
     }
 
     fn fd(&self) -> Option<RawFd> {

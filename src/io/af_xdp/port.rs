@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::Arc;
 
 use super::super::af_packet::Outward;
+use super::super::open::OpenError;
 use super::super::port::{Port, Sent, Status, takes};
 use super::super::sys::{self, Pushed, XdpSocket};
 use super::incarnation::{Incarnation, Share, Shared};
@@ -114,6 +115,11 @@ impl XdpPort {
 }
 
 impl Port for XdpPort {
+    fn set_mtu(&mut self, mtu: u32) -> Result<(), OpenError> {
+        // Frames are as long as the interface's own MTU asks for.
+        self.shared.interface.bears(mtu)
+    }
+
     fn caps(&self) -> Caps {
         self.share.as_ref().map_or(Caps::PLAIN, |s| s.caps)
     }

@@ -113,6 +113,15 @@ pub enum Ending<'a> {
     Open,
     /// That it is not dropped.
     Passes,
+    /// That it is dropped; by which link it was to leave is not known.
+    Dropped {
+        /// Why.
+        reason: DropReason,
+        /// Its mark.
+        mark: u32,
+        /// What conntrack said of it.
+        state: CtState,
+    },
     /// All.
     Known {
         /// The links it left by, or was to.
@@ -210,21 +219,22 @@ impl Ask {
             .into(),
             Ask::Out(link) => match f.end {
                 Ending::Known { outputs, .. } => outputs.iter().any(|o| o == link).into(),
-                Ending::Open | Ending::Passes => Truth::Maybe,
+                Ending::Open | Ending::Passes | Ending::Dropped { .. } => Truth::Maybe,
             },
             Ask::Drop(reason) => match f.end {
                 Ending::Known { dropped, .. } => {
                     dropped.is_some_and(|d| reason.is_none_or(|r| r == d)).into()
                 }
+                Ending::Dropped { reason: is, .. } => reason.is_none_or(|r| r == is).into(),
                 Ending::Passes => Truth::No,
                 Ending::Open => Truth::Maybe,
             },
             Ask::Mark(value, mask) => match f.end {
-                Ending::Known { mark, .. } => (mark & mask == *value).into(),
+                Ending::Known { mark, .. } | Ending::Dropped { mark, .. } => (mark & mask == *value).into(),
                 Ending::Open | Ending::Passes => Truth::Maybe,
             },
             Ask::State(wanted) => match f.end {
-                Ending::Known { state, .. } => (state == *wanted).into(),
+                Ending::Known { state, .. } | Ending::Dropped { state, .. } => (state == *wanted).into(),
                 Ending::Open | Ending::Passes => Truth::Maybe,
             },
         }

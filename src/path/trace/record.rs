@@ -54,7 +54,7 @@ fn is_zero(n: &u32) -> bool {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum End {
-    /// It stands in a link's outbox.
+    /// It left: the device of a link took it.
     Sent,
     /// Somebody here has it.
     Delivered,
@@ -240,6 +240,15 @@ pub enum Step {
         state: String,
         /// Bytes from the IP header on of what there is now.
         len: usize,
+        /// The numbers of its other fragments that are followed.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        with: Vec<u32>,
+    },
+    /// A fragment that waited: its datagram is whole.
+    Absorbed {
+        /// The number under which that goes on, if it is followed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        into: Option<u32>,
     },
     /// Its next hop's MAC was looked up.
     Neighbor {
@@ -269,7 +278,7 @@ pub enum Step {
     },
     /// It goes on where it waited.
     Continued,
-    /// It stands in a link's outbox.
+    /// It left.
     Sent {
         /// The link.
         link: String,
@@ -279,6 +288,18 @@ pub enum Step {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         mac: Option<String>,
         /// The packet as it leaves, in tcpdump's words.
+        packet: String,
+    },
+    /// It stood in a link's outbox, and did not leave.
+    Queued {
+        /// The link.
+        link: String,
+        /// Bytes of the frame.
+        len: usize,
+        /// Whom the frame was addressed to.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        mac: Option<String>,
+        /// The packet as it would have left, in tcpdump's words.
         packet: String,
     },
     /// Somebody here has it.
@@ -309,8 +330,17 @@ impl Step {
             Step::Dropped { .. } => Some(End::Dropped),
             Step::Parked { .. } => Some(End::Parked),
             Step::Stolen { .. } => Some(End::Stolen),
-            Step::Reassembly { state, .. } if state == "waits" => Some(End::Absorbed),
+            Step::Reassembly { state, .. } if state == "waits" => Some(End::Parked),
+            Step::Absorbed { .. } => Some(End::Absorbed),
             _ => None,
+        }
+    }
+
+    /// A frame that was said to have left has not.
+    pub(super) fn unsend(&mut self) {
+        if let Step::Sent { link, len, mac, packet } = self {
+            let (link, mac, packet) = (std::mem::take(link), mac.take(), std::mem::take(packet));
+            *self = Step::Queued { link, len: *len, mac, packet };
         }
     }
 }
@@ -362,13 +392,15 @@ mod tests {
             Step::TooBig { len: 1, mtu: 1, dev: s() },
             Step::Cut { pieces: 2, into: s() },
             Step::Piece { len: 1 },
-            Step::Reassembly { state: s(), len: 1 },
+            Step::Reassembly { state: s(), len: 1, with: vec![1] },
+            Step::Absorbed { into: Some(1) },
             Step::Neighbor { dev: s(), ip: s(), state: s(), mac: some() },
             Step::Caused { id: 1, packet: s() },
             Step::Looped,
             Step::Parked { why: s() },
             Step::Continued,
             Step::Sent { link: s(), len: 1, mac: some(), packet: s() },
+            Step::Queued { link: s(), len: 1, mac: some(), packet: s() },
             Step::Delivered { to: s() },
             Step::Stolen { by: s() },
             Step::Dropped { reason: s(), text: s() },

@@ -67,17 +67,18 @@ pub(in crate::path) fn route(
 ) -> Option<Step> {
     let (_, dst) = deliver::ends(p)?;
     let dev = |link| Some(cx.link_name(link).to_owned());
-    let none = Step::Route {
+    // What no table was asked for, or had an answer to.
+    let besides = |kind: &str, via, dev| Step::Route {
         table: None,
-        kind: "none".to_owned(),
+        kind: kind.to_owned(),
         prefix: None,
-        via: None,
-        dev: None,
+        via,
+        dev,
         nexthops: None,
     };
     let hop = match found {
         Ok(hop) => hop,
-        Err(DropReason::NoRoute) => return Some(none),
+        Err(DropReason::NoRoute) => return Some(besides("none", None, None)),
         Err(
             DropReason::Unreachable
             | DropReason::Prohibit
@@ -88,36 +89,15 @@ pub(in crate::path) fn route(
         Err(_) => return None,
     };
     if let (Bound::Link(link) | Bound::Station(link, _), Some(_)) = (bound, hop) {
-        return Some(Step::Route {
-            table: None,
-            kind: "bound".to_owned(),
-            prefix: None,
-            via: None,
-            dev: dev(link),
-            nexthops: None,
-        });
+        return Some(besides("bound", None, dev(link)));
     }
     let Some(entry) = cx.snap.fib.lookup(dst) else {
         // To a group or to all: no table holds those.
         let kind = if dst.is_multicast() { "multicast" } else { "broadcast" };
         return Some(match (hop, found) {
-            (_, Err(_)) => none,
-            (None, _) => Step::Route {
-                table: None,
-                kind: kind.to_owned(),
-                prefix: None,
-                via: None,
-                dev: dev(p.meta.ingress),
-                nexthops: None,
-            },
-            (Some(hop), _) => Step::Route {
-                table: None,
-                kind: "bound".to_owned(),
-                prefix: None,
-                via: via(dst, hop.next),
-                dev: dev(hop.link),
-                nexthops: None,
-            },
+            (_, Err(_)) => besides("none", None, None),
+            (None, _) => besides(kind, None, dev(p.meta.ingress)),
+            (Some(hop), _) => besides("bound", via(dst, hop.next), dev(hop.link)),
         });
     };
     let (table, kind, link) = match &entry.action {

@@ -14,7 +14,7 @@
 
 use std::fmt::{self, Display};
 
-use super::{Record, Step};
+use super::{End, Record, Step};
 
 /// Columns of a step's label.
 pub const LABEL: usize = 13;
@@ -39,12 +39,14 @@ impl Step {
             Step::Cut { .. } => "cut",
             Step::Piece { .. } => "piece",
             Step::Reassembly { .. } => "reassembly",
+            Step::Absorbed { .. } => "absorbed",
             Step::Neighbor { .. } => "neighbor",
             Step::Caused { .. } => "caused",
             Step::Looped => "loopback",
             Step::Parked { .. } => "waits",
             Step::Continued => "goes on",
             Step::Sent { .. } => "sent",
+            Step::Queued { .. } => "queued",
             Step::Delivered { .. } => "delivered",
             Step::Stolen { .. } => "stolen",
             Step::Dropped { .. } => "dropped",
@@ -121,11 +123,17 @@ impl Display for Text<'_> {
             Step::TooBig { len, mtu, dev } => write!(f, "{len} bytes do not fit the {mtu} of {dev}"),
             Step::Cut { pieces, into } => write!(f, "into {pieces} {into}"),
             Step::Piece { len } => write!(f, "{len} bytes"),
-            Step::Reassembly { state, len } => match state.as_str() {
+            Step::Reassembly { state, len, with } => match state.as_str() {
                 "waits" => write!(f, "{len} bytes, waits for its other fragments"),
-                "whole" => write!(f, "whole, {len} bytes"),
+                "whole" => {
+                    write!(f, "whole, {len} bytes")?;
+                    let with: Vec<String> = with.iter().map(|id| format!("#{id}")).collect();
+                    if with.is_empty() { Ok(()) } else { write!(f, ", with {}", with.join(", ")) }
+                }
                 _ => write!(f, "a fragment header that says nothing is gone, {len} bytes"),
             },
+            Step::Absorbed { into: Some(id) } => write!(f, "its datagram is whole, and goes on as #{id}"),
+            Step::Absorbed { into: None } => f.write_str("its datagram is whole"),
             Step::Neighbor { dev, ip, state, mac } => match mac {
                 Some(mac) => write!(f, "{ip} dev {dev} is at {mac}, {state}"),
                 None => write!(f, "{ip} dev {dev}, {state}"),
@@ -134,7 +142,7 @@ impl Display for Text<'_> {
             Step::Looped => f.write_str("comes in again by lo"),
             Step::Parked { why } => f.write_str(why),
             Step::Continued => Ok(()),
-            Step::Sent { link, len, mac, packet } => {
+            Step::Sent { link, len, mac, packet } | Step::Queued { link, len, mac, packet } => {
                 write!(f, "by {link}, {len} bytes")?;
                 if let Some(mac) = mac {
                     write!(f, " to {mac}")?;
@@ -201,13 +209,20 @@ fn clock(nanos: u64) -> String {
 impl Record {
     /// What became of the packet, in a few words.
     pub fn verdict(&self) -> String {
-        let last = self.steps.iter().rev().find(|s| s.end().is_some());
+        let dropped = |s: &&Step| matches!(s, Step::Dropped { .. });
+        let mut steps = self.steps.iter().rev();
+        let last = match self.end {
+            End::Dropped => steps.find(dropped),
+            _ => steps.find(|s| s.end().is_some()),
+        };
         match last {
             Some(Step::Sent { link, .. }) => format!("sent by {link}"),
             Some(Step::Delivered { to }) => format!("delivered to {to}"),
             Some(Step::Dropped { reason, text }) => format!("dropped, {reason}: {text}"),
             Some(Step::Parked { why }) => format!("waits {why}"),
             Some(Step::Stolen { by }) => format!("stolen by {by}"),
+            Some(Step::Absorbed { into: Some(id) }) => format!("a fragment, goes on as #{id}"),
+            Some(Step::Reassembly { .. }) => "waits for its other fragments".to_owned(),
             _ => self.end.name().to_owned(),
         }
     }

@@ -1,10 +1,11 @@
 //! The devices of links that come, go, or are to be opened otherwise.
 //!
 //! What is new is opened before anything changes. A device that one link gives up and another takes, or that is to be
-//! opened with other settings, has to be closed first: if it can't be opened then, it is opened again as it was. Links
-//! whose device stays as it is are not touched. Knows nothing of routes or rules.
+//! opened with other settings, has to be closed first: if it can't be opened then, it is opened again as it was. If that
+//! can't be either, the link stays without a device, and is tried again now and then ([`Devices::take_up`]). Another MTU is
+//! set while the device is open. Links whose device stays as it is are not touched. Knows nothing of routes or rules.
 
-use std::collections::BTreeSet;
+use std::collections::VecDeque;
 
 use crate::base::LinkId;
 use crate::config::{Config, LinkConfig, Refusal, Setup};
@@ -17,9 +18,12 @@ use crate::run::desk::Desk;
 /// How devices are opened.
 pub(in crate::run) struct Devices {
     steering: Steering,
-    /// Links in force whose devices could not be opened again: the next transaction tries.
-    closed: BTreeSet<String>,
+    /// Links in force whose devices could not be opened again, the one that is tried next first.
+    closed: VecDeque<String>,
 }
+
+/// Links that are tried to be taken up at a time: a device that is in use is waited for.
+const TRIED: usize = 4;
 
 /// The ports of one link, one for each worker.
 type Ports = Vec<Box<dyn Port>>;
@@ -34,7 +38,7 @@ pub(in crate::run) struct Opened {
 
 impl Devices {
     pub(in crate::run) fn new(steering: Steering) -> Self {
-        Devices { steering, closed: BTreeSet::new() }
+        Devices { steering, closed: VecDeque::new() }
     }
 
     /// Opens the device of a link.
@@ -49,8 +53,10 @@ impl Devices {
         next: &Setup,
         desk: &Desk,
     ) -> Result<Opened, Refusal> {
+        // Those without a device stay so: whoever changes something else has nothing to do with it.
         let stays = |l: &LinkConfig, other: &Config| {
-            !self.closed.contains(&l.name) && other.links.iter().any(|o| self.spec(o) == self.spec(l))
+            let own = self.spec(l);
+            other.links.iter().any(|o| DeviceSpec { mtu: own.mtu, ..self.spec(o) } == own)
         };
         let come: Vec<&LinkConfig> = next.config.links.iter().filter(|l| !stays(l, &before.config)).collect();
         let go: Vec<&LinkConfig> = before.config.links.iter().filter(|l| !stays(l, &next.config)).collect();
@@ -83,8 +89,50 @@ impl Devices {
                 }
             }
         }
-        self.closed.retain(|name| next.config.links.iter().all(|l| l.name != *name));
+        let lengths: Vec<_> =
+            next.config.links.iter().filter_map(|l| self.other_mtu(l, before, &stays)).collect();
+        if let Err(why) = set_mtus(&lengths, desk) {
+            drop(opened);
+            return Err(self.restore(before, &first, desk, why));
+        }
+        let opened_now: Vec<LinkId> = opened.come.iter().map(|(id, _)| *id).collect();
+        self.closed.retain(|name| next.links.named(name).is_some_and(|l| !opened_now.contains(&l.id)));
         Ok(opened)
+    }
+
+    /// The link, if all that is different of its device is the MTU: that before, and that it is to have.
+    fn other_mtu<'a>(
+        &self,
+        l: &'a LinkConfig,
+        before: &Setup,
+        stays: &impl Fn(&LinkConfig, &Config) -> bool,
+    ) -> Option<OtherMtu<'a>> {
+        let old = before.config.links.iter().find(|o| o.name == l.name && o.mtu != l.mtu)?;
+        let id = before.links.named(&l.name)?.id;
+        let open = stays(l, &before.config) && !self.closed.contains(&l.name);
+        open.then_some(OtherMtu { link: l, id, before: old.mtu })
+    }
+
+    /// Whether links are without a device.
+    pub(in crate::run) fn some_closed(&self) -> bool {
+        !self.closed.is_empty()
+    }
+
+    /// Tries to open what could not be opened, a few links at a time.
+    pub(in crate::run) fn take_up(&mut self, setup: &Setup, desk: &Desk) {
+        for _ in 0..self.closed.len().min(TRIED) {
+            let Some(name) = self.closed.pop_front() else { return };
+            let link = setup.config.links.iter().find(|l| l.name == name);
+            let Some((link, id)) = link.zip(setup.links.named(&name).map(|l| l.id)) else { continue };
+            match self.open_one(link) {
+                Ok(ports) => {
+                    tracing::info!("link {name}: its device could be opened again");
+                    desk.attach(id, ports);
+                }
+                // It was said when it began.
+                Err(_) => self.closed.push_back(name),
+            }
+        }
     }
 
     /// Opens again what was closed.
@@ -93,12 +141,17 @@ impl Devices {
             let Some(id) = before.links.named(&link.name).map(|l| l.id) else { continue };
             match self.open_one(link) {
                 Ok(ports) => {
-                    self.closed.remove(&link.name);
+                    self.closed.retain(|name| *name != link.name);
                     desk.attach(id, ports);
                 }
                 Err(e) => {
-                    self.closed.insert(link.name.clone());
-                    tracing::error!("link {}: can't be opened again as it was: {e}", link.name);
+                    if !self.closed.contains(&link.name) {
+                        self.closed.push_back(link.name.clone());
+                    }
+                    tracing::error!(
+                        "link {}: can't be opened again as it was, and is tried again until it can: {e}",
+                        link.name
+                    );
                     why.text += &format!("; and link {} could not be opened again as it was: {e}", link.name);
                 }
             }
@@ -124,6 +177,28 @@ impl Devices {
             group: l.group,
         }
     }
+}
+
+/// A link whose device is to have another MTU.
+struct OtherMtu<'a> {
+    link: &'a LinkConfig,
+    id: LinkId,
+    before: u32,
+}
+
+/// Sets all, or none.
+fn set_mtus(all: &[OtherMtu<'_>], desk: &Desk) -> Result<(), Refusal> {
+    for (n, other) in all.iter().enumerate() {
+        if let Err(e) = desk.set_mtu(other.id, other.link.mtu) {
+            for done in all.iter().take(n) {
+                if let Err(e) = desk.set_mtu(done.id, done.before) {
+                    tracing::error!("link {}: its MTU can't be what it was: {e}", done.link.name);
+                }
+            }
+            return Err(refusal(other.link, &e));
+        }
+    }
+    Ok(())
 }
 
 impl Opened {
@@ -182,6 +257,7 @@ fn refusal(link: &LinkConfig, e: &crate::io::OpenError) -> Refusal {
         OpenError::Busy(_) => Some("EBUSY"),
         OpenError::NoRawSockets | OpenError::TunPermission(_) | OpenError::TunAccess => Some("EPERM"),
         OpenError::OtherKind { .. } => Some("EEXIST"),
+        OpenError::Mtu { .. } => Some("EINVAL"),
         _ => None,
     };
     Refusal { text: format!("link {}: {e}", link.name), errno }

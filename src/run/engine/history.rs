@@ -12,8 +12,10 @@ use crate::config::{Refusal, Setup};
 const KEPT: usize = 50;
 /// What the states before the last may take together, in bytes.
 const MEMORY: usize = 384 << 20;
-/// Of a route, in bytes, about.
+/// Of a route in the table, in bytes, about.
 const ROUTE: usize = 96;
+/// Of one that is listed in the configuration.
+const LISTED: usize = 128;
 /// Of a rule: as it was written, and compiled.
 const RULE: usize = 2_048;
 /// Of a permanent neighbor.
@@ -22,16 +24,17 @@ const NEIGHBOR: usize = 128;
 /// The states before the one in force.
 #[derive(Default)]
 pub(super) struct History {
-    /// The newest first.
-    states: VecDeque<Arc<Setup>>,
+    /// The newest first, each with how many of its routes the next newer state does not share with it.
+    states: VecDeque<(Arc<Setup>, usize)>,
     transactions: u64,
 }
 
 impl History {
-    /// There is a new state; this was the one before it.
-    pub(super) fn add(&mut self, before: Arc<Setup>) {
+    /// There is a new state; `before` was the one before it.
+    pub(super) fn add(&mut self, before: Arc<Setup>, now: &Setup) {
         self.transactions += 1;
-        self.states.push_front(before);
+        let apart = before.rib.apart_from(&now.rib);
+        self.states.push_front((before, apart));
         self.states.truncate(KEPT);
         while self.states.len() > 1 && self.memory() > MEMORY {
             self.states.pop_back();
@@ -48,7 +51,7 @@ impl History {
         match (steps, self.states.len()) {
             (0, _) => Err("the state of no transactions ago is in force: give 1 or more".into()),
             (_, 0) => Err("nothing has changed since the start: there is nothing to go back to".into()),
-            (n, kept) => self.states.get(n - 1).cloned().ok_or_else(|| {
+            (n, kept) => self.states.get(n - 1).map(|(state, _)| state.clone()).ok_or_else(|| {
                 format!(
                     "of {} transactions the last {kept} can be taken back: give 1 to {kept}",
                     self.transactions
@@ -60,11 +63,12 @@ impl History {
 
     /// What the states take, about: tables that several share once.
     fn memory(&self) -> usize {
-        let (mut tables, mut rulesets) = (HashSet::new(), HashSet::new());
+        let (mut lists, mut rulesets) = (HashSet::new(), HashSet::new());
         let mut sum = 0;
-        for state in &self.states {
-            if tables.insert(Arc::as_ptr(&state.rib)) {
-                sum += state.rib.len() * ROUTE;
+        for (state, apart) in &self.states {
+            sum += apart * ROUTE;
+            if lists.insert(Arc::as_ptr(&state.config.routes)) {
+                sum += state.config.routes.len() * LISTED;
             }
             for rules in state.config.rules.iter().flatten() {
                 if rulesets.insert(Arc::as_ptr(&rules.ruleset)) {

@@ -6,6 +6,7 @@ use super::*;
 use crate::base::counters::Tally;
 use crate::io::memory;
 use crate::packet::{Caps, Pool, Steering};
+use crate::path::trace::{End, Wanted};
 use crate::router::Router;
 use crate::run::engine::Gone;
 use crate::run::sample;
@@ -82,6 +83,45 @@ fn frames_that_a_port_lost_are_counted_once() {
         l.prepare().unwrap();
         assert_eq!(router.totals().links[1].rx_missed, 3);
     }
+}
+
+#[test]
+fn what_a_device_does_not_take_is_told_to_those_who_follow_it() {
+    let text = "[link.near]\nkind = \"tun\"\naddresses = [\"10.1.0.1/24\"]\n\
+                [link.far]\nkind = \"tun\"\naddresses = [\"10.2.0.1/24\"]";
+    let (router, _) = sample::router(text);
+    let (mut source, near, _) = memory::pair(memory::Config { caps: TUN, ..memory::Config::default() });
+    let small = memory::Config { caps: TUN, mtu: 500, capacity: 1 };
+    let (_sink, far, _) = memory::pair(small);
+    let ports: Vec<(_, Box<dyn Port>)> = vec![(LinkId(1), Box::new(near)), (LinkId(2), Box::new(far))];
+    let (ties, _lines) = ties(None, &Arc::default());
+    let watch = Watch::new(router.clone(), crossbeam_channel::bounded(1).0, Gone::default());
+    let mut l = Loop::new(router.worker(), ports, Poll::new().unwrap(), ties, Clock::start(), Some(watch));
+    l.prepare().unwrap();
+    let datagram = |payload: usize| {
+        let header = Ipv4Header {
+            src: [10, 1, 0, 9].into(),
+            dst: [10, 2, 0, 9].into(),
+            proto: proto::UDP,
+            ttl: 64,
+            tos: 0,
+            ident: 1,
+            dont_fragment: false,
+            payload_len: payload,
+        };
+        let mut bytes = vec![0; 20 + payload];
+        header.emit(&mut bytes);
+        Packet::from_slice(&bytes)
+    };
+    let wanted = Wanted { filter: "udp".parse().unwrap(), ..Wanted::default() };
+    let w = router.live().tracer.watch(wanted).unwrap();
+    let mut queue = [8, 600, 8].map(datagram).into();
+    source.transmit(l.worker.pool(), &mut queue, &mut Sent::default());
+    assert!(l.round(l.clock.now()));
+    let told: Vec<_> =
+        w.take(9, usize::MAX).iter().map(|r| (r.end, r.dropped().map(str::to_owned))).collect();
+    let lost = |reason: &str| (End::Dropped, Some(reason.to_owned()));
+    assert_eq!(told, [(End::Sent, None), lost("egress_error"), lost("egress_queue_full")]);
 }
 
 /// Two workers between two links. All that comes by the first comes to the first worker.

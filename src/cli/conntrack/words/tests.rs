@@ -48,7 +48,7 @@ fn listing_and_counting() {
 #[test]
 fn what_is_looked_for() {
     let all = "-L -f ipv4 -p tcp -s 10.0.0.0/8 --dst 192.0.2.1 -r 192.0.2.1 -q 198.51.100.1 --sport 40000 \
-               --orig-port-dst 80 --reply-port-src 8080 --reply-port-dst 40000 --state established -m 0x10/0xf0 \
+               --orig-port-dst 80 --reply-port-src 8080 --reply-port-dst 40000 --state ESTABLISHED -m 0x10/0xf0 \
                -u ASSURED,SEEN_REPLY -n 198.51.100.1 -g --any-nat";
     let net = |s: &str| Some(s.parse().unwrap());
     let expected = FlowFilter {
@@ -85,53 +85,60 @@ fn what_can_not_be_done_is_named() {
     for (words, part) in [
         ("", "what is conntrack to do?"),
         ("-I -p tcp", "conntrack -I is not supported: `sekisho conntrack --help` says"),
-        ("-F -p tcp", "-F is about all flows"),
-        ("-S -s 10.0.0.1", "-S is about all flows"),
-        ("-S -o extended", "-o extended is nothing to -S"),
-        ("-C -j", "-j is nothing to -C"),
+        ("-F -p tcp", "Illegal option `a filter' with this command: -F is about all flows"),
+        ("-S -s 10.0.0.1", "Illegal option `a filter'"),
+        ("-S -o extended", "Illegal option `-o extended' with this command"),
+        ("-C -j", "Illegal option `-j' with this command"),
         ("-E expect", "-E: expect is not supported"),
-        ("-E -e FOO", "'FOO' is no event"),
-        ("-L -e NEW", "-e and -b are for -E, not for -L"),
-        ("-D -b 9", "-e and -b are for -E"),
-        ("-D -t 9", "-t is for -U, not for -D"),
+        ("-E -e FOO", "Bad parameter `FOO': -e takes NEW"),
+        ("-L -e NEW", "Illegal option `--event-mask' with this command"),
+        ("-D -b 9", "Illegal option `--buffer-size' with this command"),
+        ("-D -t 9", "Illegal option `--timeout' with this command: -D sets none"),
         ("-U -p tcp", "-U needs to know what to change"),
         ("-U -t x", "'x' is no number of seconds"),
-        ("-G -s 10.0.0.1 -d 10.0.0.2", "-G needs the flow's protocol"),
-        ("-G -p udp -s 10.0.0.1", "-G needs the flow's two addresses"),
-        ("-G -p udp -s 10.0.0.0/8 -d 10.0.0.1 --sport 1 --dport 2", "-G needs the flow's two addresses"),
-        ("-G -p udp -s 10.0.0.1 -d 10.0.0.2 --sport 5", "-G needs the flow's two ports"),
-        ("-G -p icmp -s 10.0.0.1 -d 10.0.0.2", "-G needs the query's type"),
-        ("-L --icmp-type 8", "add -p icmp"),
+        ("-G -s 10.0.0.1 -d 10.0.0.2", "You need to supply the `--protonum' option for this command"),
+        ("-G -p udp -s 10.0.0.1", "you have to specify `--src' and `--dst'"),
+        (
+            "-G -p udp -s 10.0.0.0/8 -d 10.0.0.1 --sport 1 --dport 2",
+            "you have to specify `--src' and `--dst'",
+        ),
+        ("-G -p udp -s 10.0.0.1 -d 10.0.0.2 --sport 5", "you have to specify `--sport' and `--dport'"),
+        ("-G -p icmp -s 10.0.0.1 -d 10.0.0.2", "You need to supply the `--icmp-type' option"),
+        ("-L --icmp-type 8", "unknown option `--icmp-type': it is of ICMP, so add -p icmp"),
         ("-L -p icmp --icmp-type 300", "'300' is neither type nor code"),
         ("-L -p gre --srckey x", "'x' is no key"),
         ("-E -b x", "'x' is no number of bytes"),
         ("-L -o ktimestamp", "-o ktimestamp is not supported"),
         ("-L -o labels", "-o labels is not supported"),
-        ("-L -o save,id", "-o save stands alone"),
+        ("-L -o save,id", "cannot combine save output with any other output type"),
         ("-E -o xml,timestamp", "-o timestamp goes with lines"),
         ("-L -z", "conntrack -z is not"),
         ("-L -w 3", "-w 3 is not supported: all flows here are in zone 0"),
         ("-L --label x", "conntrack --label is not"),
-        ("-L -o foo", "-o: 'foo' is no form"),
+        ("-L -o foo", "Bad parameter `foo': -o takes extended"),
         ("-L expect", "-L: expect is not supported"),
-        ("-L foo", "-L: foo is no table"),
-        ("-L -X", "-X is no option"),
-        ("-L --nope", "--nope is no option"),
-        ("-L -p tcp extra", "'extra' is no option"),
-        ("-L --reply-port", "--reply-port may be --reply-port-src or --reply-port-dst"),
-        ("-L -p", "-p needs a value"),
-        ("-L -C", "-C: one command at a time"),
-        ("-C -p tcp", "-C is about all flows"),
-        ("-L -p foo", "'foo' is no protocol"),
-        ("-L -f ipv5", "'ipv5' is no family"),
-        ("-L -s foo", "'foo' is no address"),
-        ("-L -f ipv4 -s ::1", "::1 is of another family"),
-        ("-L --sport 80", "ports need a protocol"),
-        ("-L -p udp --state NONE", "--state needs a protocol"),
+        ("-L foo", "unknown type `foo'"),
+        ("-L -X", "unknown option `-X'"),
+        ("-L --nope", "unknown option `--nope'"),
+        ("-L -p tcp extra", "unknown argument `extra'"),
+        ("-L --reply-port", "unknown option `--reply-port': it may be --reply-port-src or --reply-port-dst"),
+        ("-L -p", "option `-p' requires an argument"),
+        ("-L -C", "Invalid commands combination"),
+        ("-C -p tcp", "Illegal option `a filter'"),
+        ("-L -p foo", "`foo' unsupported protocol"),
+        ("-L -f ipv5", "`ipv5' unsupported protocol"),
+        ("-L -s foo", "Invalid IP address `foo'"),
+        ("-L -s 10.0.0.0/99", "Invalid netmask"),
+        ("-L -o xml,save", "cannot combine save output"),
+        ("-L -p tcp --state FOO", "unknown TCP state `FOO'"),
+        ("-L -p sctp --state LAST_ACK", "unknown SCTP state `LAST_ACK'"),
+        ("-L -f ipv4 -s ::1", "mismatched address family: ::1"),
+        ("-L --sport 80", "unknown option `--sport': it needs a protocol that has ports"),
+        ("-L -p udp --state NONE", "unknown option `--state': it needs a protocol"),
         ("-L -p tcp --sport 70000", "'70000' is no port"),
         ("-L -m x", "'x' is no mark"),
-        ("-L -u FOO", "'FOO' is none of EXPECTED"),
-        ("-L -n 10.0.0.0/8", "'10.0.0.0/8' is no address"),
+        ("-L -u FOO", "Bad parameter `FOO': -u takes ASSURED"),
+        ("-L -n 10.0.0.0/8", "Invalid IP address `10.0.0.0/8'"),
     ] {
         let error = said(words).expect_err(words);
         assert!(error.contains(part), "{words}: {error}");
@@ -191,7 +198,7 @@ proptest! {
     fn likely_words_are_a_request_or_one_sentence(words in proptest::collection::vec(likely(), 0..9)) {
         use crate::control::protocol::{Request, Verb};
         match parse(&words.iter().map(OsString::from).collect::<Vec<_>>()) {
-            Ok(Said::Help) => {}
+            Ok(Said::Help | Said::Version) => {}
             Ok(Said::Ask(asked)) => {
                 let request = Request::new(Verb::Conntrack(asked.flows));
                 let text = serde_json::to_vec(&request).unwrap();
@@ -242,6 +249,15 @@ fn commands_and_what_each_takes() {
     let all = vec![EventName::New, EventName::Update, EventName::Destroy];
     assert_eq!(events("-E -e ALL -b 2000"), (all, Some(10), TEXT));
     assert_eq!(events("-E -e new,DESTROY").0, [EventName::New, EventName::Destroy]);
+    assert_eq!(events("-E -e U,des").0, [EventName::Update, EventName::Destroy]);
+    assert_eq!(events("-E -b 100000000").1, Some(32_768), "no more wait");
+    assert_eq!(events("-E -o time,user").2, timestamp, "words may be cut short");
+    let states = |text: &str| match asked(&format!("-L -p tcp --state {text}")) {
+        Flows::List { filter, .. } => filter.state,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(states("LISTEN").as_deref(), Some("SYN_SENT2"));
+    assert_eq!(said("-V"), Ok(Said::Version));
     assert_eq!(asked("-L -u UNREPLIED"), list(FlowFilter { status_not: 2, ..FlowFilter::default() }));
     let nat = |text: &str, port| {
         let to = Some(Translated { to: Some(text.parse().unwrap()), port });

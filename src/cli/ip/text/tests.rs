@@ -32,7 +32,7 @@ fn printed(words: &str) -> String {
                     l.addr_info = None;
                 }
             }
-            let all = all.into_iter().map(|l| trim_link(l, o, addresses));
+            let all = all.into_iter().map(|l| trim_link(l, o, &asked.show));
             match (o.json, o.brief) {
                 (true, true) => all.map(|l| brief_json(&l, addresses).to_string()).collect(),
                 (true, false) => all.map(|l| serde_json::to_string(&l).unwrap()).collect(),
@@ -42,11 +42,11 @@ fn printed(words: &str) -> String {
         Show::Route(f) => {
             let v6 = f.family == Some(crate::control::protocol::Family::Inet6);
             let all: Vec<Route> = serde_json::from_str(if v6 { ROUTES6 } else { ROUTES }).unwrap();
-            all.into_iter().map(|r| route(&trim_route(r, f), o)).collect()
+            all.into_iter().map(|r| route(&trim_route(r, f, o), o)).collect()
         }
         Show::Neigh(f) => {
             let all: Vec<Neighbor> = serde_json::from_str(NEIGHBORS).unwrap();
-            all.into_iter().map(|n| neighbor(&trim_neighbor(n, f))).collect()
+            all.into_iter().map(|n| neighbor(&trim_neighbor(n, f, o), o)).collect()
         }
     };
     text.replace('\n', "$\n")
@@ -105,7 +105,7 @@ fn counters_make_room_for_themselves() {
     s.rx.bytes = 123_456_789_012;
     s.tx.packets = 123_456_789;
     let mut out = String::new();
-    stats(&mut out, &s, "\n");
+    counters::write(&mut out, &s, &Options { stats: 1, ..Options::default() });
     assert_eq!(
         out,
         "
@@ -175,6 +175,33 @@ t0               DOWN           10.9.0.1/24 $
 }
 
 #[test]
+fn colours_and_numbers_are_those_of_iproute2() {
+    // As `ip -c` and `ip -N` printed them.
+    assert_eq!(
+        printed("-c -br link show veth0"),
+        "\x1b[36mveth0            \x1b[0m\x1b[32mUP             \x1b[0m\x1b[33m72:95:95:90:8d:d5 \x1b[0m\
+         <BROADCAST,MULTICAST,UP,LOWER_UP> $\n"
+    );
+    assert!(printed("-c route").contains(
+        "\x1b[35m8.8.8.0/24 \x1b[0mvia \x1b[35m10.1.0.5 \x1b[0mdev \x1b[36mveth0 \x1b[0mproto bgp src \x1b[35m10.1.0.1 \x1b[0mmetric 20 $"
+    ));
+    assert!(printed("-c route").starts_with("default via \x1b[35m10.1.0.2 \x1b[0m"));
+    assert!(printed("-c=auto route").starts_with("default via 10.1.0.2 dev"), "nobody looks");
+    assert!(printed("-N route").contains("dev veth0 proto 2 scope 253 src 10.1.0.1 $"));
+    assert!(printed("-N addr show lo").contains("group 0 $\n    link/[772] 00:"));
+    assert_eq!(
+        printed("-br neigh"),
+        "10.1.0.2                                veth0            $\n\
+         fd01::2                                 veth0            02:00:00:00:00:02$\n\
+         10.1.0.3                                veth0            02:00:00:00:00:02$\n"
+    );
+    assert!(
+        printed("-d route")
+            .starts_with("unicast default via 10.1.0.2 dev veth0 proto boot scope global metric 100 $")
+    );
+}
+
+#[test]
 fn details_say_what_moves_the_frames() {
     let mut l: Link = serde_json::from_str::<Vec<Link>>(LINKS).unwrap().swap_remove(1);
     let data = |fallback: Option<&str>| Driver {
@@ -186,7 +213,7 @@ fn details_say_what_moves_the_frames() {
         let words: Vec<_> = words.split(' ').map(Into::into).collect();
         let Ok(Said::Show(asked)) = parse(&words) else { panic!("{words:?}") };
         l.linkinfo = Some(LinkInfo { info_kind: "packet".into(), info_data: Some(data(fallback)) });
-        link(&trim_link(l.clone(), &asked.options, false), &asked.options, false)
+        link(&trim_link(l.clone(), &asked.options, &asked.show), &asked.options, false)
     };
     assert!(said("-d link", None).contains("\n    packet driver socket \n"));
     assert!(said("-d link", Some("no ring")).contains("\n    packet driver socket fallback \"no ring\" \n"));

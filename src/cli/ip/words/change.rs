@@ -2,13 +2,16 @@
 //!
 //! What is said that is so anyway is taken (`arp on`, `scope global`); what can't be done here is an error that names it.
 
+mod route;
+
 use std::net::IpAddr;
 
-use super::{KEYWORDS, Words, address, cant_select, nud, prefix, too_much, unsupported};
-use crate::base::Mac;
-use crate::config::{AddrChange, Change, LinkChange, LinkSettings, NeighChange, RouteChange, RouteOp};
+use super::super::misuse::{Misuse, REFUSED};
+use super::values::{self, address, mac, new_name, number_of, scope, states, with_length};
+use super::{Words, no_vrf, unsupported};
+use crate::config::{AddrChange, Change, LinkChange, LinkSettings, NeighChange};
 use crate::control::protocol::Family;
-use crate::fib;
+pub(super) use route::route;
 
 /// What of the commands it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,8 +25,11 @@ pub(super) enum Verb {
     Flush,
 }
 
+/// What iproute2 says where no link is named.
+const NO_DEV: &str = "Not enough information: \"dev\" argument is required.";
+
 /// `ip link …`.
-pub(super) fn link(verb: Verb, words: &mut Words<'_>) -> Result<Change, String> {
+pub(super) fn link(verb: Verb, words: &mut Words<'_>) -> Result<Change, Misuse> {
     match verb {
         Verb::Add => add_link(words),
         Verb::Set | Verb::Change => set_link(words),
@@ -31,16 +37,15 @@ pub(super) fn link(verb: Verb, words: &mut Words<'_>) -> Result<Change, String> 
             let (mut name, mut kind) = (None, None);
             while let Some(word) = words.next() {
                 match word {
-                    "dev" | "name" => name = Some(words.value(word)?),
                     "type" => kind = Some(words.value(word)?),
                     "group" => return Err(no_word(word)),
-                    one if name.is_none() => name = Some(one),
-                    other => return Err(too_much(other)),
+                    _ => named(&mut name, word, words)?,
                 }
             }
             // The type is a hint to the kernel, and nothing here asks for it.
             let _ = kind;
-            let name = name.ok_or("say which link to delete: ip link del NAME")?.to_owned();
+            let text = "say which link to delete: ip link del NAME";
+            let name = name.ok_or_else(|| Misuse::missing(255, NO_DEV, text))?.to_owned();
             Ok(Change::Link(LinkChange::Delete { name }))
         }
         Verb::Replace => Err(unsupported("link replace")),
@@ -48,66 +53,94 @@ pub(super) fn link(verb: Verb, words: &mut Words<'_>) -> Result<Change, String> 
     }
 }
 
-fn add_link(words: &mut Words<'_>) -> Result<Change, String> {
+/// Takes the name of a link, with `dev` or `name` before it or without.
+fn named<'a>(name: &mut Option<&'a str>, word: &'a str, words: &mut Words<'a>) -> Result<(), Misuse> {
+    let text = if matches!(word, "dev" | "name") { words.value(word)? } else { word };
+    match name.replace(text) {
+        None => Ok(()),
+        Some(_) => Err(Misuse::garbage("dev", text)),
+    }
+}
+
+fn add_link(words: &mut Words<'_>) -> Result<Change, Misuse> {
     let (mut name, mut kind) = (None, None);
     // As in the kernel: a link begins its life down unless it is said otherwise.
     let mut settings = LinkSettings { up: Some(false), ..LinkSettings::default() };
     while let Some(word) = words.next() {
         match word {
-            "name" | "dev" => name = Some(words.value(word)?),
             "type" => kind = Some(words.value(word)?),
             "device" => settings.device = Some(words.value(word)?.to_owned()),
             _ if setting(word, words, &mut settings)? => {}
             _ if NO_LINK.contains(&word) => return Err(no_word(word)),
-            one if name.is_none() => name = Some(one),
-            other => return Err(no_word(other)),
+            // What stands behind the type is of the type.
+            other if kind.is_some() && !matches!(other, "dev" | "name") => return Err(no_word(other)),
+            _ => {
+                named(&mut name, word, words)?;
+                new_name(if word == "name" { "name" } else { "dev" }, name.unwrap_or_default())?;
+            }
         }
     }
-    let name = name.ok_or("give the new link's name: ip link add NAME type packet|tap|tun")?.to_owned();
-    let kind = kind.ok_or("say what the link is to be: type packet, tap or tun")?.to_owned();
+    let text = "say what the link is to be: type packet, tap or tun";
+    let said = "Not enough information: \"type\" argument is required";
+    let kind = kind.ok_or_else(|| Misuse::missing(1, said, text))?.to_owned();
     if !["packet", "tap", "tun"].contains(&kind.as_str()) {
-        return Err(format!("there are no links of type '{kind}': the types are packet, tap and tun"));
+        let text = format!("there are no links of type '{kind}': the types are packet, tap and tun");
+        return Err(Misuse::new(REFUSED, "Error: Unknown device type.", text));
     }
+    // The kernel would make a name up.
+    let name = name.ok_or("give the new link's name: ip link add NAME type packet|tap|tun")?.to_owned();
     Ok(Change::Link(LinkChange::Add { name, kind, settings }))
 }
 
-fn set_link(words: &mut Words<'_>) -> Result<Change, String> {
+fn set_link(words: &mut Words<'_>) -> Result<Change, Misuse> {
     let (mut name, mut settings) = (None, LinkSettings::default());
     while let Some(word) = words.next() {
         match word {
-            "dev" => name = Some(words.value(word)?),
             _ if setting(word, words, &mut settings)? => {}
+            "name" | "type" | "group" => return Err(no_word(word)),
             _ if NO_LINK.contains(&word) => return Err(no_word(word)),
-            one if name.is_none() => name = Some(one),
-            other => return Err(no_word(other)),
+            _ => named(&mut name, word, words)?,
         }
     }
-    let name = name.ok_or("say which link to set: ip link set dev NAME up")?.to_owned();
+    // All that are in one.
+    if name.is_none() && words.all.contains(&"group") {
+        return Err(no_word("group"));
+    }
+    let text = "say which link to set: ip link set dev NAME up";
+    let name = name.ok_or_else(|| Misuse::missing(255, NO_DEV, text))?.to_owned();
     Ok(Change::Link(LinkChange::Set { name, settings }))
 }
 
 /// Takes a setting of a link in; `false` if the word is none.
-fn setting(word: &str, words: &mut Words<'_>, s: &mut LinkSettings) -> Result<bool, String> {
+fn setting(word: &str, words: &mut Words<'_>, s: &mut LinkSettings) -> Result<bool, Misuse> {
     match word {
         "up" => s.up = Some(true),
         "down" => s.up = Some(false),
-        "mtu" => s.mtu = Some(number("mtu", words.value(word)?)?),
+        "mtu" => s.mtu = Some(values::number(words, word, "Invalid \"mtu\" value")?),
         _ if word.len() > 1 && "address".starts_with(word) => s.mac = Some(mac(words.value(word)?)?),
         // What is so anyway.
-        "arp" | "multicast" => is(word, words.value(word)?, "on")?,
+        "arp" | "multicast" => switch(word, words.value(word)?, "on")?,
         "promisc" | "allmulticast" | "trailers" | "dynamic" | "protodown" => {
-            is(word, words.value(word)?, "off")?;
+            switch(word, words.value(word)?, "off")?;
         }
-        "group" => is(word, words.value(word)?, "default")?,
-        "mode" => is(word, words.value(word)?, "default")?,
+        "group" | "mode" => is(word, words.value(word)?, "default")?,
         "nomaster" => {}
         _ => return Ok(false),
     }
     Ok(true)
 }
 
+/// A switch that stands so anyway.
+fn switch(word: &str, said: &str, so: &str) -> Result<(), Misuse> {
+    if !matches!(said, "on" | "off") {
+        let kernel = format!("Error: argument of \"{word}\" must be \"on\" or \"off\", not \"{said}\"");
+        return Err(Misuse::new(1, kernel, format!("'{word}' is always {so} here: leave it out")));
+    }
+    is(word, said, so)
+}
+
 /// Words of `ip link` that mean something this router can't do.
-const NO_LINK: [&str; 34] = [
+const NO_LINK: [&str; 35] = [
     "link",
     "index",
     "broadcast",
@@ -120,6 +153,7 @@ const NO_LINK: [&str; 34] = [
     "xdpdrv",
     "xdpoffload",
     "netns",
+    "prefix",
     "carrier",
     "vf",
     "master",
@@ -145,55 +179,72 @@ const NO_LINK: [&str; 34] = [
 ];
 
 /// `ip addr …`, apart from `flush`.
-pub(super) fn addr(verb: Verb, words: &mut Words<'_>, family: Option<Family>) -> Result<Change, String> {
-    let (mut dev, mut given, mut label, mut brd, mut scope) = (None, None, None, None, None);
+pub(super) fn addr(verb: Verb, words: &mut Words<'_>, family: Option<Family>) -> Result<Change, Misuse> {
+    let (mut dev, mut given, mut label, mut brd, mut wanted) = (None, None, None, None, None);
     while let Some(word) = words.next() {
         match word {
             "dev" => dev = Some(words.value(word)?),
-            "local" => given = Some(words.value(word)?),
             "label" => label = Some(words.value(word)?),
-            "scope" => scope = Some(words.value(word)?),
+            "scope" => wanted = Some(scope(words.value(word)?, "invalid scope value.")?),
             _ if word == "brd" || word.len() > 1 && "broadcast".starts_with(word) => {
                 brd = Some(words.value(word)?);
             }
-            "valid_lft" | "preferred_lft" => is(word, words.value(word)?, "forever")?,
+            "valid_lft" | "preferred_lft" => {
+                let text = words.value(word)?;
+                if text != "forever" && number_of(text, u32::MAX).is_none() {
+                    let text_of = format!("addresses here have no end: leave {word} out");
+                    return Err(Misuse::value(text, &format!("{word} value"), text_of));
+                }
+                is(word, text, "forever")?;
+            }
             _ if NO_ADDRESS.contains(&word) => return Err(no_word(word)),
-            one if given.is_none() => given = Some(one),
-            other => return Err(too_much(other)),
+            _ => {
+                let text = if word == "local" { words.value(word)? } else { word };
+                if given.is_some() {
+                    return Err(Misuse::garbage("local", text));
+                }
+                let of = |a: &IpAddr| family.is_none_or(|f| (f == Family::Inet) == a.is_ipv4());
+                let read = with_length(text).filter(|(addr, _)| of(addr));
+                given = Some(read.ok_or_else(|| Misuse::expected("prefix", family, text))?);
+            }
         }
     }
-    let text = given.ok_or("give an address, like 10.1.0.1/24 or fd01::1/64")?;
-    let (addr, prefix_len) = with_length(text, family)?;
-    let dev = dev.ok_or("not enough information: \"dev\" argument is required")?.to_owned();
+    let dev = dev.ok_or_else(|| Misuse::missing(1, NO_DEV, "say of which link: add dev NAME"))?.to_owned();
+    let text = "give an address, like 10.1.0.1/24 or fd01::1/64";
+    let said = "RTNETLINK answers: Operation not supported";
+    let (addr, prefix_len) = given.ok_or_else(|| Misuse::missing(REFUSED, said, text))?;
     if let Some(label) = label
         && label != dev
     {
         return Err(format!(
             "'label' is not supported here but for the link's own name, {dev}: leave it out"
-        ));
+        )
+        .into());
     }
-    if let Some(scope) = scope {
+    if let Some(wanted) = wanted {
         let own = match addr {
-            a if a.is_loopback() => ["host", "254"],
-            IpAddr::V6(v6) if v6.is_unicast_link_local() => ["link", "253"],
-            _ => ["global", "0"],
+            a if a.is_loopback() => "host",
+            IpAddr::V6(v6) if v6.is_unicast_link_local() => "link",
+            _ => "global",
         };
-        if !own.contains(&scope) {
-            return Err(format!(
-                "the scope of {addr} is {}, and follows from the address: leave it out",
-                own[0]
-            ));
+        if own != wanted {
+            return Err(
+                format!("the scope of {addr} is {own}, and follows from the address: leave it out").into()
+            );
         }
     }
     let longest = if addr.is_ipv4() { 32 } else { 128 };
     let len = prefix_len.unwrap_or(longest);
-    let own_brd = crate::link::Address { addr, prefix_len: len }.broadcast();
-    if let Some(brd) = brd
-        && brd != "+"
-        && brd.parse().ok() != own_brd
-    {
-        let own = own_brd.map_or("none".to_owned(), |b| b.to_string());
-        return Err(format!("the broadcast address of {addr}/{len} is {own}: leave '{brd}' out"));
+    if let Some(brd) = brd {
+        if addr.is_ipv6() {
+            let said = "Broadcast can be set only for IPv4 addresses";
+            return Err(Misuse::new(1, said, "IPv6 has no broadcast: leave it out"));
+        }
+        let own = crate::link::Address { addr, prefix_len: len }.broadcast();
+        if brd != "+" && brd.parse().ok() != own {
+            let own = own.map_or("none".to_owned(), |b| b.to_string());
+            return Err(format!("the broadcast address of {addr}/{len} is {own}: leave '{brd}' out").into());
+        }
     }
     Ok(Change::Addr(match verb {
         Verb::Delete => {
@@ -221,138 +272,41 @@ const NO_ADDRESS: [&str; 12] = [
     "proto",
 ];
 
-/// `ip route …`, apart from `flush`: the words brought into the order of a line of a route file.
-pub(super) fn route(verb: Verb, words: &mut Words<'_>, family: Option<Family>) -> Result<Change, String> {
-    let action = match verb {
-        Verb::Add => RouteOp::Add,
-        Verb::Append => RouteOp::Append,
-        Verb::Replace => RouteOp::Replace,
-        Verb::Change => RouteOp::Change,
-        _ => RouteOp::Delete,
-    };
-    let (mut kind, mut to, mut hop) = (None, None, false);
-    let mut rest: Vec<&str> = Vec::new();
-    while let Some(word) = words.next() {
-        match word {
-            "to" => {
-                let mut next = words.value(word)?;
-                if TYPES.contains(&next) {
-                    kind = Some(next);
-                    next = words.value(next)?;
-                }
-                to = destination(to, next, family)?;
-            }
-            "via" => {
-                hop = true;
-                rest.push(word);
-                let next = words.value(word)?;
-                rest.push(next);
-                if matches!(next, "inet" | "inet6") {
-                    rest.push(words.value(word)?);
-                }
-            }
-            "dev" | "oif" => {
-                hop = true;
-                rest.extend(["dev", words.value(word)?]);
-            }
-            "nexthop" => {
-                hop = true;
-                rest.push(word);
-            }
-            "onlink" | "linkdown" | "dead" | "offload" | "trap" => rest.push(word),
-            "src" | "scope" | "weight" | "pref" => rest.extend([word, words.value(word)?]),
-            "metric" | "preference" => rest.extend(["metric", words.value(word)?]),
-            _ if word.len() > 2 && "priority".starts_with(word) => {
-                rest.extend(["metric", words.value(word)?]);
-            }
-            _ if word.len() > 3 && "protocol".starts_with(word) => {
-                rest.extend(["proto", words.value(word)?]);
-            }
-            _ if word.len() > 1 && "table".starts_with(word) => rest.extend(["table", words.value(word)?]),
-            // Words of a command, and of no line that is written down.
-            "as" | "from" | "error" => return Err(no_word(word)),
-            _ if fib::UNSUPPORTED.contains(&word) => return Err(no_word(word)),
-            _ if kind.is_none() && to.is_none() && TYPES.contains(&word) => kind = Some(word),
-            _ if to.is_none() => to = destination(to, word, family)?,
-            other => return Err(too_much(other)),
-        }
-    }
-    let to = to.ok_or("give a destination: a prefix like 198.51.100.0/24, an address, or default")?;
-    let unicast = kind.is_none_or(|kind| kind == "unicast");
-    if verb != Verb::Delete && unicast && !hop {
-        return Err(format!("the route to {to} has no way out: give `via` or `dev`"));
-    }
-    let words = kind.into_iter().chain([to.as_str()]).chain(rest);
-    let route = words.collect::<Vec<_>>().join(" ");
-    // Words are joined here and parted again there.
-    if route.contains(['#', '\\', '\n']) {
-        return Err(format!("'{}' is no route", route.escape_debug()));
-    }
-    Ok(Change::Route(RouteChange::One { action, route }))
-}
-
-/// A destination in words that say its family, where the options do.
-fn destination(before: Option<String>, text: &str, family: Option<Family>) -> Result<Option<String>, String> {
-    if before.is_some() {
-        return Err(format!("there are two destinations: leave out '{text}'"));
-    }
-    let any = matches!(text, "default" | "any" | "all");
-    if any && family.is_none() {
-        return Ok(Some("default".to_owned()));
-    }
-    let plain = text.split_once('/').map_or(text, |(addr, _)| addr);
-    let mut of = family;
-    prefix(text, &mut of)?;
-    match any {
-        true => Ok(Some(if family == Some(Family::Inet6) { "::/0" } else { "0.0.0.0/0" }.to_owned())),
-        // What iproute2 lets be left out of IPv4 prefixes.
-        false => {
-            let addr = address(plain).map_or_else(|| plain.to_owned(), |a| a.to_string());
-            Ok(Some(text.split_once('/').map_or(addr.clone(), |(_, len)| format!("{addr}/{len}"))))
-        }
-    }
-}
-
-/// Types of routes that there are.
-const TYPES: [&str; 11] = [
-    "unicast",
-    "unreachable",
-    "prohibit",
-    "blackhole",
-    "local",
-    "broadcast",
-    "anycast",
-    "throw",
-    "multicast",
-    "nat",
-    "xresolve",
-];
-
 /// `ip neigh …`, apart from `flush`.
-pub(super) fn neigh(verb: Verb, words: &mut Words<'_>, family: Option<Family>) -> Result<Change, String> {
+pub(super) fn neigh(verb: Verb, words: &mut Words<'_>, family: Option<Family>) -> Result<Change, Misuse> {
     let (mut dev, mut to, mut lladdr, mut state) = (None, None, None, None);
     while let Some(word) = words.next() {
         match word {
             "dev" => dev = Some(words.value(word)?),
-            "to" => to = Some(words.value(word)?),
-            "nud" | "state" => state = Some(nud(words.value(word)?)?.to_ascii_lowercase()),
+            "nud" | "state" => {
+                let text = words.value(word)?;
+                state = Some(match states(text)?.as_slice() {
+                    [one] if *one != "noarp" => (*one).to_owned(),
+                    _ => return Err(format!("'nud {text}' is not supported here: {SETTABLE}").into()),
+                });
+            }
             _ if word.len() > 1 && "lladdr".starts_with(word) => {
                 lladdr = match words.value(word)? {
                     "none" => None,
-                    text => Some(mac(text)?.to_string()),
+                    text => Some(lladdr_of(text)?),
                 }
             }
+            "vrf" => return Err(no_vrf(words.value(word)?, "Not a valid VRF name")),
             _ if NO_NEIGHBOR.contains(&word) => return Err(no_word(word)),
-            one if to.is_none() => to = Some(one),
-            other => return Err(too_much(other)),
+            _ => {
+                let text = if word == "to" { words.value(word)? } else { word };
+                if to.is_some() {
+                    return Err(Misuse::garbage("to", text));
+                }
+                to = Some(address(text, family)?);
+            }
         }
     }
-    let required = "device and destination are required arguments";
-    let (to, dev) = (to.ok_or(required)?, dev.ok_or(required)?.to_owned());
-    let ip: IpAddr = to.parse().map_err(|_| format!("'{to}' is no address of a neighbor"))?;
-    if family.is_some_and(|f| (f == Family::Inet) != ip.is_ipv4()) {
-        return Err(format!("'{to}' is not of the family that -4 or -6 asks for"));
-    }
+    let (Some(ip), Some(dev)) = (to, dev) else {
+        let text = "say which neighbor: ADDRESS dev NAME";
+        return Err(Misuse::missing(255, "Device and destination are required arguments.", text));
+    };
+    let dev = dev.to_owned();
     Ok(Change::Neigh(match verb {
         Verb::Delete => NeighChange::Delete { ip, dev },
         verb => NeighChange::Set {
@@ -366,41 +320,30 @@ pub(super) fn neigh(verb: Verb, words: &mut Words<'_>, family: Option<Family>) -
     }))
 }
 
-/// Words of `ip neigh` that mean something this router can't do.
-const NO_NEIGHBOR: [&str; 7] = ["proxy", "router", "use", "managed", "extern_learn", "protocol", "vrf"];
-
-/// An address with the length of its prefix, if that is there.
-fn with_length(text: &str, family: Option<Family>) -> Result<(IpAddr, Option<u8>), String> {
-    let bad = || format!("'{text}' is no address: write it like 10.1.0.1/24 or fd01::1/64");
-    let (addr, len) = text.split_once('/').map_or((text, None), |(addr, len)| (addr, Some(len)));
-    let addr: IpAddr = addr.parse().map_err(|_| bad())?;
-    let longest = if addr.is_ipv4() { 32 } else { 128 };
-    let len = len.map(|len| len.parse().ok().filter(|n| *n <= longest).ok_or_else(bad)).transpose()?;
-    if family.is_some_and(|f| (f == Family::Inet) != addr.is_ipv4()) {
-        return Err(format!("'{text}' is not of the family that -4 or -6 asks for"));
+/// The MAC of a neighbor. One that is too short or too long is the kernel's to refuse.
+fn lladdr_of(text: &str) -> Result<String, Misuse> {
+    match mac(text) {
+        Ok(mac) => Ok(mac.to_string()),
+        Err(Misuse { said: Some(said), text, .. }) if said.starts_with("Invalid address length") => {
+            Err(Misuse::new(REFUSED, "Error: Invalid link address.", text))
+        }
+        Err(e) => Err(e),
     }
-    Ok((addr, len))
 }
+
+const SETTABLE: &str = "write one of permanent, reachable, stale, delay, probe, failed";
+
+/// Words of `ip neigh` that mean something this router can't do.
+const NO_NEIGHBOR: [&str; 7] = ["proxy", "router", "use", "managed", "extern_learn", "protocol", "proto"];
 
 /// That a word says what is so anyway.
-fn is(word: &str, said: &str, so: &str) -> Result<(), String> {
+fn is(word: &str, said: &str, so: &str) -> Result<(), Misuse> {
     match said == so {
         true => Ok(()),
-        false => Err(format!("'{word} {said}' is not supported here: it is always {so}")),
+        false => Err(format!("'{word} {said}' is not supported here: it is always {so}").into()),
     }
 }
 
-pub(super) fn number(word: &str, text: &str) -> Result<u32, String> {
-    text.parse().map_err(|_| format!("'{text}' is no number for '{word}'"))
-}
-
-fn mac(text: &str) -> Result<Mac, String> {
-    text.parse().map_err(|_| format!("\"{text}\" is invalid lladdr: write one like 02:00:00:00:01:01"))
-}
-
-fn no_word(word: &str) -> String {
-    match KEYWORDS.contains(&word) {
-        true => cant_select(word),
-        false => format!("'{word}' is not supported here: see `sekisho ip --help` for what can be said"),
-    }
+fn no_word(word: &str) -> Misuse {
+    format!("'{word}' is not supported here: see `sekisho ip --help` for what can be said").into()
 }

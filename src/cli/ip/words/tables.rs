@@ -4,8 +4,8 @@ use super::Stamp;
 use super::change::Verb;
 
 /// What is shown or changed.
-#[derive(Clone, Copy)]
-pub(super) enum Object {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::cli::ip) enum Object {
     Link,
     Address,
     Route,
@@ -35,16 +35,22 @@ pub(super) enum Opt {
     Oneline,
     Stats,
     Details,
+    Numeric,
+    Human,
+    Iec,
     Help,
+    Version,
     Stamp(Stamp),
     Force,
     Batch,
+    /// A number follows that means nothing here.
+    Count,
     Nothing,
     Other,
 }
 
 /// Objects in the order iproute2 looks them up (`ip.c`).
-pub(super) const OBJECTS: [(&str, Option<Object>); 17] = [
+pub(super) const OBJECTS: [(&str, Option<Object>); 34] = [
     ("address", Some(Object::Address)),
     ("addrlabel", None),
     ("maddress", None),
@@ -53,18 +59,35 @@ pub(super) const OBJECTS: [(&str, Option<Object>); 17] = [
     ("neighbor", Some(Object::Neighbor)),
     ("neighbour", Some(Object::Neighbor)),
     ("ntable", None),
+    ("ntbl", None),
     ("link", Some(Object::Link)),
+    ("l2tp", None),
+    ("fou", None),
+    ("ila", None),
+    ("macsec", None),
     ("tunnel", None),
+    ("tunl", None),
     ("tuntap", None),
+    ("tap", None),
     ("token", None),
+    ("tcpmetrics", None),
+    ("tcp_metrics", None),
     ("monitor", Some(Object::Monitor)),
+    ("xfrm", None),
     ("mroute", None),
+    ("mrule", None),
     ("netns", None),
+    ("netconf", None),
     ("vrf", None),
+    ("sr", None),
+    ("nexthop", None),
+    ("mptcp", None),
+    ("ioam", None),
     ("help", None),
+    ("stats", None),
 ];
 
-pub(super) const ADDRESS_COMMANDS: [(&str, Command); 12] = [
+pub(super) const ADDRESS_COMMANDS: [(&str, Command); 13] = [
     ("add", Command::Change(Verb::Add)),
     ("change", Command::Change(Verb::Change)),
     ("chg", Command::Change(Verb::Change)),
@@ -75,12 +98,13 @@ pub(super) const ADDRESS_COMMANDS: [(&str, Command); 12] = [
     ("list", Command::Show),
     ("flush", Command::Change(Verb::Flush)),
     ("save", Command::Other),
+    ("showdump", Command::Other),
     ("restore", Command::Other),
     ("help", Command::Help),
 ];
 
 /// `ip link s` is `set` there.
-pub(super) const LINK_COMMANDS: [(&str, Command); 10] = [
+pub(super) const LINK_COMMANDS: [(&str, Command); 12] = [
     ("add", Command::Change(Verb::Add)),
     ("set", Command::Change(Verb::Set)),
     ("change", Command::Change(Verb::Change)),
@@ -89,11 +113,13 @@ pub(super) const LINK_COMMANDS: [(&str, Command); 10] = [
     ("show", Command::Show),
     ("lst", Command::Show),
     ("list", Command::Show),
+    ("xstats", Command::Other),
+    ("afstats", Command::Other),
     ("property", Command::Other),
     ("help", Command::Help),
 ];
 
-pub(super) const ROUTE_COMMANDS: [(&str, Command); 16] = [
+pub(super) const ROUTE_COMMANDS: [(&str, Command); 17] = [
     ("list", Command::Show),
     ("show", Command::Show),
     ("lst", Command::Show),
@@ -103,12 +129,13 @@ pub(super) const ROUTE_COMMANDS: [(&str, Command); 16] = [
     ("change", Command::Change(Verb::Change)),
     ("chg", Command::Change(Verb::Change)),
     ("replace", Command::Change(Verb::Replace)),
-    ("prepend", Command::Other),
+    ("prepend", Command::Change(Verb::Append)),
     ("delete", Command::Change(Verb::Delete)),
     ("test", Command::Other),
     ("flush", Command::Change(Verb::Flush)),
     ("save", Command::Other),
     ("restore", Command::Other),
+    ("showdump", Command::Other),
     ("help", Command::Help),
 ];
 
@@ -118,7 +145,7 @@ pub(super) const NEIGHBOR_COMMANDS: [(&str, Command); 11] = [
     ("chg", Command::Change(Verb::Change)),
     ("replace", Command::Change(Verb::Replace)),
     ("delete", Command::Change(Verb::Delete)),
-    ("get", Command::Other),
+    ("get", Command::Get),
     ("show", Command::Show),
     ("lst", Command::Show),
     ("list", Command::Show),
@@ -126,41 +153,41 @@ pub(super) const NEIGHBOR_COMMANDS: [(&str, Command); 11] = [
     ("help", Command::Help),
 ];
 
-/// Options in the order iproute2 looks them up.
-pub(super) const OPTIONS: [(&str, Opt); 24] = [
-    ("loops", Opt::Other),
+/// Options in the order iproute2 looks them up. `-color` has its own rule, and comes before `-help`.
+pub(super) const OPTIONS: [(&str, Opt); 28] = [
+    ("loops", Opt::Count),
     ("family", Opt::Family),
     ("4", Opt::Four),
     ("6", Opt::Six),
     ("0", Opt::Other),
     ("M", Opt::Other),
     ("B", Opt::Other),
-    ("human-readable", Opt::Other),
-    ("iec", Opt::Other),
+    ("human-readable", Opt::Human),
+    ("iec", Opt::Iec),
     ("stats", Opt::Stats),
     ("statistics", Opt::Stats),
     ("details", Opt::Details),
-    // There are no names to be looked up in the first place, so nothing is done for these two.
-    ("resolve", Opt::Nothing),
+    ("resolve", Opt::Other),
     ("oneline", Opt::Oneline),
     ("timestamp", Opt::Stamp(Stamp::Long)),
     ("tshort", Opt::Stamp(Stamp::Short)),
+    ("Version", Opt::Version),
     ("force", Opt::Force),
     ("batch", Opt::Batch),
     ("brief", Opt::Brief),
     ("json", Opt::Json),
     ("pretty", Opt::Pretty),
+    ("rcvbuf", Opt::Count),
     ("help", Opt::Help),
     ("netns", Opt::Other),
-    ("Numeric", Opt::Nothing),
+    ("Numeric", Opt::Numeric),
+    ("all", Opt::Other),
+    ("echo", Opt::Other),
 ];
 
 /// Selectors of iproute2's that can't be used here, and so are no names of links or prefixes.
-pub(super) const KEYWORDS: [&str; 30] = [
-    "master",
-    "nomaster",
+pub(super) const KEYWORDS: [&str; 20] = [
     "type",
-    "vrf",
     "label",
     "to",
     "scope",
@@ -173,18 +200,11 @@ pub(super) const KEYWORDS: [&str; 30] = [
     "dadfailed",
     "temporary",
     "group",
-    "proxy",
-    "unused",
+    "proto",
+    "protocol",
     "iif",
     "src",
     "from",
-    "tos",
-    "dsfield",
-    "mark",
-    "realm",
-    "realms",
-    "metric",
-    "cached",
-    "cache",
     "nhid",
+    "metric",
 ];

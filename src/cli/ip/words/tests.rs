@@ -1,6 +1,6 @@
 use super::*;
 
-fn said(words: &str) -> Result<Said, String> {
+fn said(words: &str) -> Result<Said, Misuse> {
     parse(&words.split_whitespace().map(OsString::from).collect::<Vec<_>>())
 }
 
@@ -34,14 +34,18 @@ fn words_may_be_cut_short_as_in_iproute2() {
 
 #[test]
 fn options_come_first_in_any_order() {
-    let o = asked("-j -6 -br -s -d -o -p -c -N -t -force a").options;
+    let o = asked("-j -6 -br -s -stat -d -o -p -c -N -t -h -iec -force -rc 9 a").options;
     let all = Options {
         json: true,
         pretty: true,
         brief: true,
         oneline: true,
-        stats: true,
+        stats: 2,
         details: true,
+        numeric: true,
+        human: true,
+        iec: true,
+        color: Color::Always,
         family: Some(Family::Inet6),
         stamp: Some(Stamp::Long),
         force: true,
@@ -50,6 +54,14 @@ fn options_come_first_in_any_order() {
     assert!(asked("--json l").options.json && asked("-json l").options.json);
     assert_eq!(asked("-f inet l").options.family, Some(Family::Inet));
     assert_eq!(asked("-color=never -4 l").options.family, Some(Family::Inet));
+    for (words, color) in [
+        ("-co=auto l", Color::Auto),
+        ("-c=always l", Color::Always),
+        ("-c=never l", Color::Never),
+        ("l", Color::Never),
+    ] {
+        assert_eq!(asked(words).options.color, color, "{words}");
+    }
     assert_eq!(asked("-j --control /x/gw.sock l").control, Some("/x/gw.sock".into()));
     assert_eq!(asked("--control=/x/gw.sock l").control, Some("/x/gw.sock".into()));
 }
@@ -126,8 +138,20 @@ fn neighbors_are_chosen() {
 
 #[test]
 fn help_is_given() {
-    for words in ["", "help", "-j", "route help", "-help", "h"] {
-        assert_eq!(said(words), Ok(Said::Help), "{words}");
+    for words in ["help", "-help", "-he", "h"] {
+        assert_eq!(said(words), Ok(Said::Help(None)), "{words}");
+    }
+    for (words, object) in [
+        ("route help", Object::Route),
+        ("r get help", Object::Route),
+        ("l h", Object::Link),
+        ("a add help", Object::Address),
+        ("mon help", Object::Monitor),
+    ] {
+        assert_eq!(said(words), Ok(Said::Help(Some(object))), "{words}");
+    }
+    for words in ["-V", "-Version", "--Version"] {
+        assert_eq!(said(words), Ok(Said::Version), "{words}");
     }
 }
 
@@ -141,28 +165,112 @@ fn what_is_not_understood_is_named() {
         ("link property", "'ip link property' is not supported"),
         ("link frob", "'frob' is no command of 'ip link'"),
         ("-x link", "option '-x' is not supported"),
-        ("-b", "'-b' has nothing behind it"),
-        ("-f bridge link", "'bridge' is no family"),
-        ("a s dev", "'dev' has nothing behind it"),
-        ("a s scope foo", "no scope 'foo'"),
-        ("r s table 7", "no table '7'"),
-        ("r s proto foo", "'foo' is no protocol"),
-        ("r s type throw", "no routes of type 'throw'"),
-        ("r s nothing", "'nothing' is no prefix"),
-        ("r s 10.1.0.0/33", "'10.1.0.0/33' is no prefix"),
-        ("r s 1.2.3.4.5", "'1.2.3.4.5' is no prefix"),
-        ("-6 r s 10.1.0.0/24", "not of the family"),
-        ("r s 10.1.0.0/24 11.0.0.0/8", "'11.0.0.0/8' is one word too many"),
-        ("r s src 10.1.0.1", "'src' is not supported here"),
-        ("r s cache", "'cache' is not supported here"),
-        ("n s nud foo", "no state 'foo'"),
-        ("n s proxy", "'proxy' is not supported here"),
-        ("l l lan wan", "'wan' is one word too many"),
-        ("l l type veth", "'type' is not supported here"),
+        ("-f bridge link", "family 'bridge' is not supported"),
+        ("-n x link", "option '-n' is not supported"),
+        ("-B link", "option '-B' is not supported"),
+        ("nexthop", "'ip nexthop' is not supported"),
+        ("r s root 10/8 match 10.1.0.1", "by one prefix"),
+        ("a flush label x", "can't be flushed by label"),
+        ("r flush src 10.1.0.1", "can't be flushed by src"),
     ] {
-        let e = said(words).unwrap_err();
+        let e = said(words).unwrap_err().text;
         assert!(e.contains(part) && !e.contains('\n'), "{words}: {e}");
     }
+}
+
+#[test]
+fn what_is_wrong_is_said_in_the_words_of_iproute2() {
+    for (words, code, part) in [
+        ("lnk", 1, "Object \"lnk\" is unknown, try \"ip help\"."),
+        ("link frob", 255, "Command \"frob\" is unknown, try \"ip link help\"."),
+        ("n frob", 255, "Command \"frob\" is unknown, try \"ip neigh help\"."),
+        ("-x link", 255, "Option \"-x\" is unknown, try \"ip -help\"."),
+        ("--x link", 255, "Option \"-x\" is unknown"),
+        ("-c=blue link", 255, "Option \"-c=blue\" is unknown"),
+        ("", 255, "Usage: "),
+        ("-j", 255, "Usage: "),
+        ("-b", 255, "Usage: "),
+        ("-f ipv4 a", 255, "Error: argument \"ipv4\" is wrong: invalid protocol family"),
+        ("a s dev", 255, "Command line is not complete. Try option \"help\""),
+        ("a s scope foo", 255, "Error: argument \"foo\" is wrong: invalid \"scope\""),
+        ("a s group foo", 255, "Error: argument \"foo\" is wrong: Invalid \"group\" value"),
+        ("l l lan wan", 255, "Error: either \"dev\" is duplicate, or \"wan\" is a garbage."),
+        ("l l vrf x", 255, "is wrong: Not a valid VRF name"),
+        ("n s dev lan dev wan", 255, "Error: duplicate \"dev\": \"wan\" is the second value."),
+        ("n s nud foo", 255, "Error: argument \"foo\" is wrong: nud state is bad"),
+        ("r s table 7", 2, "Error: ipv4: FIB table does not exist."),
+        ("r s table foo", 255, "Error: argument \"foo\" is wrong: table id value is invalid"),
+        ("r s proto foo", 255, "Error: argument \"foo\" is wrong: invalid \"protocol\""),
+        ("r s type foo", 255, "Error: argument \"foo\" is wrong: node type value is invalid"),
+        ("r s nothing", 1, "Error: any valid prefix is expected rather than \"nothing\"."),
+        ("r s 10.1.0.0/33", 1, "Error: any valid prefix is expected rather than \"10.1.0.0/33\"."),
+        ("r s 1.2.3.4.5", 1, "any valid prefix"),
+        ("-6 r s 10.1.0.0/24", 1, "Error: inet6 prefix is expected rather than \"10.1.0.0/24\"."),
+        ("route flush", 1, "\"ip route flush\" requires arguments."),
+        ("addr flush", 1, "Flush requires arguments."),
+        ("route get", 1, "need at least a destination address"),
+        ("-4 route get fd01::1", 1, "Error: inet prefix is expected rather than \"fd01::1\"."),
+        ("neigh get 10.1.0.2", 1, "Device and address are required arguments."),
+        ("neigh add 10.1.0.2", 255, "Device and destination are required arguments."),
+        ("neigh add 10.1.0.2 lladdr x dev lan", 1, "\"x\" is invalid lladdr."),
+        ("neigh add 10.1.0.2 lladdr 02:00 dev lan", 2, "Error: Invalid link address."),
+        ("addr add 10.1.0.1/24", 1, "Not enough information: \"dev\" argument is required."),
+        ("addr add dev lan", 2, "RTNETLINK answers: Operation not supported"),
+        ("link set up", 255, "Not enough information: \"dev\" argument is required."),
+        ("link set lan frob", 255, "Error: either \"dev\" is duplicate, or \"frob\" is a garbage."),
+        ("link set lan mtu big", 255, "Error: argument \"big\" is wrong: Invalid \"mtu\" value"),
+        ("link set lan arp maybe", 1, "Error: argument of \"arp\" must be \"on\" or \"off\", not \"maybe\""),
+        ("link set lan address 02:00", 1, "Invalid address length 2 - must be 6 bytes"),
+        ("link add x", 1, "Not enough information: \"type\" argument is required"),
+        ("link add a/b type tun", 255, "Error: argument \"a/b\" is wrong: \"dev\" not a valid ifname"),
+        ("link add x type veth", 2, "Error: Unknown device type."),
+        ("route add 10/8", 2, "RTNETLINK answers: No such device"),
+        (
+            "route add 10/8 dev lan metric x",
+            255,
+            "Error: argument \"x\" is wrong: \"metric\" value is invalid",
+        ),
+        (
+            "route add 10/8 nexthop via 10.1.0.2 weight 0",
+            255,
+            "Error: argument \"0\" is wrong: \"weight\" is invalid",
+        ),
+        ("route add 10/8 nexthop", 255, "Error: unexpected end of line after \"nexthop\""),
+        ("route add 10/8 nexthop via 10.1.0.2 metric 1", 255, "instead of \"metric\""),
+        ("route add 10/8 via fd01::1", 1, "Error: inet address is expected rather than \"fd01::1\"."),
+        ("route add fd09::/32 via inet 10.1.0.2", 2, "Error: IPv6 does not support RTA_VIA attribute."),
+        ("route add blackhole 10/8 dev lan", 2, "can not be specified for this route type."),
+        ("route add 10/8 dev lan onlink", 2, "Error: Invalid flags for nexthop"),
+        ("route add 10/8 via 10.1.0.2 onlink", 2, "Error: Nexthop device required for onlink."),
+        ("route add default via fe80::1", 2, "Error: Egress device not specified."),
+        ("route add 10/8 via 10.1.0.2 nexthop via 10.1.0.3", 2, "Error: Nexthop gateway does not match"),
+    ] {
+        let e = said(words).unwrap_err();
+        assert_eq!(e.code, code, "{words}: {e:?}");
+        assert!(e.said.as_ref().is_some_and(|said| said.contains(part)), "{words}: {e:?}");
+    }
+}
+
+#[test]
+fn what_nothing_here_has_is_nothing() {
+    let none = |words: &str| asked(words).routes == RoutePick { none: true, ..RoutePick::default() };
+    for words in
+        ["r s cache", "r s table cache", "r s tos 4", "r s mark 1", "r s from 10.1.0.0/24", "r s iif lan"]
+    {
+        assert!(none(words), "{words}");
+    }
+    for words in ["r s tos 0", "r s mark 0", "r s from default", "r s from match 10.1.0.1"] {
+        assert!(!none(words), "{words}");
+    }
+    let none = |words: &str| match show(words) {
+        Show::Neigh(f) => f.states == ["NONE"],
+        _ => false,
+    };
+    assert!(none("n s proxy") && none("n s nud none") && none("n s master lan") && !none("n s unused"));
+    assert_eq!(asked("l l type veth").links.kind.as_deref(), Some("veth"));
+    assert!(asked("l l master lan").links.none && !asked("l l group default").links.none);
+    let flags = asked("a s -tentative dynamic secondary").links.flags;
+    assert_eq!(flags, [(Flag::Tentative, false), (Flag::Permanent, false), (Flag::Secondary, true)]);
 }
 
 fn deed(words: &str) -> Deed {
@@ -191,8 +299,9 @@ fn routes_are_changed() {
         (
             "route repl default via inet6 fd01::2 dev lan onlink",
             Replace,
-            "default via inet6 fd01::2 dev lan onlink",
+            "default via fd01::2 dev lan onlink",
         ),
+        ("-4 route repl default via inet6 fd01::2 dev lan", Replace, "0.0.0.0/0 via inet6 fd01::2 dev lan"),
         ("-6 route replace default dev lan", Replace, "::/0 dev lan"),
         ("-4 route replace default dev lan", Replace, "0.0.0.0/0 dev lan"),
         (
@@ -200,12 +309,13 @@ fn routes_are_changed() {
             Change_,
             "10.9.0.1 via 10.1.0.9 metric 7 proto bgp",
         ),
-        (
-            "r c 10/8 oif lan pri 7 tab main src 10.1.0.1",
-            Change_,
-            "10.0.0.0/8 dev lan metric 7 table main src 10.1.0.1",
-        ),
+        ("r c 10/8 oif lan pri 7 tab main src 10.1.0.1", Change_, "10.0.0.0/8 dev lan metric 7 src 10.1.0.1"),
         ("r del 10/8", Delete, "10.0.0.0/8"),
+        ("r prepend fd09::/32 via fd01::2", Append, "fd09::/32 via fd01::2"),
+        ("r add 10.0.0.0/255.0.0.0 dev lan metric 0x10", Add, "10.0.0.0/8 dev lan metric 16"),
+        ("r add fd09::1/32 dev lan", Add, "fd09::/32 dev lan"),
+        ("r add 10.0.0.1/8 dev lan", Add, "10.0.0.1/8 dev lan"),
+        ("r add unreach 10/8", Add, "unreachable 10.0.0.0/8"),
         (
             "r add 10/8 nexthop via 10.1.0.2 dev lan weight 2 nexthop via 10.1.0.3",
             Add,
@@ -303,46 +413,29 @@ fn ways_and_changes_are_asked_for() {
 fn words_of_changes_that_are_not_understood_are_named() {
     for (words, part) in [
         ("route add", "give a destination"),
-        ("route add 10/8", "no way out"),
-        ("route add 10/8 via", "'via' has nothing behind it"),
-        ("route add 10/8 11/8 dev lan", "'11/8' is one word too many"),
         ("route add 10/8 dev lan mtu 1400", "'mtu' is not supported"),
+        ("route add 10/8 dev lan advmss 1400", "'advmss' is not supported"),
         ("route add 10/8 dev lan encap mpls 1", "'encap' is not supported"),
-        ("route add foo dev lan", "'foo' is no prefix"),
-        ("-6 route add 10/8 dev lan", "not of the family"),
-        ("route flush", "flush requires arguments"),
-        ("route get", "destination address"),
-        ("route get foo", "'foo' is no address"),
-        ("-6 route get 10.1.0.1", "not of the family"),
-        ("route get 10.1.0.1 sport 99999", "'99999' is no port"),
-        ("route get 10.1.0.1 ipproto frob", "'frob' is no protocol"),
-        ("route get 10.1.0.1 tos 4", "'tos' is not supported"),
-        ("link add x", "say what the link is to be"),
-        ("link add type tap", "give the new link's name"),
-        ("link add x type veth", "no links of type 'veth'"),
+        ("route add 10/8 dev lan table 7", "'table 7' is not supported"),
+        ("route add 10/8 dev lan scope global", "has scope link"),
+        ("route add throw 10/8", "routes of type 'throw' are not supported"),
         ("link set lan name foo", "'name' is not supported"),
         ("link set lan txqueuelen 9", "'txqueuelen' is not supported"),
         ("link set lan arp off", "'arp off' is not supported"),
-        ("link set lan mtu big", "'big' is no number"),
-        ("link set up", "say which link"),
-        ("link del", "say which link"),
-        ("addr add 10.1.0.1/24", "\"dev\" argument is required"),
-        ("addr add dev lan", "give an address"),
-        ("addr add 10.1.0.1/33 dev lan", "'10.1.0.1/33' is no address"),
+        ("link add type tap", "give the new link's name"),
+        ("link add x type tun mode tap", "'mode tap' is not supported"),
+        ("link replace lan up", "'ip link replace' is not supported"),
         ("addr add 10.1.0.1/24 peer 10.1.0.2 dev lan", "'peer' is not supported"),
         ("addr add 10.1.0.1/24 dev lan label lan:1", "'label' is not supported"),
         ("addr add 10.1.0.1/24 dev lan scope link", "the scope of 10.1.0.1 is global"),
         ("addr add 10.1.0.1/24 dev lan brd 10.1.0.254", "leave '10.1.0.254' out"),
         ("addr add 10.1.0.1/24 dev lan valid_lft 9", "'valid_lft 9' is not supported"),
-        ("neigh add 10.1.0.2", "required arguments"),
-        ("neigh add 10.1.0.2 lladdr zz dev lan", "\"zz\" is invalid lladdr"),
-        ("neigh add 10.1.0.2 dev lan nud foo", "no state 'foo'"),
+        ("neigh add 10.1.0.2 dev lan nud noarp", "'nud noarp' is not supported"),
         ("neigh add proxy 10.1.0.2 dev lan", "'proxy' is not supported"),
-        ("neigh flush", "flush requires arguments"),
-        ("monitor frob", "'frob' can't be watched"),
         ("monitor rule", "'rule' is not supported"),
+        ("monitor frob", "'frob' can't be watched"),
     ] {
-        let e = said(words).unwrap_err();
+        let e = said(words).unwrap_err().text;
         assert!(e.contains(part) && !e.contains('\n'), "{words}: {e}");
     }
 }
@@ -380,7 +473,7 @@ proptest::proptest! {
         }
         match parse(&words.iter().map(OsString::from).collect::<Vec<_>>()) {
             Ok(_) => {}
-            Err(e) => proptest::prop_assert!(!e.contains('\n') && e.len() > 10, "{e}"),
+            Err(e) => proptest::prop_assert!(!e.text.contains('\n') && e.text.len() > 10, "{e}"),
         }
     }
 }

@@ -9,13 +9,12 @@ use serde_json::Value;
 use super::{asked, object};
 use crate::base::Instant;
 use crate::conntrack::{Conntrack, EventKind, FlowEvent, Listener, text};
-use crate::control::protocol::{EventName, FlowFilter, FlowForm, FlowKind};
+use crate::control::protocol::{EventName, FlowFilter, FlowForm, FlowKind, MOST_WAITING};
 use crate::control::server::{Fed, Feed};
 use crate::control::view::{self, FlowNews};
 
-/// Events that wait for a client, unless it wants another number; and at most: 7 MB.
+/// Events that wait for a client, unless it wants another number.
 const WAITING: u32 = 8_192;
-const MOST_WAITING: u32 = 32_768;
 
 /// Events told at a time.
 const PAGE: usize = 512;

@@ -118,25 +118,40 @@ fn what_can_not_be_done_is_told_as_the_tool_does() {
         (
             "-A INPUT -j z",
             2,
-            "target 'z' is unknown, and there is no chain 'z' (chains are declared before rules go to them)",
+            "Couldn't load target `z':No such file or directory: target 'z' is unknown, and there is no chain 'z' (chains are declared before rules go to them)",
         ),
-        ("-I INPUT 0", 2, "'0' is no rule's number"),
-        ("-A INPUT --foo", 2, "unknown option --foo"),
-        ("-A INPUT -n", 2, "-n has no sense beside -A"),
-        ("-A INPUT -A a", 2, "-A and -A in one line"),
-        ("-L -F", 2, "-F and -L in one line"),
-        ("-P INPUT ACCEPT -j DROP", 2, "-P takes no rule behind it"),
+        ("-I INPUT 0", 2, "Invalid rule number `0'"),
+        ("-A INPUT --foo", 2, "unknown option \"--foo\""),
+        ("-A INPUT -n", 2, "Illegal option `-n' with this command: -A"),
+        ("-A INPUT -A a", 2, "Cannot use -A with -A"),
+        ("-L -F", 2, "Cannot use -F with -L"),
+        ("-P INPUT ACCEPT -j DROP", 2, "Illegal option `-j' with this command: -P"),
         ("-6 -A INPUT", 2, "-6 is for IPv6: use ip6tables"),
-        ("-N ACCEPT", 2, "'ACCEPT' is the name of a target"),
-        ("-N a\"b", 2, "'a\"b' is no chain's name: they have no blanks and no quotes"),
+        ("-N ACCEPT", 2, "chain name may not clash with target name: ACCEPT is one"),
+        ("-N a\"b", 2, "Invalid chain name `a\"b': it has no blanks and no quotes"),
         (
             "-t nat -P OUTPUT DROP",
             2,
-            "table nat sees only the first packet of a flow: DROP belongs in filter",
+            "The \"nat\" table is not intended for filtering, the use of DROP is therefore inhibited: it sees only the first \
+             packet of a flow",
         ),
-        ("-t none -A INPUT", 3, "Table does not exist: table 'none' is unknown: raw, mangle, nat or filter"),
-        ("-t security -A INPUT", 3, "Table does not exist: table 'security' is not supported here (yet)"),
-        ("", 2, "no command such as -A or -L is given"),
+        (
+            "-t none -A INPUT",
+            3,
+            "can't initialize iptables table `none': Table does not exist: there are raw, mangle, nat and filter",
+        ),
+        (
+            "-t security -A INPUT",
+            3,
+            "can't initialize iptables table `security': Table does not exist: it is not supported here (yet)",
+        ),
+        (
+            "-A INPUT -m limit --limit-burst 10000",
+            1,
+            "Numerical result out of range. Limit: a burst of 10000 at this rate is more than can be counted, or nothing",
+        ),
+        ("-W 5 -A INPUT", 2, "--wait-interval only makes sense with --wait"),
+        ("", 2, "no command specified: such as -A or -L"),
     ] {
         let no = edit(&words(line), &v4(SOME)).expect_err(line);
         assert_eq!((no.code(), no.told().as_str()), (code, said), "{line}");
@@ -149,17 +164,42 @@ fn what_can_not_be_done_is_told_as_the_tool_does() {
 }
 
 #[test]
+fn loops_are_refused_where_packets_come_to_them() {
+    let text = ":x - [0:0]\n:y - [0:0]\n-A x -j y\n-A y -j x\n";
+    let rules = format!("*filter\n{text}-A INPUT -p udp -j ACCEPT\nCOMMIT\n");
+    let loops = |line: &str| match edit(&words(line), &v4(&rules)) {
+        Ok(edited) => {
+            let program = crate::filter::Program::compile(&edited.rules, &crate::link::Links::new([]));
+            assert!(program.is_ok(), "{line}");
+            None
+        }
+        Err(no) => Some(no.told()),
+    };
+    assert_eq!(loops("-A y -j y"), None);
+    assert!(loops("-A INPUT -g y").is_some_and(|no| no.ends_with("A loop of jumps: y, x and back")));
+    // Nothing passes the first rule.
+    let rules = format!("*filter\n{text}-A INPUT -j ACCEPT\nCOMMIT\n");
+    assert!(edit(&words("-A INPUT -j x"), &v4(&rules)).is_ok());
+    assert!(edit(&words("-I INPUT -j x"), &v4(&rules)).is_err());
+}
+
+#[test]
 fn options_stand_where_getopt_lets_them() {
     let asked = |line: &str| iptables::asked(&words(line), Family::V4).unwrap();
     let list = asked("-tnat -nvxLPOSTROUTING 3 --line-numbers -w 5 --control /x --json");
     let What::List(which) = list.what else { panic!("{list:?}") };
-    assert_eq!((which.chain.as_deref(), which.number, which.zero), (Some("POSTROUTING"), Some(3), false));
+    assert_eq!((which.chain.as_deref(), which.number, which.zero), (Some("POSTROUTING"), Some(3), None));
     assert_eq!(list.table, TableName::Nat);
     let manner = list.manner;
     assert!(manner.numeric && manner.verbose && manner.exact && manner.line_numbers && manner.json);
     assert_eq!(manner.control.as_deref(), Some("/x"));
     let What::List(which) = asked("-Z a -L").what else { panic!() };
-    assert_eq!((which.chain.as_deref(), which.zero, which.as_commands), (Some("a"), true, false));
+    assert_eq!((which.chain.as_deref(), which.zero, which.as_commands), (Some("a"), Some(None), false));
+    // The number is that of what it stands behind.
+    for (line, zero) in [("-L a 2 -Z", None), ("-Z a 2 -L", Some(2)), ("-S -Z a 2", Some(2))] {
+        let What::List(which) = asked(line).what else { panic!("{line}") };
+        assert_eq!((which.number, which.zero), (Some(2), Some(zero)), "{line}");
+    }
     // -j is what it is in iptables, and so is --j.
     assert!(
         matches!(asked("-A INPUT --j ACCEPT").what, What::Edit { rules, .. } if rules[0].target == crate::filter::Target::Accept)
@@ -220,7 +260,7 @@ fn a_text_is_taken_whole_or_not_at_all() {
             1,
             "there is no chain 'x' in table nat",
         ),
-        ("*filter\n-A INPUT --foo\n-A x\nCOMMIT\n", 2, 2, "unknown option --foo"),
+        ("*filter\n-A INPUT --foo\n-A x\nCOMMIT\n", 2, 2, "unknown option \"--foo\""),
         ("*filter\n:c -\n:c -\nCOMMIT\n", 3, 2, "there is a chain 'c' already"),
         ("*filter\n:INPUT NO\nCOMMIT\n", 2, 1, "'NO' is no policy: ACCEPT or DROP"),
         (
@@ -230,7 +270,7 @@ fn a_text_is_taken_whole_or_not_at_all() {
             "target MASQUERADE can stand in table nat only, not in filter",
         ),
         ("*filter\n-D INPUT 9\nCOMMIT\n", 2, 1, "there is no rule 9 in INPUT, which has 0"),
-        ("*filter\n", 2, 1, "COMMIT is missing at the end of table filter"),
+        ("*filter\n", 2, 1, "COMMIT expected at line 2, the end of table filter"),
         ("*none\nCOMMIT\n", 1, 2, "table 'none' is unknown: raw, mangle, nat or filter"),
         ("-A INPUT\n", 1, 1, "'-A INPUT' stands outside of a table: '*filter' or another begins one"),
     ] {
@@ -244,11 +284,13 @@ fn a_text_is_taken_whole_or_not_at_all() {
 #[test]
 fn rules_are_bounded() {
     let rules = v4("*filter\n-A INPUT -j ACCEPT\nCOMMIT\n");
-    let list: Vec<String> = (0..300).map(|i| format!("10.0.{}.{}", i / 256, i % 256)).collect();
-    let list = list.join(",");
-    assert_eq!(list.len().max(1024), list.len(), "longer than a word may be");
-    let no = edit(&words(&format!("-A INPUT -s {list}")), &rules).unwrap_err();
-    assert_eq!(no.code(), 2, "{no}");
+    let list = |n: usize| {
+        let list: Vec<String> = (0..n).map(|i| format!("10.0.{}.{}", i / 256, i % 256)).collect();
+        words(&format!("-A INPUT -s {}", list.join(",")))
+    };
+    // Longer than a word of a text may be, and than one of a command line.
+    assert_eq!(edit(&list(300), &rules).map(|e| e.rules.tables[0].chains[0].rules.len()), Ok(301));
+    assert_eq!(edit(&list(20_000), &rules).err().map(|no| no.code()), Some(2));
     let how = How { noflush: true, counters: false, only: None, most: 2 };
     let load = |text: &str| read::load(text, Family::V4, done(&rules), &how);
     assert!(load("*nat\n-A OUTPUT -j ACCEPT\nCOMMIT\n").is_ok());

@@ -1,7 +1,7 @@
 //! What a command is when all of its words are read.
 
 use crate::filter::matches::{AddrMask, Match, Not};
-use crate::filter::rule::{Basic, Policy, Rule, TableName};
+use crate::filter::rule::{Basic, Policy, Rule, Says, TableName};
 use crate::filter::targets::Target;
 
 use super::super::command::Manner;
@@ -25,30 +25,34 @@ impl Reader<'_> {
             let said = if manner.help { Said::Help } else { Said::Version };
             return Ok((said, self.around.table, manner));
         }
-        let command = self.command.ok_or("no command such as -A or -L is given")?;
+        let command = self.command.ok_or("no command specified: such as -A or -L")?;
         let lists = matches!(command, 'L' | 'S');
         let of_lists =
             [("-n", manner.numeric), ("-x", manner.exact), ("--line-numbers", manner.line_numbers)];
         if let Some((name, _)) = of_lists.iter().find(|(_, given)| *given && command != 'L') {
-            return Err(format!("{name} has no sense beside -{command}").into());
+            return Err(format!("Illegal option `{name}' with this command: -{command}").into());
+        }
+        if self.waits_between && !self.waits {
+            return Err("--wait-interval only makes sense with --wait".into());
         }
         if manner.json && !lists {
             return Err(format!("--json has no sense beside -{command}").into());
         }
         if self.counters.is_some() && !matches!(command, 'A' | 'I' | 'R' | 'P') {
-            return Err(format!("-c has no sense beside -{command}").into());
+            return Err(format!("Illegal option `-c' with this command: -{command}").into());
         }
         let said = match lists {
             true => {
                 self.chain_is_short()?;
                 self.says_nothing_else(command)?;
                 let (chain, number) = (self.chain.map(str::to_owned), self.number);
-                Ok(Said::List { as_commands: command == 'S', chain, number, zero: self.zero })
+                let zero = self.zero.then_some(number.filter(|_| self.zeroes_one));
+                Ok(Said::List { as_commands: command == 'S', chain, number, zero })
             }
             false => Err(command),
         };
         let table = match self.table {
-            Some(name) => known::table(name),
+            Some(name) => known::table(name, self.around.family),
             None => Ok(self.around.table),
         };
         // A table that is not there is found after all else is read, as iptables does.
@@ -63,13 +67,13 @@ impl Reader<'_> {
 
     fn chain_is_short(&self) -> Result<(), No> {
         match self.chain.filter(|c| c.len() > LONGEST_CHAIN) {
-            Some(name) => Err(format!("'{name}' is no chain's name: {LONGEST_CHAIN} bytes at most").into()),
+            Some(name) => Err(too_long(name).into()),
             None => Ok(()),
         }
     }
 
     fn edit(&mut self, table: TableName) -> Result<Command, No> {
-        let command = self.command.ok_or("no command such as -A")?;
+        let command = self.command.ok_or("no command specified: such as -A")?;
         self.chain_is_short()?;
         let chain = self.chain.map(str::to_owned);
         let number = self.number;
@@ -80,7 +84,12 @@ impl Reader<'_> {
                 ('A', _) => Command::Append(chain, rules),
                 ('I', n) => Command::Insert(chain, n.unwrap_or(1), rules),
                 ('R', Some(n)) if rules.len() == 1 => Command::Replace(chain, n, Box::new(rules.remove(0))),
-                ('R', _) => return Err("-R puts one rule in the place of one".into()),
+                ('R', _) => {
+                    return Err(
+                        "Replacement rule does not specify a unique address: one rule takes the place of one"
+                            .into(),
+                    );
+                }
                 ('C', _) => Command::Check(chain, rules),
                 _ => Command::Delete(chain, rules),
             });
@@ -93,7 +102,11 @@ impl Reader<'_> {
             ('N', Some(chain), _) => {
                 let name = new_name(chain)?;
                 match known::is_target(&name) {
-                    true => return Err(format!("'{name}' is the name of a target").into()),
+                    true => {
+                        return Err(
+                            format!("chain name may not clash with target name: {name} is one").into()
+                        );
+                    }
                     false => Command::New(name),
                 }
             }
@@ -112,18 +125,30 @@ impl Reader<'_> {
 
     /// Refuses what belongs to a rule on a line that has none.
     fn says_nothing_else(&self, command: char) -> Result<(), No> {
-        let rule = self.src.is_some()
-            || self.dst.is_some()
-            || self.given_proto
-            || self.basic != Basic::default()
-            || self.target.is_some()
-            || self.target_options.is_some()
-            || !self.matches.is_empty()
-            || (self.counters.is_some() && command != 'P');
-        match rule {
-            true => Err(format!("-{command} takes no rule behind it").into()),
-            false => Ok(()),
+        let given = [
+            ('s', self.src.is_some()),
+            ('d', self.dst.is_some()),
+            ('p', self.given_proto),
+            ('j', self.target.is_some() || self.target_options.is_some()),
+            ('i', self.basic.in_link.is_some()),
+            ('o', self.basic.out_link.is_some()),
+            ('f', self.basic.fragment.is_some()),
+            ('c', self.counters.is_some() && command != 'P'),
+        ];
+        if let Some((option, _)) = given.iter().find(|(_, given)| *given) {
+            return Err(format!("Illegal option `-{option}' with this command: -{command}").into());
         }
+        // Matches say nothing here, and iptables lets them; but they must be right.
+        self.matches().map(drop)
+    }
+
+    /// Its matches.
+    fn matches(&self) -> Result<Vec<Match>, No> {
+        let matches = self.matches.iter().map(|(spec, given)| {
+            given.check()?;
+            (spec.build)(given)
+        });
+        Ok(matches.collect::<Result<_, String>>()?)
     }
 
     /// The rules of the line: several where `-s` or `-d` list several addresses.
@@ -138,21 +163,22 @@ impl Reader<'_> {
         if table == TableName::Nat && target == Target::Drop {
             return Err(NAT_DROPS_NOTHING.into());
         }
-        let matches = self.matches.iter().map(|(spec, given)| {
-            given.check()?;
-            (spec.build)(given)
-        });
-        let matches = matches.collect::<Result<Vec<Match>, String>>()?;
+        let matches = self.matches()?;
         if matches!(chain, "PREROUTING" | "INPUT") && self.basic.out_link.is_some() {
-            return Err(format!("-o: in {chain} it is not known where a packet will leave").into());
+            return Err(
+                format!("Can't use -o with {chain}: it is not known where a packet will leave").into()
+            );
         }
         if matches!(chain, "POSTROUTING" | "OUTPUT") && self.basic.in_link.is_some() {
-            return Err(format!("-i: in {chain} it is not known where a packet came in").into());
+            return Err(format!("Can't use -i with {chain}: it is not known where a packet came in").into());
         }
         let (src, dst) = (self.src.take(), self.dst.take());
         let several = [&src, &dst].iter().any(|n| n.as_ref().is_some_and(|n| n.value.len() > 1));
         if several && [&src, &dst].iter().any(|n| n.as_ref().is_some_and(|n| n.not)) {
-            return Err("'!' can't stand before several addresses: write a rule for each".into());
+            return Err(
+                "! not allowed with multiple source or destination IP addresses: write a rule for each"
+                    .into(),
+            );
         }
         let mut basic = std::mem::take(&mut self.basic);
         let any_link = |l: &Not<String>| l.not || l.value != "+";
@@ -165,23 +191,25 @@ impl Reader<'_> {
         let mut rules = Vec::with_capacity(src.len() * dst.len());
         for src in &src {
             for dst in &dst {
-                rules.push(Rule {
-                    line: self.around.line,
-                    counters: self.counters.unwrap_or_default(),
-                    basic: Basic { src: *src, dst: *dst, ..basic.clone() },
-                    matches: matches.clone(),
-                    target: target.clone(),
-                });
+                let basic = Basic { src: *src, dst: *dst, ..basic.clone() };
+                let says = Says { basic, matches: matches.clone(), target: target.clone() };
+                let counters = self.counters.unwrap_or_default();
+                rules.push(Rule { line: self.around.line, counters, says: says.into() });
             }
         }
         Ok(rules)
     }
 }
 
+fn too_long(name: &str) -> String {
+    format!("chain name `{name}' too long (must be under {} chars)", LONGEST_CHAIN + 1)
+}
+
 /// More rules than that a line of the longest length can't sensibly want.
 const MOST_RULES_A_LINE: usize = 65_536;
 
-const NAT_DROPS_NOTHING: &str = "table nat sees only the first packet of a flow: DROP belongs in filter";
+const NAT_DROPS_NOTHING: &str = "The \"nat\" table is not intended for filtering, the use of DROP is therefore \
+                                 inhibited: it sees only the first packet of a flow";
 
 /// One for each address of a list; the whole network is no condition.
 fn each(list: Option<Not<Vec<AddrMask>>>) -> Vec<Option<Not<AddrMask>>> {
@@ -204,14 +232,11 @@ pub(in crate::filter::iptables) fn policy(text: &str) -> Option<Policy> {
 /// A name that `-N` and `-E` may give.
 fn new_name(name: String) -> Result<String, String> {
     match name.as_str() {
-        _ if name.len() > LONGEST_CHAIN => {
-            Err(format!("'{name}' is no chain's name: {LONGEST_CHAIN} bytes at most"))
-        }
-        _ if name.starts_with(['-', '!']) => {
-            Err(format!("'{name}': a chain's name begins with neither '-' nor '!'"))
-        }
+        _ if name.len() > LONGEST_CHAIN => Err(too_long(&name)),
+        _ if name.starts_with('-') => Err(format!("chain name not allowed to start with `-': {name}")),
+        _ if name.starts_with('!') => Err(format!("chain name not allowed to start with `!': {name}")),
         _ if name.is_empty() || name.contains(|c: char| c.is_whitespace() || c.is_control() || c == '"') => {
-            Err(format!("'{name}' is no chain's name: they have no blanks and no quotes"))
+            Err(format!("Invalid chain name `{name}': it has no blanks and no quotes"))
         }
         _ => Ok(name),
     }

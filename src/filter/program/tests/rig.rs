@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::base::{Hook, Instant, LinkId};
 use crate::filter::matches::{AddrMask, AddrTypes, Match, Not, Ports, Tcp};
-use crate::filter::rule::{Basic, Chain, Count, Family, Policy, Rule, Ruleset, Table, TableName};
+use crate::filter::rule::{Basic, Chain, Count, Family, Policy, Rule, Ruleset, Says, Table, TableName};
 use crate::filter::targets::Target;
 use crate::filter::verdict::{Env, RuleRef};
 use crate::link::{Link, LinkKind, Links};
@@ -147,7 +147,7 @@ pub(super) fn dport(n: u16) -> Match {
 }
 
 pub(super) fn rule(basic: Basic, matches: impl Into<Vec<Match>>, target: Target) -> Rule {
-    Rule { line: 0, counters: Count::default(), basic, matches: matches.into(), target }
+    Rule { line: 0, counters: Count::default(), says: Says { basic, matches: matches.into(), target }.into() }
 }
 
 /// A rule that only asks matches.

@@ -18,7 +18,7 @@ use std::num::NonZeroU32;
 
 use ipnet::IpNet;
 
-use crate::base::DropReason;
+use crate::base::{DropReason, shown};
 use crate::packet::{FlowId, Net};
 use crate::wire::proto;
 
@@ -69,8 +69,7 @@ impl std::str::FromStr for Expr {
 }
 
 fn error(word: &str, text: impl Into<String>) -> ExprError {
-    let word: String = word.chars().take(60).collect();
-    ExprError { word, text: text.into() }
+    ExprError { word: shown(word), text: text.into() }
 }
 
 /// Words, parentheses and signs.

@@ -160,6 +160,15 @@ fn what_is_wrong_is_named_with_what_would_be_right() {
 }
 
 #[test]
+fn a_long_word_is_quoted_by_its_beginning() {
+    let long = "9".repeat(3_000);
+    for text in [long.clone(), format!("port {long}"), format!("drop {long}"), format!("flow {long}\u{7}")] {
+        let said = text.parse::<Expr>().unwrap_err().to_string();
+        assert!(said.chars().count() < 300 && said.contains("999…") && !said.contains('\u{7}'), "{said}");
+    }
+}
+
+#[test]
 fn a_flow_s_number_reads_back() {
     let id = FlowId { slot: 7, tenant: std::num::NonZeroU32::new(3).unwrap() };
     let number = crate::path::trace::steps::number(id);

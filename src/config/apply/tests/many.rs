@@ -1,0 +1,162 @@
+//! Many changes in one transaction: what comes of them is what comes of them one after the other, and soon.
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn dev() -> impl Strategy<Value = String> {
+    proptest::sample::select(&["lan", "wan", "t0", "x1", "lo", "nope"][..]).prop_map(str::to_owned)
+}
+
+fn ip() -> impl Strategy<Value = std::net::IpAddr> {
+    let all = [
+        "10.1.0.1",
+        "10.1.0.2",
+        "10.1.0.5",
+        "10.2.0.1",
+        "10.2.0.7",
+        "10.5.0.1",
+        "10.5.1.1",
+        "10.9.0.1",
+        "10.9.1.1",
+        "fd01::1",
+        "fd01::2",
+        "fd05::1",
+        "fe80::1",
+        "fe80::ff:fe00:101",
+        "192.0.2.1",
+        "127.0.0.1",
+    ];
+    proptest::sample::select(all.to_vec()).prop_map(|a| a.parse().unwrap())
+}
+
+/// All but routes, which are judged together in the end.
+fn any_change() -> impl Strategy<Value = Change> {
+    let len = proptest::sample::select(&[16u8, 24, 30, 32, 64, 128, 200][..]);
+    let addr = (dev(), ip(), len, any::<bool>(), 0..5).prop_map(|(dev, addr, prefix_len, flag, what)| {
+        Change::Addr(match what {
+            0..3 => AddrChange::Add { dev, addr, prefix_len, replace: flag },
+            3 => AddrChange::Delete { dev, addr, prefix_len: flag.then_some(prefix_len) },
+            _ => AddrChange::Delete { dev, addr, prefix_len: None },
+        })
+    });
+    let flush = (dev(), any::<bool>()).prop_map(|(dev, neigh)| match neigh {
+        true => Change::Neigh(NeighChange::Flush(NeighborFilter {
+            dev: Some(dev),
+            states: vec!["PERMANENT".into()],
+            ..NeighborFilter::default()
+        })),
+        false => Change::Addr(AddrChange::Flush(LinkFilter { dev: Some(dev), ..LinkFilter::default() })),
+    });
+    let neigh = (dev(), ip(), any::<(bool, bool)>(), 0..4).prop_map(|(dev, ip, (create, replace), what)| {
+        let state = if what == 1 { "stale" } else { "permanent" }.to_owned();
+        Change::Neigh(match what {
+            0 => NeighChange::Delete { ip, dev },
+            _ => NeighChange::Set { ip, dev, mac: Some("02:00:00:00:01:77".into()), state, create, replace },
+        })
+    });
+    let mtu = proptest::option::of(proptest::sample::select(&[1000, 1280, 9000, 5][..]));
+    let link = (dev(), mtu, 0..3).prop_map(|(name, mtu, what)| {
+        let settings = LinkSettings { mtu, ..LinkSettings::default() };
+        Change::Link(match what {
+            0 => LinkChange::Add { name, kind: "tap".into(), settings },
+            1 => LinkChange::Delete { name },
+            _ => LinkChange::Set { name, settings },
+        })
+    });
+    prop_oneof![6 => addr, 1 => flush, 3 => neigh, 1 => link]
+}
+
+proptest! {
+    #[test]
+    fn together_they_are_what_they_are_one_by_one(changes in proptest::collection::vec(any_change(), 1..24)) {
+        let now = Instant::from_secs(1);
+        let (mut one_by_one, together) = (World::new(GW), World::new(GW));
+        let (mut refused, mut live) = (Vec::new(), Vec::new());
+        for (i, change) in changes.iter().enumerate() {
+            match one_by_one.setup.changed(change, &one_by_one.neighbors, now) {
+                Ok(changed) => {
+                    one_by_one.setup = changed.setup;
+                    live.extend(changed.live.clone());
+                    let mut out = Vec::new();
+                    for action in changed.live {
+                        match action {
+                            LiveAction::SetNeighbor { link, ip, mac, state } => {
+                                one_by_one.neighbors.set(link, ip, mac, state, now, &mut out);
+                            }
+                            LiveAction::RemoveNeighbor { link, ip } => {
+                                one_by_one.neighbors.remove(link, ip, now, &mut out);
+                            }
+                        }
+                    }
+                }
+                Err(no) => refused.push((i, no.errno)),
+            }
+        }
+        let several = Change::Several { changes, force: true };
+        let changed = together.setup.changed(&several, &together.neighbors, now).unwrap();
+        holds(&changed.setup, &together.setup);
+        let said: Vec<_> = changed.refused.iter().map(|(i, no)| (*i, no.errno)).collect();
+        prop_assert_eq!(said, refused);
+        // Links stand at other places where one has come and gone in between.
+        prop_assert_eq!(&changed.setup.config, &one_by_one.setup.config);
+        prop_assert_eq!(changed.live.len() >= live.len().min(1), true);
+    }
+}
+
+/// Every hundredth is refused, and leaves nothing behind.
+const MANY: u32 = 20_000;
+
+fn apply(changes: Vec<Change>) -> (World, usize, std::time::Duration) {
+    let mut w = World::new(GW);
+    let begun = std::time::Instant::now();
+    let several = Change::Several { changes, force: true };
+    let changed = w.setup.changed(&several, &w.neighbors, Instant::from_secs(1)).unwrap();
+    let took = begun.elapsed();
+    w.setup = changed.setup;
+    (w, changed.refused.len(), took)
+}
+
+fn address(n: u32) -> std::net::IpAddr {
+    std::net::Ipv4Addr::from(0x0a80_0000 + n).into()
+}
+
+#[test]
+fn twenty_thousand_addresses_take_seconds() {
+    let add = |n: u32, dev: &str, prefix_len| {
+        Change::Addr(AddrChange::Add { dev: dev.into(), addr: address(n), prefix_len, replace: false })
+    };
+    for len in [32, 9] {
+        let all = (1..=MANY).map(|n| if n % 100 == 0 { add(n - 1, "t0", len) } else { add(n, "t0", len) });
+        let (w, refused, took) = apply(all.collect());
+        assert_eq!(refused, MANY as usize / 100);
+        let there = w.setup.links.named("t0").unwrap().addresses.len();
+        assert_eq!(there, 1 + (MANY - MANY / 100) as usize);
+        println!("{MANY} addresses with /{len} took {took:?}");
+        assert!(took.as_secs() < 60, "{took:?}");
+        let begun = std::time::Instant::now();
+        let gone =
+            |n| Change::Addr(AddrChange::Delete { dev: "t0".into(), addr: address(n), prefix_len: None });
+        let several = Change::Several { changes: (1..=MANY).map(gone).collect(), force: true };
+        let changed = w.setup.changed(&several, &w.neighbors, Instant::from_secs(1)).unwrap();
+        println!("and to remove them {:?}", begun.elapsed());
+        assert_eq!(changed.refused.len(), MANY as usize / 100);
+        assert_eq!(changed.setup.config, World::new(GW).setup.config);
+        assert!(begun.elapsed().as_secs() < 60);
+    }
+}
+
+#[test]
+fn twenty_thousand_neighbors_take_seconds() {
+    let set = |n: u32| {
+        let (ip, dev, state) = (address(n), "lan".to_owned(), "permanent".to_owned());
+        let mac = Some("02:00:00:00:01:77".into());
+        Change::Neigh(NeighChange::Set { ip, dev, mac, state, create: true, replace: false })
+    };
+    let all = (1..=MANY).map(|n| if n % 100 == 0 { set(n - 1) } else { set(n) });
+    let (w, refused, took) = apply(all.collect());
+    assert_eq!(refused, MANY as usize / 100);
+    assert_eq!(w.setup.config.neighbors.len(), 1 + (MANY - MANY / 100) as usize);
+    println!("{MANY} neighbors took {took:?}");
+    assert!(took.as_secs() < 60, "{took:?}");
+}

@@ -116,7 +116,7 @@ fn a_running_router_is_asked_and_ended() {
         (ran.code, ran.err.as_str()),
         (
             1,
-            "sekisho: no router named gw.sock is running: start it with `sekisho run FILE`, or name its socket\n"
+            "sekisho: no router is running at gw.sock: start one with `sekisho run FILE`, or name another socket\n"
         )
     );
 }

@@ -223,8 +223,8 @@ fn table(routes: u32) -> (Fib, Vec<Ipv4Addr>) {
 }
 
 #[library_benchmark]
-#[bench::routes_1k(config = budget(62), args = (1_000), setup = table)]
-#[bench::routes_100k(config = budget(95), args = (100_000), setup = table)]
+#[bench::routes_1k(config = budget(78), args = (1_000), setup = table)]
+#[bench::routes_100k(config = budget(112), args = (100_000), setup = table)]
 fn fib((fib, to): (Fib, Vec<Ipv4Addr>)) -> (Fib, Vec<Ipv4Addr>) {
     for to in &to {
         black_box(fib.lookup4(*to));

@@ -132,7 +132,7 @@ fn changes(rib: Rib, fib: Fib, links: &Links) {
         };
     let flip = |i: u32, rib: &mut Rib, prefix: IpNet, kind: RouteKind| {
         let route = Route { metric: 5, ..Route::new(prefix, kind) };
-        if i % 2 == 0 {
+        if i.is_multiple_of(2) {
             rib.insert(route).expect("none there")
         } else {
             rib.remove(prefix, |r| r.metric == 5).map(drop).expect("there")

@@ -25,7 +25,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use prefix_trie::PrefixMap;
 use sekisho::base::LinkId;
 use sekisho::fib::{self, Fib, NextHop, Rib, Route, RouteKind};
-use sekisho::link::{Address, Link, LinkKind, Links, RpFilter};
+use sekisho::link::{Address, Link, LinkKind, Links};
 
 /// A route: address, prefix length, and the number of what it leads to.
 type Prefix<B> = (B, u8, u32);
@@ -171,17 +171,7 @@ fn links() -> Links {
         let addr: IpAddr = a.parse().expect("an address");
         Address { addr, prefix_len: if addr.is_ipv4() { 24 } else { 64 } }
     });
-    Links::new([Link {
-        id: LinkId::LO,
-        name: "wan".into(),
-        kind: LinkKind::Memory,
-        mac: None,
-        mtu: 1500,
-        addresses: addresses.into(),
-        rp_filter: RpFilter::Off,
-        redirects: true,
-        up: true,
-    }])
+    Links::new([Link { addresses: addresses.into(), ..Link::new("wan", LinkKind::Memory) }])
 }
 
 /// Through the router's own front door. The time includes the table of routes as configured.

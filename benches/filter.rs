@@ -9,7 +9,7 @@ use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use sekisho::base::{Hook, Instant, LinkId};
 use sekisho::filter::matches::AddrTypes;
 use sekisho::filter::{Env, Family, Program, RuleRef, TableName, Verdict, iptables};
-use sekisho::link::{Link, LinkKind, Links, RpFilter};
+use sekisho::link::{Link, LinkKind, Links};
 use sekisho::packet::{CtState, FlowView, Net, Packet};
 
 /// A router that answers nothing of its own.
@@ -54,17 +54,7 @@ impl Env for Quiet {
 }
 
 fn links() -> Links {
-    Links::new(["lan", "wan"].map(|name| Link {
-        id: LinkId::LO,
-        name: name.into(),
-        kind: LinkKind::Memory,
-        mac: None,
-        mtu: 1500,
-        addresses: Vec::new(),
-        rp_filter: RpFilter::Off,
-        redirects: false,
-        up: true,
-    }))
+    Links::new(["lan", "wan"].map(|name| Link::new(name, LinkKind::Memory)))
 }
 
 /// What a gateway's rules look like.

@@ -312,20 +312,26 @@ pub struct Totals {
     drops: [[u64; DropReason::COUNT]; 2],
     tallies: [u64; Tally::ALL.len()],
     hooks: [[u64; AT_HOOK]; HOOKS.len()],
-    /// By link: rx packets, bytes, dropped, missed; tx packets, bytes, dropped.
+    /// By the place of the link.
     pub links: Vec<LinkTotals>,
 }
 
-/// One link's sums; the fields of [`LinkCounters`].
+/// One link's sums of all its [`LinkCounters`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[allow(missing_docs)]
 pub struct LinkTotals {
+    /// Frames received.
     pub rx_packets: u64,
+    /// Bytes received.
     pub rx_bytes: u64,
+    /// Frames received and dropped before they were forwarded or delivered.
     pub rx_dropped: u64,
+    /// Frames lost before they could be received: they are not in the ledger.
     pub rx_missed: u64,
+    /// Frames sent.
     pub tx_packets: u64,
+    /// Bytes sent.
     pub tx_bytes: u64,
+    /// Frames this link should have sent and did not.
     pub tx_dropped: u64,
 }
 

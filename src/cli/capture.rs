@@ -5,16 +5,15 @@
 mod files;
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use super::out::Stop;
+use super::router::Control;
 use super::trace::{Which, lack};
-use super::{Outcome, Run, complain};
+use super::{Outcome, Run, complain, misused};
 use crate::control::base64;
-use crate::control::client::Client;
 use crate::control::protocol::{Capture as Asked, Captured, CapturedFrame, Missed, Verb};
 use crate::io::pcapng::{Enhanced, LinkType};
 use crate::path::trace::Point;
@@ -44,9 +43,8 @@ pub(super) struct Capture {
     /// Keep so many files, and write over the oldest; with -C or -G
     #[arg(short = 'W', value_name = "FILES", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     keep: Option<u32>,
-    /// The router's control socket; else $SEKISHO_CONTROL, else that of the only router running
-    #[arg(long, value_name = "PATH")]
-    control: Option<PathBuf>,
+    #[command(flatten)]
+    control: Control,
 }
 
 fn point(word: &str) -> Result<Point, String> {
@@ -62,24 +60,20 @@ const WHOLE: usize = 262_144;
 
 impl Run for Capture {
     fn run(self) -> Outcome {
-        let misuse = |text: &str| {
-            complain(text);
-            Ok(ExitCode::from(2))
-        };
         let of = match self.which.asked() {
             Ok(of) => of,
-            Err(e) => return misuse(&e.to_string()),
+            Err(e) => return misused(&e),
         };
         let turns = self.megabytes.is_some() || self.rotate.is_some();
         let stdout = self.write.as_os_str() == "-";
         if self.keep.is_some() && !turns {
-            return misuse("-W says how many files to keep: say with -C or -G when one is full");
+            return misused("-W says how many files to keep: say with -C or -G when one is full");
         }
         if stdout && turns {
-            return misuse("standard output can't be several files: leave out -C and -G, or name a file");
+            return misused("standard output can't be several files: leave out -C and -G, or name a file");
         }
         let snaplen = self.snaplen.map(|n| usize::try_from(n).unwrap_or(WHOLE).min(WHOLE));
-        let mut client = Client::find(self.control.as_deref())?;
+        let mut client = self.control.client()?;
         let ring = Ring {
             bytes: self.megabytes.map(|n| n.saturating_mul(1_000_000)),
             time: self.rotate.map(Duration::from_secs),
@@ -174,7 +168,8 @@ Write packets to a pcapng file that Wireshark opens, each with its verdict, rule
 
 FILTER is that of `sekisho trace`. --at says where on its way a packet is written, once for each point it comes to: frames at \
 ingress and egress stand under their link's name; packets at hooks, from their IP header on, as LINK:POINT. A packet's frames \
-have one number in their comments, `#17`; what the router made because of it names it.
+have one number in their comments, `#17`; what the router made because of it names it. One that waits (for a MAC) is written \
+when it has gone on, or after five seconds.
 
 With -C or -G there are several files, numbered before the extension (ring.00.pcapng, ring.01.pcapng, …); with -W so many \
 are kept. Packets that were not captured because more came than may be (--rate, 10000 a second for each worker if nothing is \

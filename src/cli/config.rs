@@ -1,10 +1,8 @@
 //! `sekisho config`: the live state as a file.
 
-use std::path::PathBuf;
-
 use super::out::{Out, Stop};
+use super::router::Control;
 use super::{Outcome, Run};
-use crate::control::client::Client;
 use crate::control::protocol::Verb;
 
 /// Print the running router's state as a file that would recreate it.
@@ -17,14 +15,13 @@ use crate::control::protocol::Verb;
 /// Exit code 0: printed. Exit code 1: no router.
 #[derive(Debug, clap::Args)]
 pub(super) struct Config {
-    /// The router's control socket; else $SEKISHO_CONTROL, else that of the only router running
-    #[arg(long, value_name = "PATH")]
-    control: Option<PathBuf>,
+    #[command(flatten)]
+    control: Control,
 }
 
 impl Run for Config {
     fn run(self) -> Outcome {
-        let mut client = Client::find(self.control.as_deref())?;
+        let mut client = self.control.client()?;
         let mut out = Out::new();
         let lines = |lines: Vec<String>| out.texts(lines.into_iter().map(|l| l + "\n"));
         let printed = client.ask_list(Verb::Config, lines);

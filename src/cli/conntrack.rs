@@ -4,13 +4,13 @@ mod words;
 
 use std::ffi::OsString;
 use std::io::Write as _;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use super::out::{Out, Stop};
-use super::{Outcome, Run, complain, say};
+use super::router::Control;
+use super::{Outcome, Run, complain, misused, say};
 use crate::conntrack::text::{XML_END, XML_START};
 use crate::control::client::{Client, ClientError};
 use crate::control::protocol::{FlowForm, FlowKind, Flows, Verb};
@@ -21,9 +21,8 @@ use words::Said;
 #[derive(Debug, clap::Args)]
 #[command(long_about = LONG)]
 pub(super) struct Conntrack {
-    /// The router's control socket; else $SEKISHO_CONTROL, else that of the only router running
-    #[arg(long, value_name = "PATH")]
-    control: Option<PathBuf>,
+    #[command(flatten)]
+    control: Control,
     /// Options of conntrack(8)
     #[arg(value_name = "OPTIONS", trailing_var_arg = true, allow_hyphen_values = true)]
     words: Vec<OsString>,
@@ -37,13 +36,10 @@ impl Run for Conntrack {
                 say(LONG)?;
                 return Ok(ExitCode::SUCCESS);
             }
-            Err(misuse) => {
-                complain(&misuse);
-                return Ok(ExitCode::from(2));
-            }
+            Err(misuse) => return misused(&misuse),
         };
         let control = self.control.or(asked.control);
-        let mut client = Client::find(control.as_deref())?;
+        let mut client = control.client()?;
         let (flows, form) = (asked.flows, asked.form);
         match flows {
             Flows::Count => {

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::out::{Out, Stop};
+use super::router::Control;
 use super::{Outcome, Paint, Run, complain};
-use crate::control::client::Client;
 use crate::control::protocol::Verb;
 use crate::control::view::Difference;
 
@@ -34,9 +34,8 @@ pub(super) struct Diff {
     /// Print JSON, for programs
     #[arg(short, long)]
     json: bool,
-    /// The router's control socket; else $SEKISHO_CONTROL, else that of the only router running
-    #[arg(long, value_name = "PATH")]
-    control: Option<PathBuf>,
+    #[command(flatten)]
+    control: Control,
 }
 
 /// As of diff(1).
@@ -64,7 +63,7 @@ impl Diff {
         // The router stands in another directory.
         let whole = |e| Stop::Failed(format!("can't tell where the file is: {e}"));
         let file = file.map(std::path::absolute).transpose().map_err(whole)?;
-        let mut client = Client::find(control.as_deref())?;
+        let mut client = control.client()?;
         let (mut out, paint, mut found) = (Out::new(), Paint::stdout(), 0);
         client.ask_list(Verb::Diff { file, flows }, |part: Vec<Difference>| {
             found += part.len();

@@ -8,11 +8,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::out::{Out, Stop};
-use super::{Outcome, Paint, Run, complain, say};
+use super::router::Control;
+use super::{Outcome, Paint, Run, misused, say};
 use crate::control::client::Client;
 use crate::control::protocol::{Explain as Asked, Explanation, Verb};
 use crate::io::pcap_read::{Begins, Frame, Frames};
 use crate::path::trace::Step;
+use crate::path::trace::text::LABEL;
 use crate::router::Fate;
 use crate::wire::words;
 
@@ -20,9 +22,8 @@ use crate::wire::words;
 #[derive(Debug, clap::Args)]
 #[command(long_about = LONG)]
 pub(super) struct Explain {
-    /// The router's control socket; else $SEKISHO_CONTROL, else that of the only router running
-    #[arg(long, value_name = "PATH")]
-    control: Option<PathBuf>,
+    #[command(flatten)]
+    control: Control,
     /// A packet in words, and options
     #[arg(value_name = "PACKET", trailing_var_arg = true, allow_hyphen_values = true)]
     words: Vec<OsString>,
@@ -32,10 +33,7 @@ impl Run for Explain {
     fn run(self) -> Outcome {
         let said = match Said::parse(&self.words) {
             Ok(said) => said,
-            Err(misuse) => {
-                complain(&misuse);
-                return Ok(ExitCode::from(2));
-            }
+            Err(misuse) => return misused(&misuse),
         };
         if said.help {
             say(LONG)?;
@@ -43,8 +41,7 @@ impl Run for Explain {
         }
         let control = self.control.or(said.control.clone());
         let mut out = Out::new();
-        let mut show =
-            Show { client: Client::find(control.as_deref())?, said: &said, passed: true, shown: 0 };
+        let mut show = Show { client: control.client()?, said: &said, passed: true, shown: 0 };
         let shown = match &said.file {
             Some(file) => show.file(file, &mut out),
             None => show.one(Asked::Words { words: said.words.clone() }, None, &mut out),
@@ -246,9 +243,6 @@ pub(super) fn text(told: &Explanation, number: Option<u64>, paint: Paint) -> Str
     }
     text
 }
-
-/// Columns of a step's label: as many as in a trace.
-const LABEL: usize = 13;
 
 /// The manual.
 const LONG: &str = "\

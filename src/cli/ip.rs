@@ -7,11 +7,11 @@ mod text;
 mod words;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::out::{Out, Stop};
-use super::{Outcome, Run, complain};
+use super::router::Control;
+use super::{Outcome, Run, complain, misused};
 use crate::control::client::{Client, ClientError};
 use crate::control::protocol::{Show, Verb};
 use crate::control::view;
@@ -22,9 +22,8 @@ use words::{Asked, Deed, Options, Said};
 #[derive(Debug, clap::Args)]
 #[command(long_about = LONG)]
 pub(super) struct Ip {
-    /// The router's control socket; else $SEKISHO_CONTROL, else that of the only router running
-    #[arg(long, value_name = "PATH")]
-    control: Option<PathBuf>,
+    #[command(flatten)]
+    control: Control,
     /// Options and words of ip(8)
     #[arg(value_name = "WORDS", trailing_var_arg = true, allow_hyphen_values = true)]
     words: Vec<OsString>,
@@ -34,10 +33,7 @@ impl Run for Ip {
     fn run(self) -> Outcome {
         let said = match words::parse(&self.words) {
             Ok(said) => said,
-            Err(misuse) => {
-                complain(&misuse);
-                return Ok(ExitCode::from(2));
-            }
+            Err(misuse) => return misused(&misuse),
         };
         let mut out = Out::new();
         match said {
@@ -46,18 +42,18 @@ impl Run for Ip {
                 Ok(ExitCode::SUCCESS)
             }
             Said::Show(asked) => {
-                let control = self.control.or_else(|| asked.control.clone());
-                let mut client = Client::find(control.as_deref())?;
+                let control = self.control.or(asked.control.clone());
+                let mut client = control.client()?;
                 Stop::outcome(show(&mut client, &asked, &mut out).and_then(|()| out.end()))
             }
             Said::Do(order) => {
                 let control = self.control.or(order.control);
-                let mut client = Client::find(control.as_deref())?;
+                let mut client = control.client()?;
                 ended(act(&mut client, &order.deed, &order.options, &mut out))
             }
             Said::Batch(options, file, control) => {
                 let control = self.control.or(control);
-                let mut client = Client::find(control.as_deref())?;
+                let mut client = control.client()?;
                 batch::run(&mut client, &file, &options, &mut out)
             }
         }

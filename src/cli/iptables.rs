@@ -2,12 +2,13 @@
 
 use std::ffi::OsString;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
 use super::out::{Out, Stop};
+use super::router::Control;
 use super::{Failure, Outcome, Run, say};
 use crate::config::{Change, Edit, RulesChange};
 use crate::control::client::{Client, ClientError};
@@ -35,9 +36,8 @@ pub(super) struct Ip6tables {
 
 #[derive(Debug, clap::Args)]
 struct Options {
-    /// The router's control socket; else $SEKISHO_CONTROL, else that of the only router running
-    #[arg(long, value_name = "PATH")]
-    control: Option<PathBuf>,
+    #[command(flatten)]
+    control: Control,
     /// Those of iptables(8)
     #[arg(value_name = "WORDS", trailing_var_arg = true, allow_hyphen_values = true)]
     words: Vec<OsString>,
@@ -77,8 +77,8 @@ impl Tool {
             Err(no) => return self.no(&no),
         };
         let Asked { table, what, manner } = asked;
-        let control = options.control.or_else(|| manner.control.as_ref().map(PathBuf::from));
-        let find = || Client::find(control.as_deref().map(Path::new));
+        let control = options.control.or(manner.control.as_ref().map(PathBuf::from));
+        let find = || control.client();
         match what {
             What::Help => {
                 say(long(self.name, self.shown))?;

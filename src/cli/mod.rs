@@ -24,6 +24,7 @@ mod out;
 mod paint;
 mod reload;
 mod restore;
+mod router;
 mod run;
 mod save;
 mod stats;
@@ -97,29 +98,35 @@ macro_rules! verbs {
     };
 }
 
+// In the order of the help and of the manual: what makes a router, what is said to one that runs in the words of other
+// tools, its transactions, what it shows, and what installs the rest.
 verbs! {
     Run(run::Run),
     Check(check::Check),
     Demo(demo::Demo),
     Bench(bench::Bench),
-    Reload(reload::Reload),
-    Confirm(reload::Confirm),
-    Rollback(reload::Rollback),
-    Config(config::Config),
-    Diff(diff::Diff),
-    Stats(stats::Stats),
-    Top(top::Top),
-    Trace(trace::Trace),
-    Capture(capture::Capture),
+
     Ip(ip::Ip),
-    Conntrack(conntrack::Conntrack),
     Iptables(iptables::Iptables),
     Ip6tables(iptables::Ip6tables),
-    Explain(explain::Explain),
     IptablesSave(save::IptablesSave),
     Ip6tablesSave(save::Ip6tablesSave),
     IptablesRestore(restore::IptablesRestore),
     Ip6tablesRestore(restore::Ip6tablesRestore),
+    Conntrack(conntrack::Conntrack),
+
+    Diff(diff::Diff),
+    Reload(reload::Reload),
+    Confirm(reload::Confirm),
+    Rollback(reload::Rollback),
+    Config(config::Config),
+
+    Trace(trace::Trace),
+    Explain(explain::Explain),
+    Capture(capture::Capture),
+    Stats(stats::Stats),
+    Top(top::Top),
+
     Completions(completions::Completions),
     Man(man::Man),
 }
@@ -145,6 +152,12 @@ impl<E: fmt::Display> From<E> for Failure {
 /// Says one sentence on stderr. Nobody can be told if that fails.
 fn complain(text: &str) {
     let _ = writeln!(std::io::stderr(), "sekisho: {text}");
+}
+
+/// Says what was not understood of the command line.
+fn misused(why: &(impl fmt::Display + ?Sized)) -> Outcome {
+    complain(&why.to_string());
+    Ok(ExitCode::from(2))
 }
 
 /// Prints one line. A reader who went away is no error (`sekisho … | head`).

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use super::router::Control;
 use super::{Failure, Outcome, Run, complain, say};
 use crate::control::client::Client;
 use crate::control::protocol::{self, Verb};
@@ -61,9 +62,8 @@ struct How {
     /// JSON
     #[arg(short, long)]
     json: bool,
-    /// The router's control socket; else $SEKISHO_CONTROL, else that of the only router running
-    #[arg(long, value_name = "PATH")]
-    control: Option<PathBuf>,
+    #[command(flatten)]
+    control: Control,
 }
 
 impl Run for Reload {
@@ -96,7 +96,7 @@ impl Run for Rollback {
 
 impl How {
     fn client(&self) -> Result<Client, Failure> {
-        Ok(Client::find(self.control.as_deref())?)
+        Ok(self.control.client()?)
     }
 
     /// Asks for a transaction and says what came of it.

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::iptables::{Tool, complain};
+use super::router::Control;
 use super::{Outcome, Run};
 use crate::config::Edit;
-use crate::control::client::{Client, ClientError};
+use crate::control::client::ClientError;
 use crate::control::protocol::MAX_REQUEST;
 use crate::filter::iptables;
 
@@ -60,9 +61,8 @@ struct Options {
     /// Taken, and of no effect: there are no modules
     #[arg(short = 'M', long, value_name = "COMMAND")]
     modprobe: Option<String>,
-    /// The router's control socket; else $SEKISHO_CONTROL, else that of the only router running
-    #[arg(long, value_name = "PATH")]
-    control: Option<PathBuf>,
+    #[command(flatten)]
+    control: Control,
     /// Where the text is; else it comes from standard input
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
@@ -90,7 +90,7 @@ fn restore(tool: Tool, options: Options) -> Outcome {
             return Ok(ExitCode::from(code));
         }
     };
-    let mut client = Client::find(control.as_deref())?;
+    let mut client = control.client()?;
     match tool.change(&mut client, Edit::Restore { text, noflush, test, counters, table }) {
         Ok(_) => Ok(ExitCode::SUCCESS),
         Err(ClientError::Refused { text, errno }) => {

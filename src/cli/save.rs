@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::out::{Out, Stop};
+use super::router::Control;
 use super::{Outcome, Run};
-use crate::control::client::{Client, ClientError};
+use crate::control::client::ClientError;
 use crate::control::protocol::{Family, Rules, Verb};
 
 /// Print the IPv4 rules in force, as iptables-restore takes them.
@@ -46,9 +47,8 @@ struct Options {
     /// Taken, and of no effect: there are no modules
     #[arg(short = 'M', long, value_name = "COMMAND")]
     modprobe: Option<String>,
-    /// The router's control socket; else $SEKISHO_CONTROL, else that of the only router running
-    #[arg(long, value_name = "PATH")]
-    control: Option<PathBuf>,
+    #[command(flatten)]
+    control: Control,
 }
 
 impl Run for IptablesSave {
@@ -65,7 +65,7 @@ impl Run for Ip6tablesSave {
 
 fn save(family: Family, options: Options) -> Outcome {
     let Options { counters, table, control, file, .. } = options;
-    let mut client = Client::find(control.as_deref())?;
+    let mut client = control.client()?;
     let verb = Verb::Rules(Rules { family, counters, table });
     if let Some(file) = file {
         let mut text = String::new();

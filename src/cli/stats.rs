@@ -1,12 +1,11 @@
 //! `sekisho stats`: every counter of a running router.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
+use super::router::Control;
 use super::table::Table;
 use super::{Outcome, Paint, Run, say};
-use crate::control::client::Client;
 use crate::control::protocol::Verb;
 use crate::control::view::{self, Column};
 
@@ -31,14 +30,13 @@ pub(super) struct Stats {
     /// Show counters that are zero, too
     #[arg(short, long)]
     all: bool,
-    /// The router's control socket; else $SEKISHO_CONTROL, else that of the only router running
-    #[arg(long, value_name = "PATH")]
-    control: Option<PathBuf>,
+    #[command(flatten)]
+    control: Control,
 }
 
 impl Run for Stats {
     fn run(self) -> Outcome {
-        let mut client = Client::find(self.control.as_deref())?;
+        let mut client = self.control.client()?;
         let stats: view::Stats = client.ask(Verb::Stats)?;
         if self.json {
             say(serde_json::to_string(&stats)?)?;

@@ -13,7 +13,7 @@ mod screen;
 mod sheet;
 
 use std::io::IsTerminal;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -24,6 +24,7 @@ use std::time::{Duration, Instant};
 use ratatui::crossterm::event::{self, Event, KeyEventKind};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
+use super::router::Control;
 use super::{Failure, Outcome, Paint, Run, say};
 use crate::control::client::{Client, ClientError};
 use crate::control::protocol::{Busiest, Verb};
@@ -64,9 +65,8 @@ pub(super) struct Top {
     /// Flows shown in text
     #[arg(short, long, value_name = "COUNT", default_value = "10", value_parser = clap::value_parser!(u16).range(0..=1000))]
     flows: u16,
-    /// The router's control socket; else $SEKISHO_CONTROL, else that of the only router running
-    #[arg(long, value_name = "PATH")]
-    control: Option<PathBuf>,
+    #[command(flatten)]
+    control: Control,
 }
 
 /// How soon a key is noticed, at the latest.
@@ -105,7 +105,7 @@ impl Run for Top {
                     .into(),
             ));
         }
-        let client = Client::find(self.control.as_deref())?;
+        let client = self.control.client()?;
         let flows = if text { usize::from(self.flows) } else { FLOWS };
         let news = ask(client, self.delay, flows);
         let screen = Screen::new(self.sort);

@@ -1,12 +1,10 @@
 //! `sekisho trace`: the ways of packets, live.
 
 use std::io::{self, Write as _};
-use std::path::PathBuf;
-use std::process::ExitCode;
 
 use super::out::Stop;
-use super::{Outcome, Paint, Run, complain};
-use crate::control::client::Client;
+use super::router::Control;
+use super::{Outcome, Paint, Run, misused};
 use crate::control::protocol::{Missed, Told, Trace as Asked, Verb};
 use crate::path::trace::{Expr, ExprError, Record, Step, text};
 
@@ -19,9 +17,8 @@ pub(super) struct Trace {
     /// Print one JSON object a line, for programs
     #[arg(short, long)]
     json: bool,
-    /// The router's control socket; else $SEKISHO_CONTROL, else that of the only router running
-    #[arg(long, value_name = "PATH")]
-    control: Option<PathBuf>,
+    #[command(flatten)]
+    control: Control,
 }
 
 /// Which packets to follow, and for how long.
@@ -55,12 +52,9 @@ impl Run for Trace {
     fn run(self) -> Outcome {
         let asked = match self.which.asked() {
             Ok(asked) => asked,
-            Err(misuse) => {
-                complain(&misuse.to_string());
-                return Ok(ExitCode::from(2));
-            }
+            Err(misuse) => return misused(&misuse),
         };
-        let mut client = Client::find(self.control.as_deref())?;
+        let mut client = self.control.client()?;
         let paint = Paint::stdout();
         Stop::outcome(client.ask_list(Verb::Trace(asked), |told: Vec<Told>| {
             let mut out = io::stdout().lock();

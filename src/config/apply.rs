@@ -189,14 +189,7 @@ impl<'a> Draft<'a> {
 
     /// There is no such link.
     fn no_link(&self, name: &str) -> Refusal {
-        const SHOWN: usize = 12;
-        let mut names: Vec<&str> = self.links.iter().map(|l| l.name.as_str()).take(SHOWN + 1).collect();
-        let more = if names.len() > SHOWN { ", …" } else { "" };
-        names.truncate(SHOWN);
-        Refusal::of(
-            "ENODEV",
-            format!("no link named '{name}': the links here are {}{more}", names.join(", ")),
-        )
+        Refusal::of("ENODEV", format!("no link named '{name}': the links here are {}", self.links.names()))
     }
 
     /// The place in the configuration of a link that is not the loopback.

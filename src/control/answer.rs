@@ -118,12 +118,14 @@ pub fn answer(verb: &Verb, s: &Sources<'_>) -> Answer {
 /// The answer, if there is such a link.
 fn with_dev(s: &Sources<'_>, dev: Option<&str>, then: impl FnOnce() -> Answer) -> Answer {
     match dev {
-        Some(dev) if s.links.named(dev).is_none() => {
-            let names: Vec<_> = s.links.iter().map(|l| l.name.as_str()).collect();
-            Answer::no(format!("no link named '{dev}': the links here are {}", names.join(", ")))
-        }
+        Some(dev) if s.links.named(dev).is_none() => Answer::no(no_link(s.links, dev)),
         _ => then(),
     }
+}
+
+/// That there is no link of a name.
+fn no_link(links: &Links, name: &str) -> String {
+    format!("no link named '{name}': the links here are {}", links.names())
 }
 
 fn hello(s: &Sources<'_>) -> view::Hello {

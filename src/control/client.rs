@@ -1,8 +1,9 @@
 //! The asking end of the control socket: finds the router, asks, waits no longer than it says.
 //!
-//! Which router: the one whose socket is named, by `--control` or by [`ENVIRONMENT`]; else the only one that
-//! answers in the [`places`] where routers put theirs.
+//! Which router: the one that is named, by its socket or by its own name, with `--control` or in [`ENVIRONMENT`]; else the
+//! only one that answers in the [`places`] where routers put their sockets.
 
+use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -33,6 +34,9 @@ pub enum ClientError {
     /// A socket that nobody listens at.
     #[error("the router that made {0} is gone: start it again with `sekisho run FILE`")]
     Gone(PathBuf),
+    /// No router of that name.
+    #[error("no router named {0} is running: start it with `sekisho run FILE`, or name its socket")]
+    NoneNamed(String),
     /// Not allowed to talk to it.
     #[error(
         "you may not talk to the router at {0}: be the user that runs it, a member of its `group`, or root"
@@ -86,19 +90,18 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A line for each: its name, its process, how long it has been up, and its socket.
 fn list(all: &[Found]) -> String {
-    let name = |f: &Found| f.hello.as_ref().map_or("?".to_owned(), |h| h.name.clone());
-    let width = all.iter().map(|f| name(f).chars().count()).max().unwrap_or(0);
-    let line = |f: &Found| {
-        let rest = f.hello.as_ref().map_or_else(
-            || "does not answer".to_owned(),
-            |h| {
-                let s = h.uptime as u64;
-                format!("pid {:<7} up {}:{:02}:{:02}", h.pid, s / 3_600, s / 60 % 60, s % 60)
-            },
-        );
-        format!("  {:width$}  {rest}  {}", name(f), f.path.display())
-    };
-    all.iter().map(line).collect::<Vec<_>>().join("\n")
+    all.iter().map(|f| format!("  {f}")).collect::<Vec<_>>().join("\n")
+}
+
+impl fmt::Display for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(Hello { name, pid, uptime, .. }) = &self.hello else {
+            return write!(f, "{:16} does not answer  {}", "?", self.path.display());
+        };
+        let s = *uptime as u64;
+        let up = format!("{}:{:02}:{:02}", s / 3_600, s / 60 % 60, s % 60);
+        write!(f, "{name:16} pid {pid:<7} up {up}  {}", self.path.display())
+    }
 }
 
 /// A connection to a router.
@@ -107,6 +110,21 @@ pub struct Client {
     stream: UnixStream,
     input: Decoder,
     path: PathBuf,
+    /// How long it may say nothing, but for transactions.
+    patience: Duration,
+}
+
+impl Found {
+    /// Its socket.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// One that has said nothing.
+    #[cfg(test)]
+    pub fn at(path: PathBuf) -> Self {
+        Found { path, hello: None }
+    }
 }
 
 impl Client {
@@ -117,9 +135,24 @@ impl Client {
     pub fn find(named: Option<&Path>) -> Result<Self, ClientError> {
         let env = std::env::var_os(ENVIRONMENT).filter(|v| !v.is_empty()).map(PathBuf::from);
         match named.map(Path::to_owned).or(env) {
-            Some(path) => Self::connect(&path),
+            Some(named) => Self::named(&named, &places()),
             None => Self::only(&places()),
         }
+    }
+
+    /// Connects to the router at a path, or to the one of that name in one of these directories: what has no slash and is
+    /// no file here is a name.
+    fn named(named: &Path, places: &[PathBuf]) -> Result<Self, ClientError> {
+        let is_name = named.components().count() == 1 && named.file_name().is_some() && !named.exists();
+        let (Some(name), true) = (named.to_str(), is_name) else { return Self::connect(named) };
+        let mut why = ClientError::NoneNamed(name.to_owned());
+        for path in sockets(places).into_iter().filter(|p| p.file_stem() == Some(named.as_os_str())) {
+            match Self::connect(&path) {
+                Ok(client) => return Ok(client),
+                Err(e) => why = e,
+            }
+        }
+        Err(why)
     }
 
     /// Connects to the only router whose socket is in one of these directories.
@@ -144,8 +177,8 @@ impl Client {
 
     /// Asks who it is, and does not wait long.
     fn introduced(mut self) -> Found {
-        let patient = self.stream.set_read_timeout(Some(PATIENCE));
-        let hello = patient.ok().and_then(|()| self.ask(Verb::Hello).ok());
+        self.patience = PATIENCE;
+        let hello = self.ask(Verb::Hello).ok();
         Found { path: self.path, hello }
     }
 
@@ -169,7 +202,7 @@ impl Client {
             .and_then(|()| stream.set_read_timeout(Some(TIMEOUT)))
             .and_then(|()| stream.set_write_timeout(Some(TIMEOUT)));
         set.map_err(|e| ClientError::Io(owned(), e))?;
-        Ok(Client { stream, input: Decoder::new(MAX_RESPONSE), path: owned() })
+        Ok(Client { stream, input: Decoder::new(MAX_RESPONSE), path: owned(), patience: TIMEOUT })
     }
 
     /// Where the router is.
@@ -217,7 +250,7 @@ impl Client {
     }
 
     fn send(&mut self, verb: Verb) -> Result<(), ClientError> {
-        let patience = if verb.is_transaction() { LONG } else { TIMEOUT };
+        let patience = if verb.is_transaction() { LONG } else { self.patience };
         self.stream.set_read_timeout(Some(patience)).map_err(|e| ClientError::Io(self.path.clone(), e))?;
         let bytes = encode(&Request::new(verb)).filter(|b| b.len() <= MAX_REQUEST);
         // One that hangs up may have said why before.
@@ -303,8 +336,25 @@ mod tests {
 
         let two = places[0].join("zz.sock");
         let _two = UnixListener::bind(&two).unwrap();
-        let said = only().unwrap_err().to_string();
+        let (asked, said) = (std::time::Instant::now(), only().unwrap_err().to_string());
+        assert!(asked.elapsed() < TIMEOUT, "each of them is given {PATIENCE:?}");
         assert!(said.contains(one.to_str().unwrap()) && said.contains(two.to_str().unwrap()), "{said}");
+    }
+
+    #[test]
+    fn a_name_finds_the_router_of_that_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let places = [dir.path().to_owned()];
+        let (gw, gone) = (dir.path().join("gw.sock"), dir.path().join("gone.sock"));
+        let _gw = UnixListener::bind(&gw).unwrap();
+        drop(UnixListener::bind(&gone).unwrap());
+        let named = |name: &str| Client::named(Path::new(name), &places);
+        assert_eq!(named("gw").unwrap().path(), gw);
+        assert_eq!(named(gw.to_str().unwrap()).unwrap().path(), gw);
+        assert!(matches!(named("gone"), Err(ClientError::Gone(p)) if p == gone));
+        assert!(matches!(named("gw.sock"), Err(ClientError::NoneNamed(n)) if n == "gw.sock"));
+        assert!(matches!(named("./gw"), Err(ClientError::NotThere(_))), "a path is a path");
+        assert!(matches!(named(".."), Err(ClientError::Io(..) | ClientError::Gone(_))));
     }
 
     #[test]

@@ -28,4 +28,4 @@ pub use build::{BuildCause, BuildError};
 pub use rib::{Place, Rib};
 pub use route::{Family, NextHop, Protocol, Route, RouteError, RouteKind, Table};
 pub use table::{Action, Entry, Fib, Hop, Hops};
-pub use text::{LineError, LoadError, Pattern, TextError, load, parse_line, parse_pattern};
+pub use text::{LineError, LoadError, Pattern, TextError, UNSUPPORTED, load, parse_line, parse_pattern};

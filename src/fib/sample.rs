@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::{Rib, Route, RouteError, parse_line};
 use crate::base::LinkId;
-use crate::link::{Address, Link, LinkKind, Links, RpFilter};
+use crate::link::{Address, Link, LinkKind, Links};
 
 pub(super) const LAN: LinkId = LinkId(1);
 pub(super) const WAN: LinkId = LinkId(2);
@@ -13,15 +13,8 @@ pub(super) const FAR: LinkId = LinkId(3);
 /// `lan`, `wan` and `far` with the addresses given, as in `10.1.0.1/24`.
 pub(super) fn links_with(lan: &[&str], wan: &[&str], far: &[&str]) -> Links {
     let link = |name: &str, addresses: &[&str]| Link {
-        id: LinkId::LO,
-        name: name.into(),
-        kind: LinkKind::Memory,
-        mac: None,
-        mtu: 1500,
         addresses: addresses.iter().map(|a| address(a)).collect(),
-        rp_filter: RpFilter::Off,
-        redirects: true,
-        up: true,
+        ..Link::new(name, LinkKind::Memory)
     };
     Links::new([link("lan", lan), link("wan", wan), link("far", far)])
 }

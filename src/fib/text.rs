@@ -264,16 +264,9 @@ impl<'a> Parser<'a> {
                     self.last = Some((&link.name, link.id));
                     Ok(link.id)
                 }
-                None => Err(TextError::Link(name.into(), self.names())),
+                None => Err(TextError::Link(name.into(), self.links.names())),
             },
         }
-    }
-
-    /// The links for whoever named one that isn't there; not more than can be read.
-    fn names(&self) -> String {
-        let names: Vec<&str> = self.links.iter().map(|l| l.name.as_str()).take(MAX_NAMES).collect();
-        let more = if self.links.iter().count() > MAX_NAMES { ", …" } else { "" };
-        names.join(", ") + more
     }
 }
 
@@ -293,11 +286,8 @@ impl RouteKind {
     }
 }
 
-/// Link names told, at most.
-const MAX_NAMES: usize = 20;
-
 /// Words of `ip route add` that change where or how packets go, and that this router can't follow.
-const UNSUPPORTED: &[&str] = &[
+pub const UNSUPPORTED: &[&str] = &[
     "advmss",
     "congctl",
     "cwnd",

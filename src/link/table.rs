@@ -35,6 +35,22 @@ pub struct Link {
 }
 
 impl Link {
+    /// A link that is up and has what it would have if nothing were said of it: an MTU of 1500, redirects, and neither MAC
+    /// nor addresses. Its id is set by the table.
+    pub fn new(name: impl Into<String>, kind: LinkKind) -> Self {
+        Link {
+            id: LinkId::LO,
+            name: name.into(),
+            kind,
+            mac: None,
+            mtu: 1500,
+            addresses: Vec::new(),
+            rp_filter: RpFilter::Off,
+            redirects: true,
+            up: true,
+        }
+    }
+
     /// Whether frames on it carry Ethernet headers and neighbors have to be resolved.
     pub fn is_ethernet(&self) -> bool {
         self.mac.is_some()
@@ -143,18 +159,13 @@ impl Links {
     /// The same, with each link at the place that is kept for its name, and new ones at the first that are free.
     pub fn placed(more: &[Address], links: impl IntoIterator<Item = Link>, places: &Places) -> Self {
         let mut lo = Link {
-            id: LinkId::LO,
-            name: "lo".into(),
-            kind: LinkKind::Loopback,
-            mac: None,
             mtu: 65_536,
             addresses: vec![
                 Address { addr: Ipv4Addr::LOCALHOST.into(), prefix_len: 8 },
                 Address { addr: Ipv6Addr::LOCALHOST.into(), prefix_len: 128 },
             ],
-            rp_filter: RpFilter::Off,
             redirects: false,
-            up: true,
+            ..Link::new("lo", LinkKind::Loopback)
         };
         lo.addresses.extend_from_slice(more);
         let mut all = vec![Some(lo)];
@@ -204,6 +215,15 @@ impl Links {
     /// The link of this name.
     pub fn named(&self, name: &str) -> Option<&Link> {
         self.iter().find(|l| l.name == name)
+    }
+
+    /// The names of the links, for whoever has named one that isn't there: as many as anybody reads.
+    pub fn names(&self) -> String {
+        const SHOWN: usize = 12;
+        let mut names: Vec<&str> = self.iter().map(|l| l.name.as_str()).take(SHOWN + 1).collect();
+        let more = if names.len() > SHOWN { ", …" } else { "" };
+        names.truncate(SHOWN);
+        names.join(", ") + more
     }
 
     /// All links in the order of their places.
@@ -259,22 +279,8 @@ impl Places {
 mod tests {
     use super::*;
 
-    fn link(name: &str) -> Link {
-        Link {
-            id: LinkId::LO,
-            name: name.into(),
-            kind: LinkKind::Memory,
-            mac: None,
-            mtu: 1500,
-            addresses: Vec::new(),
-            rp_filter: RpFilter::Off,
-            redirects: false,
-            up: true,
-        }
-    }
-
     fn placed(names: &[&str], places: &Places) -> Links {
-        Links::placed(&[], names.iter().map(|n| link(n)), places)
+        Links::placed(&[], names.iter().map(|n| Link::new(*n, LinkKind::Memory)), places)
     }
 
     fn at(links: &Links, name: &str) -> Option<u16> {
@@ -292,6 +298,14 @@ mod tests {
         assert_eq!((second.bound(), second.iter().count()), (5, 4));
         let places = places.and(&second);
         assert_eq!(placed(&["a", "b"], &places).named("b").map(|l| l.id.0), Some(2), "one that comes back");
+    }
+
+    #[test]
+    fn not_more_names_than_anybody_reads() {
+        let numbered = |n| Links::new((1..=n).map(|i| Link::new(format!("l{i}"), LinkKind::Memory)));
+        assert_eq!(numbered(2).names(), "lo, l1, l2");
+        assert!(numbered(11).names().ends_with(", l10, l11"));
+        assert!(numbered(12).names().ends_with(", l10, l11, …"));
     }
 
     #[test]

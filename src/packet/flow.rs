@@ -185,8 +185,6 @@ impl Status {
     pub const SRC_NAT_DONE: Status = Status(1 << 7);
     /// The rules for its destination have been asked.
     pub const DST_NAT_DONE: Status = Status(1 << 8);
-    /// It is going.
-    pub const DYING: Status = Status(1 << 9);
     /// Its timeout stays as it was set.
     pub const FIXED_TIMEOUT: Status = Status(1 << 10);
     /// It began at the same moment as another flow with the same original tuple, and was given another

@@ -60,8 +60,6 @@ pub enum VnetError {
 impl VnetHdr {
     /// Bytes of the legacy form.
     pub const LEN: usize = 10;
-    /// Bytes of the form with a number of buffers, which is 0 here.
-    pub const LEN_WITH_BUFFERS: usize = 12;
 
     /// Reads a header of either form; `frame` is what follows it, as it came (a tag that was stripped
     /// not yet put back), with an Ethernet header or without.

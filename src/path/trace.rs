@@ -22,6 +22,7 @@ pub mod text;
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
@@ -47,6 +48,10 @@ const QUEUE: usize = 4_096;
 const QUEUE_BYTES: usize = 16 << 20;
 /// Packets remembered that are held back somewhere; the oldest are forgotten, and what becomes of them is not told.
 const MAX_PARKED: usize = 4_096;
+/// Bytes of what has been gathered of them, likewise.
+const MAX_PARKED_BYTES: usize = 16 << 20;
+/// How long a packet's frames are kept for the sake of what becomes of it: longer than a neighbor is asked for (three seconds).
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Records each worker follows a second if nothing else is asked.
 pub const RATE: u32 = 1_000;
 
@@ -113,6 +118,8 @@ pub struct Tracer {
 struct Parked {
     drafts: HashMap<TraceId, Draft>,
     order: VecDeque<TraceId>,
+    /// What the drafts take, about.
+    bytes: usize,
 }
 
 /// What workers know of a watch.
@@ -190,23 +197,37 @@ impl Tracer {
     }
 
     fn park(&self, draft: Draft) {
-        let mut parked = lock(&self.parked);
-        while parked.drafts.len() >= MAX_PARKED
-            && let Some(oldest) = parked.order.pop_front()
+        lock(&self.parked).put(draft);
+    }
+
+    fn unpark(&self, id: TraceId) -> Option<Draft> {
+        lock(&self.parked).take(id)
+    }
+}
+
+impl Parked {
+    fn put(&mut self, draft: Draft) {
+        self.bytes += draft.held();
+        self.order.push_back(draft.id);
+        self.drafts.insert(draft.id, draft);
+        while (self.drafts.len() > MAX_PARKED || self.bytes > MAX_PARKED_BYTES)
+            && let Some(oldest) = self.order.pop_front()
         {
-            parked.drafts.remove(&oldest);
+            if let Some(mut forgotten) = self.take(oldest) {
+                forgotten.forget();
+            }
         }
-        parked.order.push_back(draft.id);
-        parked.drafts.insert(draft.id, draft);
         // Numbers of those that went on stay in the order until there are too many of them.
-        if parked.order.len() > 2 * MAX_PARKED {
-            let Parked { drafts, order } = &mut *parked;
+        if self.order.len() > 2 * MAX_PARKED {
+            let Parked { drafts, order, .. } = self;
             order.retain(|id| drafts.contains_key(id));
         }
     }
 
-    fn unpark(&self, id: TraceId) -> Option<Draft> {
-        lock(&self.parked).drafts.remove(&id)
+    fn take(&mut self, id: TraceId) -> Option<Draft> {
+        let draft = self.drafts.remove(&id)?;
+        self.bytes -= draft.held();
+        Some(draft)
     }
 }
 
@@ -224,6 +245,30 @@ impl Watch {
             taken.push(record);
         }
         taken
+    }
+
+    /// Has packets told as far as they went that were kept back until they end, because their frames are to be told with what
+    /// became of them, and that have waited for too long by `now`.
+    pub fn hurry(&self, now: Instant) {
+        if self.shared.wants_frames() {
+            self.tell_those_before(self.tracer.time(now).saturating_sub(PATIENCE.as_nanos() as u64));
+        }
+    }
+
+    /// Has no more packets followed, and those that were kept back told as far as they went.
+    pub fn close(&self) {
+        self.shared.over.store(true, Relaxed);
+        self.tell_those_before(u64::MAX);
+    }
+
+    /// Whether nothing waits to be taken.
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    fn tell_those_before(&self, time: u64) {
+        let mut parked = lock(&self.tracer.parked);
+        parked.drafts.values_mut().for_each(|draft| draft.hurry(&self.shared, time));
     }
 
     /// What was missed since this was asked last.
@@ -271,6 +316,11 @@ impl Shared {
     fn take_one(&self) -> bool {
         let most = self.wanted.count.unwrap_or(u64::MAX);
         self.taken.fetch_update(Relaxed, Relaxed, |n| (n < most).then_some(n + 1)).is_ok()
+    }
+
+    /// Whether a packet's frames are wanted: they are told once, with all that became of it.
+    fn wants_frames(&self) -> bool {
+        self.wanted.points != Points::default()
     }
 
     /// Hands a record over.

@@ -31,52 +31,39 @@ mod sample;
 mod serve;
 mod sight;
 mod signals;
+mod start;
 pub mod systemd;
 mod watch;
 mod worker;
 
-use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
 
-use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, Sender, TrySendError};
-use mio::{Poll, Waker};
+use mio::Waker;
 
-use crate::base::{Instant, LinkId};
+use crate::base::Instant;
 use crate::config::{Config, Enable, Problems, Setup};
-use crate::control::answer::{answer, explain, stats};
-use crate::control::metrics::Endpoint;
+use crate::control::answer::{answer, explain};
 use crate::control::monitor::{self, Hub};
 use crate::control::server::Census;
 use crate::control::{Answer, Verb};
 use crate::filter::{Family, Program};
-use crate::host::Host;
-use crate::io::{OpenError, Port};
-use crate::packet::Steering;
-use crate::path::{FlowCacheConfig, Hooks, Listeners, LiveConfig, Snapshot, Tracking};
+use crate::io::OpenError;
+use crate::path::{Hooks, Tracking};
 use crate::router::Router;
 
 pub use clock::Clock;
-use desk::Desk;
-use engine::{Ask, Bell, Engine, Gone, Parts, devices::Devices};
-use handover::Peers;
+use engine::{Ask, Bell};
 pub use privileges::{PrivilegeError, SystemCalls, renounce, seal};
 pub use serve::{ServeError, serve};
 use sight::Sight;
 pub use signals::{Asked, Signals};
-use watch::Watch;
-use worker::{Loop, SharedWaker, Ties};
-
-/// Packets on their way to the local stack, and back, that may wait.
-const HOST_CHANNEL: usize = 1_024;
-
-/// Links there is room for beyond those at the start.
-const SPARE_LINKS: usize = 256;
+use start::Opened;
+use worker::SharedWaker;
 
 /// Why a router did not start.
 #[derive(Debug, thiserror::Error)]
@@ -133,146 +120,9 @@ pub fn start_after(
     config: &Config,
     before: impl FnOnce() -> Result<(), Box<dyn std::error::Error + Send + Sync>>,
 ) -> Result<Running, StartError> {
-    let (setup, fib) = Setup::with_table(config.clone(), None)?;
-    let services = engine::services(config);
-    let snapshot = Snapshot {
-        hooks: hooks(config, &setup.programs),
-        // Each service answers on both.
-        listeners: Listeners { udp: services.ports(), tcp: services.ports() },
-        fib: Arc::new(fib),
-        icmp_rate: config.icmp.rate,
-        links: setup.links.clone(),
-    };
-    let cpus = thread::available_parallelism().map_or(1, usize::from);
-    let workers = config.workers(cpus);
-    let seed = RandomState::new().build_hasher().finish();
-    let steering = Steering {
-        key: (seed >> 32) as u32,
-        workers: workers as u32,
-        addresses: [Family::V4, Family::V6].map(|family| !snapshot.hooks.translates(family)),
-    };
-    let metrics = match config.metrics {
-        Some(at) => Some(Endpoint::bind(at).map_err(|source| StartError::Metrics { at, source })?),
-        None => None,
-    };
-    let devices = Devices::new(steering);
-    let mut ports = open(&setup, &devices)?;
-    crate::io::prepare(&steering);
+    let opened = Opened::open(config)?;
     before().map_err(StartError::Before)?;
-
-    let conntrack = config.conntrack.table.clone();
-    let flow_cache = FlowCacheConfig { entries: config.flow_cache, ..FlowCacheConfig::default() };
-    let spare_links = SPARE_LINKS;
-    let live = LiveConfig { seed, steering, conntrack, flow_cache, spare_links, ..LiveConfig::default() };
-    let clock = Clock::start();
-    let router = Router::new(snapshot, live, clock::wall_ms());
-    router.live().tracer.set_epoch(clock.epoch());
-    for n in &config.neighbors {
-        if let Some(link) = router.snapshot().links.named(&n.dev) {
-            router.set_static_neighbor(link.id, n.ip, n.mac);
-        }
-    }
-    let stop = Arc::new(AtomicBool::new(false));
-    let (to_host, from_workers) = crossbeam_channel::bounded(HOST_CHANNEL);
-    let (to_worker, from_host) = crossbeam_channel::bounded(HOST_CHANNEL);
-    let host_poll = Poll::new()?;
-    let host_waker = Loop::waker(&host_poll)?;
-    let (log, lines) = crossbeam_channel::bounded(log::CAPACITY);
-    let (written, log_written) = crossbeam_channel::bounded(0);
-    let (asks, asked) = crossbeam_channel::bounded(engine::CAPACITY);
-    let mut running = Running {
-        sight: Sight {
-            name: config.name.clone(),
-            router: router.clone(),
-            setup: Arc::new(ArcSwap::from_pointee(setup)),
-            clock,
-            census: Arc::default(),
-            transactions: Arc::default(),
-            metrics: metrics.as_ref().map(Endpoint::local_addr),
-        },
-        asks,
-        bell: Bell::default(),
-        hub: Hub::default(),
-        stop: stop.clone(),
-        wakers: vec![host_waker.clone()],
-        threads: Vec::new(),
-        log_written,
-    };
-
-    let (changed, changes) = crossbeam_channel::bounded(1);
-    let gone = Gone::default();
-    let mut loops = Vec::new();
-    let polls = (0..workers).map(|_| Poll::new()).collect::<io::Result<Vec<_>>>()?;
-    let wakers = polls.iter().map(Loop::waker).collect::<io::Result<Vec<_>>>()?;
-    let mut peers = Peers::connect(&wakers).into_iter();
-    let (loans, gathers) = gather::parts(&wakers, clock.now());
-    let mut gathers = gathers.into_iter();
-    let (desk, orders) = Desk::new(&wakers, loans);
-    running.wakers.extend(wakers);
-    for (i, (poll, orders)) in polls.into_iter().zip(orders).enumerate() {
-        let ties = Ties {
-            to_host: to_host.clone(),
-            host_waker: host_waker.clone(),
-            from_host: (i == 0).then(|| from_host.clone()),
-            log: log.clone(),
-            peers: peers.next().filter(|_| workers > 1),
-            gather: gathers.next(),
-            cpus,
-            orders,
-            stop: stop.clone(),
-        };
-        let mine = ports.iter_mut().filter_map(|(id, of)| Some((*id, of.next()?))).collect();
-        let watch = (i == 0).then(|| Watch::new(router.clone(), changed.clone(), gone.clone()));
-        let mut l = Loop::new(router.worker(), mine, poll, ties, clock, watch);
-        l.prepare()?;
-        loops.push(l);
-    }
-    let offered = Arc::new(ArcSwap::from_pointee(services));
-    let host = host::HostLoop {
-        services: offered.clone(),
-        host: Host::new(services, seed.rotate_left(32)),
-        ledger: router.worker(),
-        poll: host_poll,
-        from_workers,
-        to_worker,
-        worker_waker: running.wakers[1].clone(),
-        stop,
-        clock,
-    };
-    running.spawn("host".into(), move || host.run())?;
-    for (i, l) in loops.into_iter().enumerate() {
-        running.spawn(format!("worker-{i}"), move || l.run())?;
-    }
-    if let Some(endpoint) = metrics {
-        running.wakers.push(endpoint.waker()?);
-        let (sight, stop) = (running.sight.clone(), running.stop.clone());
-        let serve = move || endpoint.run(&stop, || sight.clock.now(), || sight.sources(stats));
-        running.spawn("metrics".into(), serve)?;
-    }
-    // Ends when the workers do. Not among the others: whoever reads the log may keep it waiting for ever.
-    drop(log);
-    thread::Builder::new().name("log".into()).spawn(move || log::write(&lines, written))?;
-    // Ends when the first worker does, and after it in the list: it is not who failed.
-    drop(changed);
-    let parts = Parts {
-        router,
-        setup: running.sight.setup.clone(),
-        transactions: running.sight.transactions.clone(),
-        desk,
-        devices,
-        services: offered,
-        gone,
-        bell: running.bell.clone(),
-        stop: running.stop.clone(),
-        clock,
-        hub: running.hub.clone(),
-    };
-    let engine = Engine::new(parts);
-    running.spawn("engine".into(), move || {
-        engine.run(&changes, &asked);
-        Ok(())
-    })?;
-    Ok(running)
+    opened.launch(config)
 }
 
 /// What hangs at the hooks: the rules, IPv4's first, and conntrack when it is to be on.
@@ -283,19 +133,6 @@ fn hooks(config: &Config, [v4, v6]: &[Option<Arc<Program>>; 2]) -> Hooks {
         Enable::Off => Tracking::Off,
     };
     Hooks::new().with_rules(Family::V4, v4.clone()).with_rules(Family::V6, v6.clone()).with_tracking(tracking)
-}
-
-type LinkPorts = Vec<(LinkId, std::vec::IntoIter<Box<dyn Port>>)>;
-
-fn open(setup: &Setup, devices: &Devices) -> Result<LinkPorts, StartError> {
-    let mut all = Vec::new();
-    for l in &setup.config.links {
-        let Some(link) = setup.links.named(&l.name) else { continue };
-        let ports =
-            devices.open_one(l).map_err(|source| StartError::Open { link: l.name.clone(), source })?;
-        all.push((link.id, ports.into_iter()));
-    }
-    Ok(all)
 }
 
 impl Running {

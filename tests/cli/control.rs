@@ -66,7 +66,7 @@ fn the_program_in_the_documents_works() {
 }
 
 #[test]
-fn several_routers_are_listed() {
+fn several_routers_are_listed_and_one_is_chosen() {
     let above = tempfile::tempdir().unwrap();
     let sockets = above.path().join("sekisho");
     let start = |name: &str| {
@@ -92,6 +92,28 @@ fn several_routers_are_listed() {
             said.lines().find(|l| l.trim_start().starts_with(name)).unwrap_or_else(|| panic!("{said}"));
         assert!(line.contains(" pid ") && line.contains(" up 0:0"), "{line}");
         assert!(line.ends_with(&format!("/sekisho/{name}.sock")), "{line}");
+    }
+
+    // By its name.
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sekisho"));
+    command.args(["config", "--control", "west"]).env("XDG_RUNTIME_DIR", above.path());
+    let out = command.output().unwrap();
+    assert!(String::from_utf8(out.stdout).unwrap().contains("name = \"west\""));
+
+    // On a terminal, one is asked for.
+    let number = said.lines().skip(1).position(|l| l.trim_start().starts_with("west")).unwrap() + 1;
+    let line = format!("{} config", env!("CARGO_BIN_EXE_sekisho"));
+    let mut terminal = Command::new("script");
+    terminal.args(["-qec", &line, "/dev/null"]).env("XDG_RUNTIME_DIR", above.path());
+    terminal.env_remove("SEKISHO_CONTROL").stdin(Stdio::piped()).stdout(Stdio::piped());
+    match terminal.spawn() {
+        Ok(mut asked) => {
+            asked.stdin.take().unwrap().write_all(format!("9999\n{number}\n").as_bytes()).unwrap();
+            let text = String::from_utf8(asked.wait_with_output().unwrap().stdout).unwrap();
+            assert_eq!(text.matches("Which one? [1-").count(), 2, "{text}");
+            assert!(text.contains("name = \"west\""), "{text}");
+        }
+        Err(e) => println!("skipped: no script(1) to make a terminal: {e}"),
     }
     for (_, router) in routers {
         assert_eq!(router.terminate(), Some(0));

@@ -67,6 +67,12 @@ impl Drop for Beside {
     }
 }
 
+/// A verb that does what it is told.
+fn sekisho(gw: &Gateway, args: &[&str]) {
+    let out = Command::new(SEKISHO).args(args).env("SEKISHO_CONTROL", gw.control()).output().unwrap();
+    assert!(out.status.success(), "{args:?}: {}", String::from_utf8_lossy(&out.stderr));
+}
+
 /// A ping from inside, answered.
 fn ping(gw: &Gateway) {
     assert!(gw.client().run(|| Ping::new(ip(SERVER[0])).run()).unwrap().complete());
@@ -164,7 +170,11 @@ fn a_capture_names_verdict_rule_and_translation() {
         "ingress,forward,egress",
         "in lan and icmp and dst 10.2.0.2",
     ];
-    let (out, err) = Beside::start(&gw, &args).meanwhile(|| ping(&gw));
+    // The first of them waits until the server has said its MAC.
+    let (out, err) = Beside::start(&gw, &args).meanwhile(|| {
+        sekisho(&gw, &["ip", "neigh", "flush", "dev", "wan"]);
+        ping(&gw);
+    });
     assert_eq!((out.as_str(), err.as_str()), ("", "sekisho: 3 frames captured\n"));
     let bytes = std::fs::read(&sent).unwrap();
     let has = |bytes: &[u8], what: &str| bytes.windows(what.len()).any(|w| w == what.as_bytes());

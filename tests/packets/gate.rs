@@ -9,7 +9,7 @@ use sekisho::filter::matches::AddrTypes;
 use sekisho::filter::{Env, RuleRef};
 use sekisho::io::netlink::Netlink;
 use sekisho::io::{DeviceSpec, Port, Sent, open};
-use sekisho::link::{Driver, Link, LinkKind, Links, RpFilter};
+use sekisho::link::{Driver, Link, LinkKind, Links};
 use sekisho::packet::{FlowView, Packet, Pool, Steering};
 
 /// A tap of which this process is the far end.
@@ -90,17 +90,7 @@ impl Gate {
 
 /// lo and eth0.
 pub(crate) fn links() -> Links {
-    Links::new([Link {
-        id: LinkId::LO,
-        name: "eth0".into(),
-        kind: LinkKind::Tap,
-        mac: None,
-        mtu: 1500,
-        addresses: Vec::new(),
-        rp_filter: RpFilter::Off,
-        redirects: false,
-        up: true,
-    }])
+    Links::new([Link::new("eth0", LinkKind::Tap)])
 }
 
 /// PREROUTING of a router without addresses, at one moment.

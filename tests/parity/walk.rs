@@ -138,9 +138,6 @@ pub(crate) fn id(port: Port) -> LinkId {
 
 fn link(port: Port) -> Link {
     Link {
-        id: id(port),
-        name: port.name().into(),
-        kind: LinkKind::Memory,
         mac: Some(port.mac()),
         mtu: port.mtu(),
         addresses: vec![
@@ -148,8 +145,6 @@ fn link(port: Port) -> Link {
             Address { addr: port.router6().into(), prefix_len: 64 },
             Address { addr: port.link_local().into(), prefix_len: 64 },
         ],
-        rp_filter: RpFilter::Off,
-        redirects: true,
-        up: true,
+        ..Link::new(port.name(), LinkKind::Memory)
     }
 }

@@ -9,7 +9,7 @@ use sekisho::base::counters::{Tally, Totals};
 use sekisho::base::{Column, DropReason, HOOKS, Instant, LinkId, Mac};
 use sekisho::fib::{NextHop, Rib, Route, RouteKind};
 use sekisho::filter::{Family, Program, iptables};
-use sekisho::link::{Address, Link, LinkKind, Links, RpFilter};
+use sekisho::link::{Address, Link, LinkKind, Links};
 use sekisho::packet::{Caps, Offload, Packet};
 use sekisho::path::{
     At, Call, FlowCacheConfig, Function, Hooks, Listeners, LiveConfig, Snapshot, Tracking, Verdict,
@@ -73,19 +73,13 @@ pub(crate) struct Plan {
 impl Default for Plan {
     fn default() -> Self {
         let link = |name: &str, mac: Option<Mac>, v4: &str, v6: &str| Link {
-            id: LinkId::LO,
-            name: name.into(),
-            kind: if mac.is_some() { LinkKind::Memory } else { LinkKind::Tun },
             mac,
-            mtu: 1500,
             addresses: [(v4, 24), (v6, 64)]
                 .iter()
                 .map(|(a, len)| Address { addr: a.parse().unwrap(), prefix_len: *len })
                 .chain(mac.map(|m| Address { addr: m.link_local().into(), prefix_len: 64 }))
                 .collect(),
-            rp_filter: RpFilter::Off,
-            redirects: true,
-            up: true,
+            ..Link::new(name, if mac.is_some() { LinkKind::Memory } else { LinkKind::Tun })
         };
         Plan {
             links: vec![

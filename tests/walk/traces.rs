@@ -518,3 +518,84 @@ fn frames_as_they_were_at_each_point() {
     let r = all(&w).remove(0);
     assert_eq!(r.frames.last().map(|f| (f.point, f.ethernet)), Some((Point::Drop, true)), "{r}");
 }
+
+/// A watch that wants frames as they come in, at FORWARD, and as they leave.
+fn capture(b: &Bench, filter: &str, count: Option<u64>) -> Watch {
+    let points = [Point::Ingress, Point::Forward, Point::Egress].into_iter().collect();
+    let filter = filter.parse().unwrap();
+    let wanted = Wanted { filter, count, points, snaplen: 2_000, ..Wanted::default() };
+    b.router.live().tracer.watch(wanted).unwrap()
+}
+
+fn points(r: &Record) -> Vec<Point> {
+    r.frames.iter().map(|f| f.point).collect()
+}
+
+#[test]
+fn frames_of_a_packet_that_waits_are_told_with_what_became_of_it() {
+    let mut b = Plan::default().rules(NAT, "").build();
+    assert!(b.router.set_static_neighbor(LAN, CLIENT.into(), CLIENT_MAC));
+    let w = capture(&b, "udp", Some(1));
+    b.client_sends(&udp(CLIENT, SERVER, (4000, 53), b"x"));
+    assert!(all(&w).is_empty(), "the server's MAC is not known");
+    b.pass(Duration::from_millis(500));
+    w.hurry(b.now);
+    assert!(all(&w).is_empty(), "it may yet go on");
+    b.answer_arp(WAN, SERVER, SERVER_MAC);
+    let r = one(&w);
+    assert_eq!(points(&r), [Point::Ingress, Point::Forward, Point::Egress], "{r}");
+    assert_eq!((r.end, r.continued, w.is_over()), (End::Sent, false, true), "{r}");
+    for what in ["sent by wan", "-A POSTROUTING -o wan -j MASQUERADE", "masquerade: 10.1.0.2:4000"] {
+        assert!(r.comment().contains(what), "{what}: {}", r.comment());
+    }
+
+    // Nobody answers: the comment says so, and the sender is told.
+    let lost = |port| udp(CLIENT, [10, 2, 0, 9].into_addr(), (port, 2), b"x");
+    let w = capture(&b, "udp", None);
+    b.client_sends(&lost(1));
+    b.pass(Duration::from_secs(4));
+    let records = all(&w);
+    let [r, error] = &records[..] else { panic!("{}", text(&records)) };
+    assert_eq!(
+        (points(r), r.dropped()),
+        (vec![Point::Ingress, Point::Forward], Some("neighbor_failed")),
+        "{r}"
+    );
+    assert_eq!((points(error), error.cause), (vec![Point::Egress], Some(r.id)), "{error}");
+    drop(w);
+
+    // Those that wait for too long are told as they are; what comes later is told with all that was before.
+    let stuck = Function {
+        name: "stuck".into(),
+        hook: Hook::Forward,
+        priority: priority::FILTER + 1,
+        call: std::sync::Arc::new(|_: &At, _: &mut _| Verdict::Queue(5)),
+    };
+    let mut snap = Plan::default().rules(NAT, "").snapshot();
+    snap.hooks = snap.hooks.with(stuck);
+    b.router.replace(snap);
+    let queue = b.router.queue(5, 9);
+    let w = capture(&b, "udp", None);
+    b.client_sends(&udp(CLIENT, SERVER, (4001, 53), b"x"));
+    b.pass(Duration::from_secs(6));
+    w.hurry(b.now);
+    let r = one(&w);
+    assert_eq!((r.end, points(&r)), (End::Parked, vec![Point::Ingress, Point::Forward]), "{r}");
+    b.worker.reinject(queue.try_recv().unwrap(), Verdict::Accept, b.now);
+    b.collect();
+    let r = one(&w);
+    assert_eq!((r.end, r.continued, points(&r)), (End::Sent, true, vec![Point::Egress]), "{r}");
+    assert!(
+        r.comment().contains("MASQUERADE") && r.comment().contains("masquerade: 10.1.0.2"),
+        "{}",
+        r.comment()
+    );
+    // So are all when the watch ends.
+    b.client_sends(&udp(CLIENT, SERVER, (4001, 53), b"x"));
+    assert!(all(&w).is_empty());
+    w.close();
+    assert_eq!(one(&w).end, End::Parked);
+    b.client_sends(&udp(CLIENT, SERVER, (4001, 53), b"x"));
+    w.close();
+    assert!(all(&w).is_empty(), "it wants no more");
+}

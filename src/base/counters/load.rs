@@ -63,18 +63,28 @@ impl Load {
 
 /// One worker's share of the traffic, and its [`Load`]. Frames and bytes of all links but the loopback.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[allow(missing_docs)] // the fields of LinkTotals and Load
 pub struct LaneTotals {
+    /// Frames it has walked.
     pub rx_packets: u64,
+    /// Their bytes.
     pub rx_bytes: u64,
+    /// Frames it has sent.
     pub tx_packets: u64,
+    /// Their bytes.
     pub tx_bytes: u64,
+    /// Nanoseconds spent with packets and timers.
     pub busy: u64,
+    /// Nanoseconds spent looking for packets that did not come.
     pub looking: u64,
+    /// Nanoseconds spent asleep.
     pub asleep: u64,
+    /// Batches taken from ports and from other workers.
     pub batches: u64,
+    /// Packets in them.
     pub packets: u64,
+    /// The same over the last seconds.
     pub recent: Recent,
+    /// What conntrack did there.
     pub flows: FlowTotals,
 }
 

@@ -32,7 +32,7 @@ mod translate;
 
 use std::net::IpAddr;
 
-use crate::base::{Hook, LinkId};
+use crate::base::LinkId;
 use crate::packet::flow::Address;
 use crate::packet::{Direction, Manip, NatRange, Status, Steering, Tuple};
 
@@ -70,15 +70,6 @@ pub trait Taken {
     /// Ends the TCP flow whose reply tuple this is, if it is over and the new one can't be mistaken for it; says whether it
     /// did. Asked where hardly a port is left.
     fn clear(&self, reply: &Tuple, new: &Flow) -> bool;
-}
-
-/// The end that NAT rewrites at a hook; `None` where there is no NAT.
-pub fn manip_at(hook: Hook) -> Option<Manip> {
-    match hook {
-        Hook::Prerouting | Hook::Output => Some(Manip::Dst),
-        Hook::Input | Hook::Postrouting => Some(Manip::Src),
-        Hook::Forward => None,
-    }
 }
 
 /// Whether it has been decided what becomes of this end of a flow's packets: rules are asked once.

@@ -149,9 +149,7 @@ pub(super) fn as_seen(flow: &Flow) -> String {
 }
 
 #[test]
-fn hooks_and_ends() {
-    let ends: Vec<_> = crate::base::HOOKS.iter().map(|h| manip_at(*h)).collect();
-    assert_eq!(ends, [Some(Manip::Dst), Some(Manip::Src), None, Some(Manip::Dst), Some(Manip::Src)]);
+fn each_end_is_asked_for_by_itself() {
     assert!(is_done(Status::SRC_NAT_DONE, Manip::Src) && !is_done(Status::SRC_NAT_DONE, Manip::Dst));
     assert!(is_done(Status::DST_NAT_DONE, Manip::Dst) && !is_done(Status::DST_NAT, Manip::Dst));
 }

@@ -4,6 +4,7 @@
 
 use std::net::IpAddr;
 
+use super::no_link;
 use crate::base::{Instant, LinkId, Mac};
 use crate::control::protocol::{Answering, Explain, Explanation};
 use crate::control::server::Answer;
@@ -111,10 +112,7 @@ fn without_frame(frame: &[u8]) -> Result<Vec<u8>, String> {
 }
 
 fn named<'a>(links: &'a crate::link::Links, name: &str) -> Result<&'a Link, String> {
-    links.named(name).ok_or_else(|| {
-        let names: Vec<_> = links.iter().map(|l| l.name.as_str()).collect();
-        format!("no link named '{name}': the links here are {}", names.join(", "))
-    })
+    links.named(name).ok_or_else(|| no_link(links, name))
 }
 
 /// From which station to which the frame goes, where that was not said.

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::Sources;
+use super::{Sources, no_link};
 use crate::base::{DropReason, LinkId};
 use crate::config::Refusal;
 use crate::control::protocol::RouteGet;
@@ -60,10 +60,7 @@ pub(super) fn route(asked: &RouteGet, s: &Sources<'_>) -> Result<view::Route, Re
 }
 
 fn named<'a>(s: &'a Sources<'_>, name: &str) -> Result<&'a Link, Refusal> {
-    s.links.named(name).ok_or_else(|| {
-        let names: Vec<_> = s.links.iter().map(|l| l.name.as_str()).collect();
-        Refusal::of("ENODEV", format!("no link named '{name}': the links here are {}", names.join(", ")))
-    })
+    s.links.named(name).ok_or_else(|| Refusal::of("ENODEV", no_link(s.links, name)))
 }
 
 /// The way by one link: by the longest prefix with a route out of it, and for IPv4 else straight to the destination, as

@@ -7,7 +7,7 @@ use super::*;
 use crate::base::{Column, Counters, DropReason, Event, counters};
 use crate::conntrack;
 use crate::control::protocol::Relation;
-use crate::link::{Address, Driver, InUse, Link, LinkKind, RpFilter};
+use crate::link::{Address, Driver, InUse, Link, LinkKind};
 use crate::neighbor;
 
 const LAN: LinkId = LinkId(1);
@@ -32,15 +32,10 @@ impl World {
             Address { addr: addr.parse().unwrap(), prefix_len: len.parse().unwrap() }
         };
         let link = |name: &str, kind, mac: Option<&str>, mtu, addresses: &[&str]| Link {
-            id: LinkId::LO,
-            name: name.into(),
-            kind,
             mac: mac.map(|m| m.parse().unwrap()),
             mtu,
             addresses: addresses.iter().map(|a| address(a)).collect(),
-            rp_filter: RpFilter::Off,
-            redirects: true,
-            up: true,
+            ..Link::new(name, kind)
         };
         let mac = Some("02:00:00:00:01:01");
         let lan = ["10.1.0.1/24", "10.1.0.2/24", "fd01::1/64", "fe80::ff:fe00:101/64"];

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use serde::Serialize;
-use serde_json::Value;
 
 use crate::base::Instant;
 use crate::control::base64;
@@ -11,7 +10,7 @@ use crate::control::protocol::{Capture, Captured, CapturedFrame, Missed, Told, T
 use crate::control::server::{Answer, Fed, Feed};
 use crate::path::trace::{Expr, Point, Points, RATE, Record, Wanted, Watch};
 
-use super::Sources;
+use super::{Sources, no_link};
 
 /// Packets that each worker captures a second at most, if nothing is said: a frame costs less to tell of than a way.
 const CAPTURE_RATE: u32 = 10_000;
@@ -59,7 +58,7 @@ fn wanted(asked: &Trace, s: &Sources<'_>) -> Result<Expr, Answer> {
         asked.filter.parse().map_err(|e: crate::path::trace::ExprError| Answer::no(e.to_string()))?;
     for link in filter.links() {
         if s.links.named(&link).is_none() {
-            return Err(super::with_dev(s, Some(&link), || Answer::Done(Value::Null)));
+            return Err(Answer::no(no_link(s.links, &link)));
         }
     }
     Ok(filter)
@@ -121,20 +120,23 @@ impl<T: Serialize> Feed for Followed<T> {
     fn poll(&mut self, now: Instant) -> Fed {
         // What was caused by the last packet comes right behind it.
         let over = std::mem::replace(&mut self.over, self.watch.is_over()) && self.over;
+        let ends = over || self.end.is_some_and(|end| end <= now);
+        match ends {
+            true => self.watch.close(),
+            false => self.watch.hurry(now),
+        }
         let mut all = (self.told)(self.watch.take(PART, PART_BYTES));
         let missed = self.watch.missed();
         if !missed.is_none() {
             let crate::path::trace::Missed { unfollowed, unjudged, lost } = missed;
             all.push((self.missed)(Missed { unfollowed, unjudged, lost }));
         }
-        let ends = over || self.end.is_some_and(|end| end <= now);
         if all.is_empty() && !ends && now.since(self.said) < PULSE {
             return Fed::Nothing;
         }
-        let empty = all.is_empty();
         self.said = now;
         match serde_json::to_value(all) {
-            Ok(value) if ends && (empty || !over) => Fed::End(value),
+            Ok(value) if ends && self.watch.is_empty() => Fed::End(value),
             Ok(value) => Fed::Part(value),
             Err(_) => Fed::Nothing,
         }

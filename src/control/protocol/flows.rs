@@ -78,13 +78,15 @@ pub enum Flows {
     Count,
 }
 
-/// What can happen to a flow.
+/// What can happen to a flow, in conntrack's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
-#[allow(missing_docs)] // the names are conntrack's
 pub enum EventName {
+    /// It began.
     New,
+    /// Its state, its status or its mark changed.
     Update,
+    /// It ended.
     Destroy,
 }
 

@@ -115,18 +115,28 @@ pub struct Tally {
 
 /// One link's traffic: frames and bytes as on the wire.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs)] // the names say it
 pub struct LinkStats {
+    /// Its name.
     pub ifname: String,
+    /// What it is: `packet`, `tap`, `tun` or `loopback`.
     pub kind: String,
+    /// Whether it carries packets: it is set up, and so is its device.
     pub up: bool,
+    /// Frames received.
     pub rx_packets: u64,
+    /// Bytes received.
     pub rx_bytes: u64,
+    /// Frames received and dropped before they were forwarded or delivered.
     pub rx_dropped: u64,
+    /// Frames lost before they could be received: they are not in the ledger.
     pub rx_missed: u64,
+    /// Frames sent.
     pub tx_packets: u64,
+    /// Bytes sent.
     pub tx_bytes: u64,
+    /// Frames this link should have sent and did not.
     pub tx_dropped: u64,
+    /// What moves its frames; absent where nothing does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub driver: Option<Driver>,
 }

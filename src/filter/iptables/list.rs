@@ -240,28 +240,11 @@ fn network(net: &Option<Not<AddrMask>>, family: Family, numeric: bool) -> String
     }
 }
 
-/// The name of a rule's target.
+/// What stands in the column of the target.
 pub fn target(rule: &Rule, family: Family) -> &str {
     match &rule.target {
-        Target::None => "",
-        Target::Accept => "ACCEPT",
-        Target::Drop => "DROP",
-        Target::Return => "RETURN",
-        Target::Jump(chain) | Target::Goto(chain) => chain,
-        Target::Reject(_) => "REJECT",
-        Target::Log(_) => "LOG",
-        Target::Mark(_) => "MARK",
-        Target::Connmark(_) => "CONNMARK",
-        Target::Tos(_) => "TOS",
-        Target::Dscp(_) => "DSCP",
         Target::Hops(_) if family == Family::V6 => "HL",
-        Target::Hops(_) => "TTL",
-        Target::TcpMss(_) => "TCPMSS",
-        Target::CtNotrack | Target::Notrack => "CT",
-        Target::Snat(_) => "SNAT",
-        Target::Dnat(_) => "DNAT",
-        Target::Masquerade(_) => "MASQUERADE",
-        Target::Redirect(_) => "REDIRECT",
-        Target::Netmap { .. } => "NETMAP",
+        Target::Notrack => "CT",
+        target => target.name(),
     }
 }

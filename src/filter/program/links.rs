@@ -61,20 +61,10 @@ mod tests {
     use super::*;
     use crate::base::LinkId;
     use crate::filter::program::facts::place;
-    use crate::link::{Link, LinkKind, RpFilter};
+    use crate::link::{Link, LinkKind};
 
     fn links(n: usize) -> Links {
-        Links::new((1..=n).map(|i| Link {
-            id: LinkId(0),
-            name: format!("eth{i}"),
-            kind: LinkKind::Memory,
-            mac: None,
-            mtu: 1500,
-            addresses: Vec::new(),
-            rp_filter: RpFilter::Off,
-            redirects: false,
-            up: true,
-        }))
+        Links::new((1..=n).map(|i| Link::new(format!("eth{i}"), LinkKind::Memory)))
     }
 
     fn set(pattern: &str, not: bool, n: usize) -> Vec<usize> {

@@ -71,28 +71,16 @@ pub struct Mark(usize);
 
 /// Offsets of loads that mean more than the packet: linux/filter.h.
 pub mod at {
-    /// From here on offsets count from the network header, wherever the packet is entered: `SKF_NET_OFF`.
-    pub const NETWORK: u32 = (-0x10_0000_i32).cast_unsigned();
     /// From here on offsets count from the link header: `SKF_LL_OFF`.
     pub const LINK: u32 = (-0x20_0000_i32).cast_unsigned();
     /// `SKF_AD_OFF`: the values below.
     const ANCILLARY: u32 = (-0x1000_i32).cast_unsigned();
     /// The ethertype as the kernel parsed it: `SKF_AD_PROTOCOL`.
     pub const PROTOCOL: u32 = ANCILLARY;
-    /// `PACKET_HOST` and so on: `SKF_AD_PKTTYPE`.
-    pub const PACKET_TYPE: u32 = ANCILLARY + 4;
     /// `SKF_AD_QUEUE`.
     pub const QUEUE: u32 = ANCILLARY + 24;
-    /// The kernel's flow hash: `SKF_AD_RXHASH`.
-    pub const HASH: u32 = ANCILLARY + 32;
     /// `SKF_AD_CPU`.
     pub const CPU: u32 = ANCILLARY + 36;
-    /// The VLAN tag that was taken off: `SKF_AD_VLAN_TAG`.
-    pub const VLAN_TAG: u32 = ANCILLARY + 44;
-    /// Whether one was: `SKF_AD_VLAN_TAG_PRESENT`.
-    pub const VLAN_PRESENT: u32 = ANCILLARY + 48;
-    /// Where the payload begins, by the kernel's dissector: `SKF_AD_PAY_OFFSET`.
-    pub const PAYLOAD: u32 = ANCILLARY + 52;
 }
 
 /// A program being written. Jumps are resolved in [`Classic::assemble`].
@@ -134,11 +122,6 @@ impl Classic {
     /// `A = k`
     pub fn load_number(&mut self, k: u32) {
         self.push(LD | IMM, k);
-    }
-
-    /// `A = length of the packet`
-    pub fn load_length(&mut self) {
-        self.push(LD | LEN, 0);
     }
 
     /// `X = k`
@@ -275,7 +258,6 @@ const IMM: u16 = 0x00;
 const ABS: u16 = 0x20;
 const IND: u16 = 0x40;
 const MEM: u16 = 0x60;
-const LEN: u16 = 0x80;
 const MSH: u16 = 0xa0;
 const JA: u16 = 0x00;
 const RET_A: u16 = 0x10;

@@ -57,21 +57,10 @@ pub struct Context;
 impl Context {
     pub const XDP_DATA: i16 = 0;
     pub const XDP_DATA_END: i16 = 4;
-    pub const XDP_DATA_META: i16 = 8;
-    pub const XDP_INGRESS_IFINDEX: i16 = 12;
     pub const XDP_RX_QUEUE_INDEX: i16 = 16;
     pub const SKB_LEN: i16 = 0;
-    pub const SKB_PKT_TYPE: i16 = 4;
-    pub const SKB_MARK: i16 = 8;
-    pub const SKB_QUEUE_MAPPING: i16 = 12;
     /// In network order.
     pub const SKB_PROTOCOL: i16 = 16;
-    pub const SKB_IFINDEX: i16 = 40;
-    pub const SKB_HASH: i16 = 68;
-    pub const SKB_DATA: i16 = 76;
-    pub const SKB_DATA_END: i16 = 80;
-    pub const SKB_GSO_SEGS: i16 = 164;
-    pub const SKB_GSO_SIZE: i16 = 176;
 }
 
 /// How a program is to be loaded, where it isn't as usual.

@@ -193,13 +193,6 @@ impl Netlink {
         self.ask(&what, RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE | NLM_F_REPLACE)
     }
 
-    /// Takes an address away.
-    pub fn addr_del(&mut self, index: u32, address: IpNet) -> Result<(), NetlinkError> {
-        let message = address_message(index, address);
-        let what = format!("take the address {address} from interface {index}");
-        self.ask(&what, RouteNetlinkMessage::DelAddress(message), 0)
-    }
-
     /// Adds or replaces a route in the main table, through a gateway, an interface or both.
     pub fn route_add(
         &mut self,

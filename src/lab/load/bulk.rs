@@ -22,7 +22,6 @@ pub enum Direction {
 #[derive(Debug, Clone)]
 pub struct Bulk {
     to: IpAddr,
-    bind: Option<SocketAddr>,
     streams: usize,
     direction: Direction,
     window: Window,
@@ -47,7 +46,7 @@ impl BulkReport {
 impl Bulk {
     /// One stream up, to an address that leads to the server.
     pub fn new(to: IpAddr, window: Window) -> Self {
-        Bulk { to, bind: None, streams: 1, direction: Direction::Up, window }
+        Bulk { to, streams: 1, direction: Direction::Up, window }
     }
 
     /// How many streams at a time.
@@ -62,12 +61,6 @@ impl Bulk {
         self
     }
 
-    /// Where the server listens, if not at the address the client connects to and any port.
-    pub fn listen_at(mut self, at: SocketAddr) -> Self {
-        self.bind = Some(at);
-        self
-    }
-
     /// Connects, waits for the warm-up and counts.
     ///
     /// # Errors
@@ -75,7 +68,7 @@ impl Bulk {
     /// If a stream does not connect within five seconds. A stream that stalls is not an error but shows.
     pub fn run(&self, client: &Netns, server: &Netns) -> Result<BulkReport, LoadError> {
         let doing = || format!("TCP from {} to {} at {}", client.name(), server.name(), self.to);
-        let bind = self.bind.unwrap_or(SocketAddr::new(self.to, 0));
+        let bind = SocketAddr::new(self.to, 0);
         // A socket stays in the namespace it was made in, whatever thread uses it.
         let listener = server.run(|| TcpListener::bind(bind)).doing(doing)?;
         let port = listener.local_addr().doing(doing)?.port();

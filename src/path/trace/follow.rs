@@ -52,8 +52,6 @@ struct Active {
 pub(super) struct Draft {
     pub(super) id: TraceId,
     record: Record,
-    /// Steps that have been published already.
-    published: usize,
     audience: Vec<Listener>,
     glance: Glance,
     outputs: Vec<String>,
@@ -71,8 +69,8 @@ pub(super) struct Draft {
 struct Listener {
     watch: Arc<Shared>,
     standing: Standing,
-    /// Whether it has had the record so far.
-    told: bool,
+    /// How many steps of the record it has had, if it has had any of it.
+    told: Option<usize>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -156,17 +154,18 @@ impl Following {
                 if !wants {
                     continue;
                 }
-                listener.watch.publish(draft.record_for(&listener));
-                if end != End::Parked && draft.record.cause.is_none() {
-                    listener.watch.done.fetch_add(1, Relaxed);
-                }
                 heard.push((draft.id, listener.watch.clone()));
                 listener.standing = Standing::Sure;
-                listener.told = true;
+                // Its frames are told with what became of it.
+                if end != End::Parked || !listener.watch.wants_frames() {
+                    draft.tell(&mut listener);
+                }
+                if end != End::Parked {
+                    draft.done_for(&listener);
+                }
                 draft.audience.push(listener);
             }
             if end == End::Parked && !draft.audience.is_empty() {
-                draft.published = draft.record.steps.len();
                 tracer.park(draft);
             }
         }
@@ -234,20 +233,63 @@ impl Draft {
         watch.wanted.filter.holds(&facts) == Truth::Yes
     }
 
-    /// The record as a watch is to have it: what it has had already is left out.
+    /// Tells a watch what it has not had.
+    fn tell(&self, listener: &mut Listener) {
+        listener.watch.publish(self.record_for(listener));
+        listener.told = Some(self.record.steps.len());
+    }
+
+    /// Counts the packet among those that a watch has followed to their end.
+    fn done_for(&self, listener: &Listener) {
+        if self.record.cause.is_none() {
+            listener.watch.done.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Tells a watch what was kept back for it, if the packet began before.
+    pub(super) fn hurry(&mut self, watch: &Arc<Shared>, before: u64) {
+        let mut audience = std::mem::take(&mut self.audience);
+        let waits = |l: &Listener| Arc::ptr_eq(&l.watch, watch) && l.told.is_none();
+        for listener in audience.iter_mut().filter(|l| waits(l) && l.standing == Standing::Sure) {
+            if self.record.time <= before {
+                self.tell(listener);
+            }
+        }
+        self.audience = audience;
+    }
+
+    /// Nobody will know what becomes of it: what was kept back is told, and nobody waits for its end.
+    pub(super) fn forget(&mut self) {
+        for mut listener in std::mem::take(&mut self.audience) {
+            if listener.standing == Standing::Sure {
+                if listener.told.is_none() {
+                    self.tell(&mut listener);
+                }
+                self.done_for(&listener);
+            }
+        }
+    }
+
+    /// What it takes, in bytes, about.
+    pub(super) fn held(&self) -> usize {
+        super::held(&self.record)
+    }
+
+    /// The record as a watch is to have it: what it has had already is left out. Steps are not where frames are wanted, each
+    /// of which is told with all that became of the packet.
     fn record_for(&self, listener: &Listener) -> Record {
-        let from = if listener.told { self.published } else { 0 };
+        let from = listener.told.unwrap_or_default();
         let Shared { wanted, .. } = &*listener.watch;
         let frames = self.record.frames.iter().filter(|f| f.step >= from && wanted.points.has(f.point));
         let frames = frames.map(|f| {
             let data = f.data.get(..wanted.snaplen).unwrap_or(&f.data).to_vec();
             Frame { data, link: f.link.clone(), ..*f }
         });
-        let steps = self.record.steps.get(from..).unwrap_or_default().to_vec();
+        let from = if listener.watch.wants_frames() { 0 } else { from };
         Record {
             frames: frames.collect(),
-            steps,
-            continued: listener.told,
+            steps: self.record.steps.get(from..).unwrap_or_default().to_vec(),
+            continued: listener.told.is_some(),
             packet: self.record.packet.clone(),
             link: self.record.link.clone(),
             cache: self.record.cache.clone(),
@@ -324,7 +366,7 @@ pub(in crate::path) fn begin(
             continue;
         }
         active.followed += 1;
-        audience.push(Listener { watch: watch.clone(), standing, told: false });
+        audience.push(Listener { watch: watch.clone(), standing, told: None });
     }
     if audience.is_empty() {
         return;
@@ -395,7 +437,6 @@ fn draft(
             end: End::Parked,
             frames: Vec::new(),
         },
-        published: 0,
         audience,
         glance,
         outputs: Vec::new(),
@@ -523,7 +564,7 @@ impl Cx<'_> {
         let audience = parent.audience.iter().map(|l| Listener {
             watch: l.watch.clone(),
             standing: if l.standing == Standing::Sure { Standing::Sure } else { Standing::As(cause) },
-            told: false,
+            told: None,
         });
         let audience = audience.collect();
         let mut child = draft(self, made, Glance::of(made.data(), false), audience, None, None);
@@ -573,7 +614,7 @@ fn late(cx: &mut Cx<'_>, p: &Packet, reason: DropReason) {
             watch.unfollowed.fetch_add(1, Relaxed);
         } else if watch.take_one() {
             active.told += 1;
-            audience.push(Listener { watch: watch.clone(), standing: Standing::Sure, told: false });
+            audience.push(Listener { watch: watch.clone(), standing: Standing::Sure, told: None });
         }
     }
     if audience.is_empty() {

@@ -8,6 +8,7 @@ use super::{KEYWORDS, Words, address, cant_select, nud, prefix, too_much, unsupp
 use crate::base::Mac;
 use crate::config::{AddrChange, Change, LinkChange, LinkSettings, NeighChange, RouteChange, RouteOp};
 use crate::control::protocol::Family;
+use crate::fib;
 
 /// What of the commands it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -268,7 +269,9 @@ pub(super) fn route(verb: Verb, words: &mut Words<'_>, family: Option<Family>) -
                 rest.extend(["proto", words.value(word)?]);
             }
             _ if word.len() > 1 && "table".starts_with(word) => rest.extend(["table", words.value(word)?]),
-            _ if NO_ROUTE.contains(&word) => return Err(no_word(word)),
+            // Words of a command, and of no line that is written down.
+            "as" | "from" | "error" => return Err(no_word(word)),
+            _ if fib::UNSUPPORTED.contains(&word) => return Err(no_word(word)),
             _ if kind.is_none() && to.is_none() && TYPES.contains(&word) => kind = Some(word),
             _ if to.is_none() => to = destination(to, word, family)?,
             other => return Err(too_much(other)),
@@ -323,40 +326,6 @@ const TYPES: [&str; 11] = [
     "multicast",
     "nat",
     "xresolve",
-];
-
-/// Words of `ip route` that mean something this router can't do.
-const NO_ROUTE: [&str; 30] = [
-    "advmss",
-    "as",
-    "congctl",
-    "cwnd",
-    "dsfield",
-    "encap",
-    "expires",
-    "fastopen_no_cookie",
-    "features",
-    "from",
-    "hoplimit",
-    "initcwnd",
-    "initrwnd",
-    "lock",
-    "mtu",
-    "nhid",
-    "pervasive",
-    "quickack",
-    "realm",
-    "realms",
-    "reordering",
-    "rto_min",
-    "rtt",
-    "rttvar",
-    "ssthresh",
-    "tos",
-    "ttl-propagate",
-    "vrf",
-    "window",
-    "error",
 ];
 
 /// `ip neigh …`, apart from `flush`.

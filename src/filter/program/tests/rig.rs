@@ -7,24 +7,14 @@ use crate::filter::matches::{AddrMask, AddrTypes, Match, Not, Ports, Tcp};
 use crate::filter::rule::{Basic, Chain, Count, Family, Policy, Rule, Ruleset, Table, TableName};
 use crate::filter::targets::Target;
 use crate::filter::verdict::{Env, RuleRef};
-use crate::link::{Link, LinkKind, Links, RpFilter};
+use crate::link::{Link, LinkKind, Links};
 use crate::packet::{Csum, CtState, FlowView, Frag, Net, Packet, Status, Tuple, flow};
 use crate::wire::checksum;
 use crate::wire::{ipv4::Ipv4, ipv6_ext, proto};
 
 /// The links every test has: lo, eth0, eth1, wan.
 pub(super) fn links() -> Links {
-    Links::new(["eth0", "eth1", "wan"].map(|name| Link {
-        id: LinkId::LO,
-        name: name.into(),
-        kind: LinkKind::Memory,
-        mac: None,
-        mtu: 1500,
-        addresses: Vec::new(),
-        rp_filter: RpFilter::Off,
-        redirects: false,
-        up: true,
-    }))
+    Links::new(["eth0", "eth1", "wan"].map(|name| Link::new(name, LinkKind::Memory)))
 }
 
 pub(super) const ETH0: LinkId = LinkId(1);

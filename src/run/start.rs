@@ -34,7 +34,7 @@ use super::host::HostLoop;
 use super::sight::Sight;
 use super::watch::Watch;
 use super::worker::{Loop, SharedWaker, Ties};
-use super::{Running, StartError, hooks, log};
+use super::{Running, StartError, gather, hooks, log};
 
 /// Packets on their way to the local stack, and back, that may wait.
 const HOST_CHANNEL: usize = 1_024;

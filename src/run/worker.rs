@@ -14,7 +14,6 @@
 //! the others' ports too (`gather`).
 
 use std::io;
-use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
@@ -98,25 +97,7 @@ pub(super) struct Ties {
     pub stop: Arc<AtomicBool>,
 }
 
-/// One port and where it stands.
-pub(super) struct Slot {
-    link: LinkId,
-    /// Whose it is, if it is another worker's.
-    lender: Option<usize>,
-    port: Box<dyn Port>,
-    /// The descriptor and epoch that are registered.
-    registered: Option<(RawFd, u32)>,
-    /// Whether there may be frames to receive.
-    ready: bool,
-    /// How many frames are taken at a time.
-    batch: usize,
-    /// The port's overruns that have been counted.
-    overruns: u64,
-    /// Its interface's condition when it was looked at last.
-    status: Status,
-    /// Whether others are given what is theirs of what comes here.
-    shared: bool,
-}
+pub(super) use slot::Slot;
 
 /// A worker thread's state.
 pub(super) struct Loop {
@@ -135,27 +116,6 @@ pub(super) struct Loop {
     away: Vec<LinkId>,
     frames: Vec<Packet>,
     own: Vec<Packet>,
-}
-
-impl Slot {
-    fn new(link: LinkId, port: Box<dyn Port>) -> Self {
-        Slot {
-            link,
-            lender: None,
-            port,
-            registered: None,
-            ready: true,
-            overruns: 0,
-            status: Status::Down,
-            shared: false,
-            batch: BATCH,
-        }
-    }
-
-    /// Tells it from the others in a poll.
-    fn token(&self) -> Token {
-        Token(self.link.index() | self.lender.unwrap_or(0) << 32)
-    }
 }
 
 impl Loop {
@@ -598,5 +558,6 @@ fn next_batch(batch: usize, bytes: usize) -> usize {
 }
 
 mod lend;
+mod slot;
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,5 @@
 use std::collections::{HashMap, VecDeque};
+use std::os::fd::RawFd;
 use std::sync::atomic::AtomicUsize;
 use std::time::Instant as Wall;
 

@@ -28,7 +28,6 @@ use crate::router::Router;
 use super::clock::{self, Clock};
 use super::desk::Desk;
 use super::engine::{self, Bell, Engine, Gone, Parts, devices::Devices};
-use super::gather;
 use super::handover::Peers;
 use super::host::HostLoop;
 use super::sight::Sight;

@@ -192,15 +192,15 @@ fn left(mut ready: Ready) {
 }
 
 #[library_benchmark]
-#[bench::routed_v4(config = budget(920), args = (Traffic::Udp { v6: false }, false), setup = ready, teardown = left)]
-#[bench::routed_v6(config = budget(870), args = (Traffic::Udp { v6: true }, false), setup = ready, teardown = left)]
+#[bench::routed_v4(config = budget(940), args = (Traffic::Udp { v6: false }, false), setup = ready, teardown = left)]
+#[bench::routed_v6(config = budget(890), args = (Traffic::Udp { v6: true }, false), setup = ready, teardown = left)]
 #[bench::gateway_udp_v4(config = budget(1640), args = (Traffic::Udp { v6: false }, true), setup = ready, teardown = left)]
 #[bench::gateway_udp_v6(config = budget(1560), args = (Traffic::Udp { v6: true }, true), setup = ready, teardown = left)]
 #[bench::gateway_tcp(config = budget(2200), args = (Traffic::Tcp, true), setup = ready, teardown = left)]
 #[bench::gateway_super_frame(config = budget(2110), args = (Traffic::Super, true), setup = ready, teardown = left)]
 #[bench::walked_routed_v4(config = budget(1900), args = (Traffic::Udp { v6: false }, false), setup = to_walk, teardown = left)]
 #[bench::walked_gateway_udp_v4(config = budget(4150), args = (Traffic::Udp { v6: false }, true), setup = to_walk, teardown = left)]
-#[bench::walked_gateway_tcp(config = budget(4620), args = (Traffic::Tcp, true), setup = to_walk, teardown = left)]
+#[bench::walked_gateway_tcp(config = budget(4700), args = (Traffic::Tcp, true), setup = to_walk, teardown = left)]
 #[bench::gateway_new_flow(config = budget(9900), args = (Traffic::New, true), setup = ready, teardown = left)]
 fn walk(mut ready: Ready) -> Ready {
     ready.worker.handle_batch(LAN, &mut ready.frames, ready.now);
@@ -262,7 +262,7 @@ fn begin(conntrack: &Conntrack, p: &mut Packet, now: Instant) {
 }
 
 #[library_benchmark]
-#[bench::known_flow(config = budget(950), args = (10_000), setup = flows)]
+#[bench::known_flow(config = budget(990), args = (10_000), setup = flows)]
 fn conntrack(mut all: (Conntrack, Vec<Packet>, Instant)) -> (Conntrack, Vec<Packet>, Instant) {
     let (conntrack, packets, now) = &mut all;
     for p in packets {

@@ -423,18 +423,24 @@ impl Conntrack {
 
     /// Counts one more, if need be at another's cost.
     fn reserve(&self, hash: u64, now: Instant) -> bool {
+        let mut made_way = false;
         for _ in 0..MAKE_WAY {
             let one_more = |n: u32| (n < self.config.max()).then_some(n + 1);
             if self.count.0.fetch_update(Relaxed, Relaxed, one_more).is_ok() {
                 return true;
             }
-            let Some(victim) = self.makes_way(hash, now) else { return false };
+            let Some(victim) = self.makes_way(hash, now) else { break };
             let ending = Ending { at: Some(now), by_hand: false };
             if self.take_out(victim, ending, |f| may_go(f, now)) {
                 self.counts.early_drops.fetch_add(1, Relaxed);
+                made_way = true;
             }
         }
-        false
+        // There are still too many since `max` shrank; but one fewer for this one.
+        if made_way {
+            self.count.0.fetch_add(1, Relaxed);
+        }
+        made_way
     }
 
     /// A flow near a hash's place that may make way.

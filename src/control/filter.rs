@@ -9,12 +9,24 @@ use crate::base::LinkId;
 use crate::config::Refusal;
 use crate::fib::{Protocol, Route};
 
-/// What scopes addresses and routes have here.
-const SCOPES: [&str; 3] = ["host", "link", "global"];
-/// What types routes have.
-const TYPES: [&str; 7] = ["unicast", "local", "broadcast", "anycast", "unreachable", "prohibit", "blackhole"];
-/// In what states neighbors are.
-const STATES: [&str; 7] = ["PERMANENT", "REACHABLE", "STALE", "DELAY", "PROBE", "FAILED", "INCOMPLETE"];
+/// The scopes of iproute2; addresses and routes are of the first three here.
+const SCOPES: [&str; 5] = ["host", "link", "global", "site", "nowhere"];
+/// Its types of routes; the last ones are never here.
+const TYPES: [&str; 10] = [
+    "unicast",
+    "local",
+    "broadcast",
+    "anycast",
+    "unreachable",
+    "prohibit",
+    "blackhole",
+    "throw",
+    "multicast",
+    "nat",
+];
+/// Its states of neighbors; the last ones are never here.
+const STATES: [&str; 9] =
+    ["PERMANENT", "REACHABLE", "STALE", "DELAY", "PROBE", "FAILED", "INCOMPLETE", "NOARP", "NONE"];
 
 /// Whether a word is one of those that something is called by: one that is not would choose nothing, or be thought to.
 fn known<'a>(what: &str, words: impl IntoIterator<Item = &'a String>, known: &[&str]) -> Result<(), Refusal> {

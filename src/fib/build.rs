@@ -240,8 +240,8 @@ pub(super) struct Tries {
 impl Tries {
     fn plan(rib: &Rib) -> Self {
         let mut numbers = Numbering::default();
-        let v4 = Lpm::build(gather(&rib.v4, &mut numbers));
-        let v6 = Lpm::build(gather(&rib.v6, &mut numbers));
+        let v4 = Lpm::of_routes(gather(&rib.v4, &mut numbers), rib.v4.len());
+        let v6 = Lpm::of_routes(gather(&rib.v6, &mut numbers), rib.v6.len());
         numbers.planned = numbers.list.len();
         Tries { v4, v6, numbers: Arc::new(numbers) }
     }
@@ -364,7 +364,7 @@ fn follow<B: Address>(
     changed.sort_unstable();
     changed.dedup();
     let updated = trie.updated(&changed, &View { tables: after, numbers });
-    updated.unwrap_or_else(|| Lpm::build(gather(after, Arc::make_mut(numbers))))
+    updated.unwrap_or_else(|| Lpm::of_routes(gather(after, Arc::make_mut(numbers)), after.len()))
 }
 
 /// Numbers for pairs, in the order they come.

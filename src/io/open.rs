@@ -146,9 +146,6 @@ pub fn prepare(steering: &Steering) {
 /// behind. A device that somebody else has is waited for up to a second: a router that was killed just now may not
 /// be quite gone.
 pub fn open(spec: &DeviceSpec, workers: usize) -> Result<Vec<Box<dyn Port>>, OpenError> {
-    if !is_interface_name(&spec.device) {
-        return Err(OpenError::Name(spec.device.clone()));
-    }
     let deadline = Instant::now() + PATIENCE;
     loop {
         match open_now(spec, workers) {
@@ -160,7 +157,11 @@ pub fn open(spec: &DeviceSpec, workers: usize) -> Result<Vec<Box<dyn Port>>, Ope
     }
 }
 
-fn open_now(spec: &DeviceSpec, workers: usize) -> Result<Vec<Box<dyn Port>>, OpenError> {
+/// [`open`] without waiting for anybody.
+pub fn open_now(spec: &DeviceSpec, workers: usize) -> Result<Vec<Box<dyn Port>>, OpenError> {
+    if !is_interface_name(&spec.device) {
+        return Err(OpenError::Name(spec.device.clone()));
+    }
     fn boxed<P: Port + 'static>(ports: Vec<P>) -> Vec<Box<dyn Port>> {
         ports.into_iter().map(|port| Box::new(port) as Box<dyn Port>).collect()
     }

@@ -3,7 +3,6 @@
 //!
 //! An order is carried out before the worker takes the next packets, and answered then. Knows nothing of why.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -12,7 +11,6 @@ use crate::base::{Instant, LinkId};
 use crate::io::{OpenError, Port};
 use crate::router::Worker;
 
-use super::gather::Common;
 use super::worker::SharedWaker;
 
 /// Orders that may wait for a worker: each comes from one thread, which waits for the answer to most.
@@ -29,8 +27,6 @@ pub(super) enum Task {
     Attach(LinkId, Box<dyn Port>),
     /// To own the port of this link no more.
     Detach(LinkId),
-    /// To give back what others have lent.
-    Recall,
     /// To look at the ports' condition now.
     Look,
     /// To have the link of this port take packets of another length.
@@ -49,13 +45,11 @@ pub(super) struct Order {
 /// Whoever gives orders to the workers.
 pub(super) struct Desk {
     ends: Vec<(Sender<Order>, SharedWaker)>,
-    /// What the workers lend one another.
-    loans: Arc<Common>,
 }
 
 impl Desk {
     /// A desk for the workers that these wake, and what each of them takes its orders from.
-    pub(super) fn new(wakers: &[SharedWaker], loans: Arc<Common>) -> (Self, Vec<Receiver<Order>>) {
+    pub(super) fn new(wakers: &[SharedWaker]) -> (Self, Vec<Receiver<Order>>) {
         let (ends, inboxes) = wakers
             .iter()
             .map(|waker| {
@@ -63,7 +57,7 @@ impl Desk {
                 ((to, waker.clone()), inbox)
             })
             .unzip();
-        (Desk { ends, loans }, inboxes)
+        (Desk { ends }, inboxes)
     }
 
     /// Gives each worker its port of a link. The first worker is last: when it has looked at its own and says that the
@@ -77,16 +71,9 @@ impl Desk {
     /// Has all workers lay down their ports of a link, and waits until all are closed. The first worker is first: from then
     /// on the link is down for all.
     pub(super) fn detach(&self, link: LinkId) {
-        self.loans.hold();
-        if self.ends.len() > 1 {
-            // Whoever was about to lend has done it.
-            self.settle();
-            self.give(0, Task::Recall);
-        }
         for worker in 0..self.ends.len() {
             self.give(worker, Task::Detach(link));
         }
-        self.loans.release();
     }
 
     /// Has a link take L3 packets of another length.

@@ -431,9 +431,11 @@ impl Engine {
 
     /// Swaps the snapshot.
     fn swap(&mut self, next: &Setup) {
-        self.up = self.links_up();
-        let states = &self.router.live().states;
-        self.router.replace(self.snapshot(next, |link| states.is_up(link)));
+        // What changes meanwhile is followed: then it is not what is noted here.
+        let up = self.links_up();
+        let snapshot = self.snapshot(next, |link| up.get(link.index()).copied().unwrap_or(false));
+        self.up = up;
+        self.router.replace(snapshot);
     }
 
     /// What packets meet under a setup. Routes of links that are not up are left out.

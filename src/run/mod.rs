@@ -18,7 +18,6 @@
 mod clock;
 mod desk;
 mod engine;
-mod gather;
 mod handover;
 mod host;
 mod load;

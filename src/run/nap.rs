@@ -34,6 +34,8 @@ const ENOUGH: u32 = 16;
 const ALONE: Duration = Duration::from_millis(5);
 /// Naps in a row that find nothing: a stream in bursts has pauses of its own.
 const EMPTY: u8 = 3;
+/// So many times it is waited as usual once, to hear of what is no packet: an interface that went down, say.
+const ROW: u8 = 16;
 
 /// What a worker has seen of its traffic.
 pub(super) struct Naps {
@@ -47,11 +49,13 @@ pub(super) struct Naps {
     stream: bool,
     /// Naps since something came.
     empty: u8,
+    /// Naps since it was waited as usual.
+    row: u8,
 }
 
 impl Naps {
     pub(super) fn new() -> Self {
-        Naps { source: None, begun: Instant::ZERO, packets: 0, rounds: 0, stream: false, empty: 0 }
+        Naps { source: None, begun: Instant::ZERO, packets: 0, rounds: 0, stream: false, empty: 0, row: 0 }
     }
 
     /// So many packets came from this source in a round.
@@ -82,6 +86,11 @@ impl Naps {
         self.begin(now);
     }
 
+    /// Somebody waits for this worker: there are no naps for a while.
+    pub(super) fn wake(&mut self) {
+        (self.source, self.stream) = (None, false);
+    }
+
     /// Whether to take a nap now that nothing is there: for how long.
     pub(super) fn nap(&mut self) -> Option<Duration> {
         if !self.stream {
@@ -92,7 +101,8 @@ impl Naps {
             self.stream = false;
             return None;
         }
-        Some(NAP)
+        self.row = (self.row + 1) % ROW;
+        (self.row > 0).then_some(NAP)
     }
 
     fn begin(&mut self, now: Instant) {

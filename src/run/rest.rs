@@ -37,8 +37,6 @@ pub(super) struct Rest {
     /// When it last decided to look on.
     looked: Option<Instant>,
     stand_off: Instant,
-    /// How often what came was followed at once from elsewhere.
-    answers: u64,
     /// How long the next time without looking is.
     penalty: Duration,
     /// Whether there is another CPU for whoever is waited for.
@@ -53,7 +51,6 @@ impl Rest {
             last: None,
             looked: None,
             stand_off: Instant::ZERO,
-            answers: 0,
             penalty: STAND_OFF[0],
             alone: cpus < 2,
         }
@@ -65,19 +62,12 @@ impl Rest {
         let source = source % SOURCES;
         if let Some((before, at)) = self.last {
             let guess = &mut self.guesses[before];
-            let answered = before != source && now.since(at) <= LOOK;
-            self.answers += u64::from(answered);
-            *guess = match answered {
+            *guess = match before != source && now.since(at) <= LOOK {
                 true => (*guess + 1).min(3),
                 false => guess.saturating_sub(1),
             };
         }
         self.last = Some((source, now));
-    }
-
-    /// How often what came was followed at once by something from another source, since the beginning.
-    pub(super) fn answers(&self) -> u64 {
-        self.answers
     }
 
     /// Whether to keep looking.
@@ -130,7 +120,6 @@ mod tests {
             rest.came(0, at(70_000 + n * 10));
         }
         assert!(!rest.looks(at(70_041)));
-        assert_eq!(rest.answers(), 5, "of the requests, but for the one that waited");
     }
 
     #[test]

@@ -33,7 +33,7 @@ use super::host::HostLoop;
 use super::sight::Sight;
 use super::watch::Watch;
 use super::worker::{Loop, SharedWaker, Ties};
-use super::{Running, StartError, gather, hooks, log};
+use super::{Running, StartError, hooks, log};
 
 /// Packets on their way to the local stack, and back, that may wait.
 const HOST_CHANNEL: usize = 1_024;
@@ -230,9 +230,7 @@ impl Crew<'_> {
         let polls = (0..workers).map(|_| Poll::new()).collect::<io::Result<Vec<_>>>()?;
         let wakers = polls.iter().map(Loop::waker).collect::<io::Result<Vec<_>>>()?;
         let mut peers = Peers::connect(&wakers).into_iter();
-        let (loans, gathers) = gather::parts(&wakers, self.clock.now());
-        let mut gathers = gathers.into_iter();
-        let (desk, orders) = Desk::new(&wakers, loans);
+        let (desk, orders) = Desk::new(&wakers);
         let mut loops = Vec::new();
         for (i, (poll, orders)) in polls.into_iter().zip(orders).enumerate() {
             let ties = Ties {
@@ -241,7 +239,6 @@ impl Crew<'_> {
                 from_host: (i == 0).then(|| self.from_host.clone()),
                 log: self.log.clone(),
                 peers: peers.next().filter(|_| workers > 1),
-                gather: gathers.next(),
                 cpus: self.cpus,
                 orders,
                 stop: self.stop.clone(),

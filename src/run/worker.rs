@@ -10,8 +10,7 @@
 //! The clock is read once a round, and each port is given what all batches of the round have for it at once. A worker owns one
 //! port of each link and shares nothing with the others on the way of an established flow; what came to it and is
 //! another's it hands over where there is much of it (`handover`). All workers run the timers that are due, whoever comes first; the first worker
-//! alone watches the links' condition and sends what the local stack makes, so that both have an order. While there is little to do it has
-//! the others' ports too (`gather`).
+//! alone watches the links' condition and sends what the local stack makes, so that both have an order.
 
 use std::io;
 use std::sync::Arc;
@@ -31,7 +30,6 @@ use crate::router::Worker;
 
 use super::clock::Clock;
 use super::desk::{Order, Task};
-use super::gather::Part;
 use super::handover::{self, Peers, Refused};
 use super::load::{Doing, Load};
 use super::log;
@@ -87,8 +85,6 @@ pub(super) struct Ties {
     pub log: Sender<log::Line>,
     /// The other workers, if there are any.
     pub peers: Option<Peers>,
-    /// What it has to do with one worker's having all ports, where there are several.
-    pub gather: Option<Part<Slot>>,
     /// CPUs of the machine.
     pub cpus: usize,
     /// What it is told to do.
@@ -112,8 +108,6 @@ pub(super) struct Loop {
     rest: Rest,
     naps: Naps,
     load: Load,
-    /// The links whose ports are with the first worker.
-    away: Vec<LinkId>,
     frames: Vec<Packet>,
     own: Vec<Packet>,
 }
@@ -132,8 +126,8 @@ impl Loop {
         let [frames, own] = std::array::from_fn(|_| Vec::with_capacity(BATCH));
         let rest = Rest::new(ties.cpus);
         let load = Load::new(clock.now());
-        let (naps, away, next_check) = (Naps::new(), Vec::new(), Instant::ZERO);
-        Loop { worker, slots, poll, ties, clock, next_check, watch, rest, naps, load, away, frames, own }
+        let (naps, next_check) = (Naps::new(), Instant::ZERO);
+        Loop { worker, slots, poll, ties, clock, next_check, watch, rest, naps, load, frames, own }
     }
 
     /// The poll's waker, for whoever has something for this thread.
@@ -158,9 +152,6 @@ impl Loop {
                 self.obey(now)?;
             }
             self.load.does(Doing::Looking, now, self.worker.load());
-            if self.ties.gather.is_some() {
-                self.gather(now, busy_rounds)?;
-            }
             if now >= self.next_check {
                 self.check(now)?;
             }
@@ -170,8 +161,7 @@ impl Loop {
             }
             if !worked || now >= timers {
                 timers = now + TIMERS;
-                // Who can't send leaves them to the others.
-                if self.away.is_empty() && now >= self.worker.poll_timeout() {
+                if now >= self.worker.poll_timeout() {
                     self.load.did(Doing::Busy);
                     self.worker.handle_timeout(now);
                     self.flush(now);
@@ -224,7 +214,8 @@ impl Loop {
             slot.batch = next_batch(slot.batch, bytes);
             held_bytes += bytes;
             let link = slot.link;
-            self.came(link.index() % FROM_WORKERS, n, now);
+            self.rest.came(link.index() % FROM_WORKERS, now);
+            self.naps.came(link.index(), n, now);
             self.hand_over(i, n, now);
             self.worker.handle_batch(link, &mut self.frames, now);
             held += n;
@@ -255,7 +246,9 @@ impl Loop {
             peers.owe(tray, pieces);
         }
         if held > 0 {
-            self.came(FROM_WORKERS, held, now);
+            self.rest.came(FROM_WORKERS, now);
+            // Others wait for their trays.
+            self.naps.wake();
         }
         held
     }
@@ -307,15 +300,10 @@ impl Loop {
             n += 1;
         }
         if n > 0 {
-            self.came(FROM_HOST, n, now);
+            self.rest.came(FROM_HOST, now);
+            self.naps.wake();
         }
         n
-    }
-
-    /// So many packets came from this source.
-    fn came(&mut self, source: usize, n: usize, now: Instant) {
-        self.rest.came(source, now);
-        self.naps.came(source, n, now);
     }
 
     fn local_waits(&self) -> bool {
@@ -374,9 +362,8 @@ impl Loop {
 
     /// Drops by name whatever is left.
     fn end(&mut self) {
-        let links = self.slots.iter().map(|s| s.link).chain(self.away.iter().copied());
-        for link in links {
-            self.worker.give_up(link, DropReason::Shutdown);
+        for slot in &self.slots {
+            self.worker.give_up(slot.link, DropReason::Shutdown);
         }
         let now = self.clock.now();
         while let Some(tray) = self.ties.peers.as_mut().and_then(Peers::take) {
@@ -411,8 +398,7 @@ impl Loop {
                 break;
             }
         }
-        let waits = self.wants_what_is_away();
-        if let Some(peers) = self.ties.peers.as_mut().filter(|_| !waits) {
+        if let Some(peers) = &mut self.ties.peers {
             peers.give_back(self.worker.pool());
         }
         self.hand_to_host();
@@ -450,15 +436,12 @@ impl Loop {
     /// Does what it is told to.
     fn obey(&mut self, now: Instant) -> io::Result<()> {
         while let Ok(Order { task, done }) = self.ties.orders.try_recv() {
-            // Before it was given, all may have been given back.
-            self.take_home(now)?;
             match task {
                 Task::Attach(link, port) => {
                     self.slots.push(Slot::new(link, port));
                     self.check(now)?;
                 }
                 Task::Detach(link) => self.lay_down(link, now),
-                Task::Recall => self.recall(),
                 Task::Look => self.check(now)?,
                 Task::Mtu(link, mtu, answer) => {
                     let slot = self.slots.iter_mut().find(|slot| slot.link == link);
@@ -509,8 +492,7 @@ impl Loop {
             self.worker.missed(slot.link, overruns.saturating_sub(slot.overruns));
             slot.overruns = overruns;
             let was = std::mem::replace(&mut slot.status, status);
-            // What is lent says the same a moment earlier or later.
-            if let Some(watch) = self.watch.as_ref().filter(|_| slot.lender.is_none()) {
+            if let Some(watch) = &self.watch {
                 if ends_addresses(status) && !ends_addresses(was) {
                     watch.gone(slot.link);
                 }
@@ -529,8 +511,7 @@ impl Loop {
 
     /// How long there is nothing to do unless something comes.
     fn pause(&self, now: Instant) -> Duration {
-        let timers = if self.away.is_empty() { self.worker.poll_timeout() } else { self.next_check };
-        timers.min(self.next_check).since(now)
+        self.worker.poll_timeout().min(self.next_check).since(now)
     }
 }
 
@@ -557,7 +538,6 @@ fn next_batch(batch: usize, bytes: usize) -> usize {
     }
 }
 
-mod lend;
 mod slot;
 #[cfg(test)]
 mod tests;

@@ -230,7 +230,7 @@ fn a_table_grows_and_shrinks_while_flows_are_in_it() {
     ct.configure(&Config { max: 1_000, ..Config::default() });
     assert_eq!(ct.len(), 280_128, "nobody is thrown out for nothing");
     let before = ct.stats().early_drops;
-    full(400_000, 10);
+    assert_eq!(full(400_000, 10), 10, "for whom others made way");
     let went = ct.stats().early_drops - before;
     assert!((10..=80).contains(&went), "one packet does the work of few: {went}");
     for n in 0.. {

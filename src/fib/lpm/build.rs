@@ -12,6 +12,11 @@ impl<B: Bits> Lpm<B> {
         Self::build_as(&mut prefixes, shape)
     }
 
+    /// The same, for so many routes: what [`Source::count`](super::update::Source::count) is measured by later.
+    pub(in crate::fib) fn of_routes(prefixes: Vec<Prefix<B>>, routes: usize) -> Self {
+        Lpm { chosen_for: routes, ..Self::build(prefixes) }
+    }
+
     pub(super) fn build_as(prefixes: &mut [Prefix<B>], shape: Shape) -> Self {
         prefixes.sort_unstable_by_key(|p| (p.bits, p.len));
         let width = shape.direct_bits;

@@ -124,7 +124,8 @@ impl Devices {
             let Some(name) = self.closed.pop_front() else { return };
             let link = setup.config.links.iter().find(|l| l.name == name);
             let Some((link, id)) = link.zip(setup.links.named(&name).map(|l| l.id)) else { continue };
-            match self.open_one(link) {
+            // Nobody is waited for: there is a next time.
+            match crate::io::open_now(&self.spec(link), self.steering.workers as usize) {
                 Ok(ports) => {
                     tracing::info!("link {name}: its device could be opened again");
                     desk.attach(id, ports);

@@ -33,7 +33,7 @@ fn engine(text: &str) -> (Router, Engine) {
         router: router.clone(),
         services: Arc::new(ArcSwap::from_pointee(services(&setup.config))),
         setup: Arc::new(ArcSwap::from_pointee(setup)),
-        desk: Desk::new(&[], Arc::default()).0,
+        desk: Desk::new(&[]).0,
         devices: Devices::new(Steering::default()),
         transactions: Arc::default(),
         gone: Gone::default(),

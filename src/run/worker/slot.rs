@@ -11,8 +11,6 @@ use crate::io::{Port, Status};
 /// One port and where it stands.
 pub(in crate::run) struct Slot {
     pub(super) link: LinkId,
-    /// Whose it is, if it is another worker's.
-    pub(super) lender: Option<usize>,
     pub(super) port: Box<dyn Port>,
     /// The descriptor and epoch that are registered.
     pub(super) registered: Option<(RawFd, u32)>,
@@ -32,7 +30,6 @@ impl Slot {
     pub(super) fn new(link: LinkId, port: Box<dyn Port>) -> Self {
         Slot {
             link,
-            lender: None,
             port,
             registered: None,
             ready: true,
@@ -45,6 +42,6 @@ impl Slot {
 
     /// Tells it from the others in a poll.
     pub(super) fn token(&self) -> Token {
-        Token(self.link.index() | self.lender.unwrap_or(0) << 32)
+        Token(self.link.index())
     }
 }

@@ -1,6 +1,4 @@
 use std::collections::{HashMap, VecDeque};
-use std::os::fd::RawFd;
-use std::sync::atomic::AtomicUsize;
 use std::time::Instant as Wall;
 
 use super::*;
@@ -9,9 +7,8 @@ use crate::io::memory;
 use crate::packet::{Caps, Pool, Steering};
 use crate::path::trace::{End, Wanted};
 use crate::router::Router;
-use crate::run::desk::Desk;
 use crate::run::engine::Gone;
-use crate::run::{gather, sample};
+use crate::run::sample;
 use crate::wire::ipv4::Ipv4Header;
 use crate::wire::proto;
 
@@ -28,7 +25,6 @@ fn ties(peers: Option<Peers>, stop: &Arc<AtomicBool>) -> (Ties, Receiver<log::Li
             from_host: None,
             log,
             peers,
-            gather: None,
             cpus: 2,
             orders: crossbeam_channel::never(),
             stop: stop.clone(),
@@ -153,21 +149,11 @@ const FLOWS: u16 = 20;
 
 impl Two {
     fn new() -> Two {
-        Self::with(|_| Vec::new())
-    }
-
-    /// Which lend their ports.
-    fn gathering() -> Two {
-        Self::with(|wakers| gather::parts(wakers, Instant::ZERO).1)
-    }
-
-    fn with(parts: impl FnOnce(&[SharedWaker]) -> Vec<Part<Slot>>) -> Two {
         let text = "[link.near]\nkind = \"tun\"\naddresses = [\"10.1.0.1/24\"]\n\
                     [link.far]\nkind = \"tun\"\naddresses = [\"10.2.0.1/24\"]";
         let (router, _) = sample::steered(text, STEERING);
         let polls = [Poll::new().unwrap(), Poll::new().unwrap()];
         let wakers: Vec<_> = polls.iter().map(|p| Loop::waker(p).unwrap()).collect();
-        let mut parts = parts(&wakers).into_iter();
         let stop = Arc::default();
         let pair =
             || memory::pair(memory::Config { caps: TUN, capacity: 8_192, ..memory::Config::default() });
@@ -181,8 +167,7 @@ impl Two {
                 vec![(LinkId(1), Box::new(near_port)), (LinkId(2), Box::new(far_port))];
             let watch = (i == 0)
                 .then(|| Watch::new(router.clone(), crossbeam_channel::bounded(1).0, Gone::default()));
-            let (mut ties, _) = ties(Some(peers), &stop);
-            ties.gather = parts.next();
+            let (ties, _) = ties(Some(peers), &stop);
             let mut l = Loop::new(router.worker(), ports, poll, ties, Clock::start(), watch);
             l.prepare().unwrap();
             loops.push(l);
@@ -351,166 +336,6 @@ fn threads_hand_over_and_wake_one_another_and_leave_nothing_behind() {
         }
     }
     assert!(two.tally() > 0);
-    two.stop.store(true, Relaxed);
-    two.wakers.iter().for_each(|w| w.wake().unwrap());
-    threads.into_iter().for_each(|t| t.join().unwrap());
-    two.balanced();
-}
-
-fn at(ms: u64) -> Instant {
-    Instant::ZERO + Duration::from_millis(ms)
-}
-
-/// The places of the ports that a worker has, in order.
-fn ports(l: &Loop) -> Vec<usize> {
-    let mut all: Vec<_> = l.slots.iter().map(|s| s.link.index()).collect();
-    all.sort_unstable();
-    all
-}
-
-#[test]
-fn while_there_is_little_to_do_the_first_worker_has_all_ports() {
-    let mut two = Two::gathering();
-    two.loops[1].gather(at(5), 0).unwrap();
-    assert_eq!(ports(&two.loops[1]), [1, 2], "too early to tell");
-    two.loops[1].gather(at(20), 0).unwrap();
-    assert!(two.loops[1].slots.is_empty() && two.loops[1].away.len() == 2);
-    two.loops[0].gather(at(21), 0).unwrap();
-    assert_eq!(ports(&two.loops[0]), [1, 1, 2, 2]);
-    two.loops[0].prepare().unwrap();
-    // What comes to the second one's port the first one walks and sends.
-    two.send(40);
-    std::mem::swap(&mut two.near, &mut two.others[0]);
-    two.round(0);
-    two.send(40);
-    two.round(0);
-    two.round(0);
-    assert_eq!((two.collect(), two.by[1], two.tally()), (80, 0, 0));
-    // The next come when there is much to do.
-    two.send(50);
-    two.loops[0].gather(at(30), 32).unwrap();
-    assert_eq!(ports(&two.loops[0]), [1, 2]);
-    two.loops[1].gather(at(31), 0).unwrap();
-    assert_eq!(ports(&two.loops[1]), [1, 2]);
-    two.round(1);
-    assert_eq!((two.collect(), two.by[1]), (130, 50), "in order");
-    // Not back and forth all the time.
-    for ms in [60, 150, 220] {
-        two.loops[1].gather(at(ms), 0).unwrap();
-        assert_eq!(ports(&two.loops[1]), [1, 2]);
-    }
-    two.loops[0].gather(at(1_020), 0).unwrap();
-    two.loops[1].gather(at(1_040), 0).unwrap();
-    assert!(two.loops[1].slots.is_empty());
-    two.balanced();
-}
-
-#[test]
-fn who_has_lent_his_ports_has_them_back_when_something_is_handed_over_to_him() {
-    let mut two = Two::gathering();
-    two.loops[1].gather(at(20), 0).unwrap();
-    two.loops[0].gather(at(21), 0).unwrap();
-    two.send(640);
-    two.round(0);
-    two.round(1);
-    assert_eq!((two.collect(), two.by[1]), (two.by[0], 0), "he can't send");
-    two.loops[0].gather(at(22), 0).unwrap();
-    two.loops[1].gather(at(23), 0).unwrap();
-    assert_eq!((ports(&two.loops[0]), ports(&two.loops[1])), (vec![1, 2], vec![1, 2]));
-    for _ in 0..12 {
-        (0..2).for_each(|i| two.round(i));
-    }
-    assert_eq!(two.collect(), 640, "all, in order");
-    assert!(two.by[1] > 100, "{:?}", two.by);
-    two.balanced();
-}
-
-#[test]
-fn lent_ports_are_closed_by_their_owner() {
-    let mut two = Two::gathering();
-    // On its way when it is called back.
-    two.loops[1].gather(at(20), 0).unwrap();
-    two.loops[0].recall();
-    assert_eq!(ports(&two.loops[0]), [1, 2]);
-    two.loops[1].take_home(at(21)).unwrap();
-    assert_eq!(ports(&two.loops[1]), [1, 2]);
-    // With the first one when both end.
-    two.loops[1].gather(at(1_100), 0).unwrap();
-    two.loops[0].gather(at(1_101), 0).unwrap();
-    two.send(10);
-    two.loops.iter_mut().for_each(Loop::end);
-    two.loops.clear();
-    two.balanced();
-}
-
-/// A port that says when it is closed.
-struct Told(memory::MemoryPort, Arc<AtomicUsize>);
-
-impl Port for Told {
-    fn caps(&self) -> Caps {
-        self.0.caps()
-    }
-    fn receive(&mut self, pool: &mut Pool, out: &mut Vec<Packet>, max: usize) -> usize {
-        self.0.receive(pool, out, max)
-    }
-    fn transmit(&mut self, pool: &mut Pool, queue: &mut VecDeque<Packet>, sent: &mut Sent) {
-        self.0.transmit(pool, queue, sent);
-    }
-    fn check(&mut self) -> Status {
-        self.0.check()
-    }
-    fn fd(&self) -> Option<RawFd> {
-        self.0.fd()
-    }
-    fn epoch(&self) -> u32 {
-        self.0.epoch()
-    }
-    fn overruns(&mut self) -> u64 {
-        self.0.overruns()
-    }
-}
-
-impl Drop for Told {
-    fn drop(&mut self) {
-        self.1.fetch_add(1, Relaxed);
-    }
-}
-
-#[test]
-fn a_link_that_is_laid_down_has_no_port_left_with_anybody() {
-    let mut two = Two::new();
-    let (common, parts) = gather::parts(&two.wakers, Instant::ZERO);
-    let (desk, orders) = Desk::new(&two.wakers, common);
-    let threads: Vec<_> = std::mem::take(&mut two.loops)
-        .into_iter()
-        .zip(parts)
-        .zip(orders)
-        .map(|((mut l, part), orders)| {
-            (l.ties.gather, l.ties.orders) = (Some(part), orders);
-            thread::spawn(move || l.run().unwrap())
-        })
-        .collect();
-    let closed = Arc::<AtomicUsize>::default();
-    let mut ends = Vec::new();
-    let mut port = || -> Box<dyn Port> {
-        let (end, port, _) = memory::pair(memory::Config { caps: TUN, ..memory::Config::default() });
-        ends.push(end);
-        Box::new(Told(port, closed.clone()))
-    };
-    let ports = vec![port(), port()];
-    desk.detach(LinkId(1));
-    desk.attach(LinkId(1), ports);
-    // Until the first worker has what comes to the second one's port.
-    let deadline = Wall::now() + Duration::from_secs(60);
-    let received = || two.router.lanes(2)[0].rx_packets;
-    while received() == 0 {
-        assert!(Wall::now() < deadline, "nothing is lent");
-        ends[1].transmit(&mut two.pool, &mut [Packet::from_slice(&[0x45; 20])].into(), &mut Sent::default());
-        thread::yield_now();
-    }
-    assert_eq!(closed.load(Relaxed), 0);
-    desk.detach(LinkId(1));
-    assert_eq!(closed.load(Relaxed), 2);
     two.stop.store(true, Relaxed);
     two.wakers.iter().for_each(|w| w.wake().unwrap());
     threads.into_iter().for_each(|t| t.join().unwrap());

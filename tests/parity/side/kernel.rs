@@ -157,10 +157,9 @@ const SETTINGS: [(&str, &str); 23] = [
     ("net/netfilter/nf_conntrack_frag6_timeout", "86400"),
     ("net/netfilter/nf_conntrack_frag6_high_thresh", "1000000000"),
     ("net/ipv4/icmp_ratelimit", "0"),
+    ("net/ipv4/icmp_msgs_per_sec", "100000000"),
+    ("net/ipv4/icmp_msgs_burst", "1000000"),
     ("net/ipv6/icmp/ratelimit", "0"),
-    // No type of message counts towards the limit that, before Linux 6.12, all namespaces of a machine share.
-    ("net/ipv4/icmp_ratemask", "0"),
-    ("net/ipv6/icmp/ratemask", "255"),
     ("net/ipv4/conf/all/route_localnet", "0"),
     ("net/ipv4/conf/default/route_localnet", "0"),
     ("net/ipv6/conf/all/mldv2_unsolicited_report_interval", "10"),

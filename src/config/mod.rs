@@ -74,7 +74,7 @@ pub struct Config {
     pub loopback: Vec<Address>,
     /// The links in the order of the file, without the loopback.
     pub links: Vec<LinkConfig>,
-    /// The routes in the order of the file, and those that came later behind them. [`Config::own_routes`] has all.
+    /// The routes in the order of the file, and those that came later behind them. The table of routes has all.
     pub routes: Arc<Vec<RouteConfig>>,
     /// Where they stand instead, once they are many and not as the files say any more.
     taken: Option<Taken>,

@@ -120,7 +120,7 @@ pub struct Sent {
     pub kept: Vec<(usize, Packet)>,
 }
 
-/// Copies of refused packets in one call of [`Port::transmit`] at most.
+/// Copies of refused packets that nobody follows in one call of [`Port::transmit`] at most.
 const KEPT: usize = 256;
 
 impl Sent {
@@ -135,7 +135,7 @@ impl Sent {
     /// Counts a packet that the device refused.
     #[inline]
     pub fn refuse(&mut self, packet: &Packet) {
-        if self.keeps && self.kept.len() < KEPT {
+        if self.keeps && (packet.meta.trace.is_some() || self.kept.len() < KEPT) {
             self.keep(packet);
         }
         self.refused[packet.meta.column as usize] += 1;

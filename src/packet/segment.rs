@@ -44,6 +44,8 @@ pub fn segment(packet: Packet, pool: &mut Pool, out: &mut Vec<Packet>) -> Result
         piece.meta.offload = Offload::default();
         if index > 0 {
             piece.meta.column = Column::Originated;
+            // Counted once, with the first.
+            piece.meta.untold = 0;
         }
         template.write(&mut piece, index, count, checksum::sum(chunk));
         out.push(piece);

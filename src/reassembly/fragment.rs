@@ -51,6 +51,8 @@ pub fn fragment4(
             later.meta = packet.meta;
             later.meta.l3 = 0;
             later.meta.column = Column::Originated;
+            // Counted once, with the first.
+            later.meta.untold = 0;
             finish4(&mut later, flags, plan.start + at, at + len < plan.payload);
             out.push(later);
         }
@@ -117,6 +119,8 @@ pub fn fragment6(
             }
         } else {
             piece.meta.column = Column::Originated;
+            // Counted once, with the first.
+            piece.meta.untold = 0;
             piece.meta.frag = Frag::Later;
             piece.meta.l4 = 0;
             piece.meta.proto = next;

@@ -116,7 +116,7 @@ impl Draft<'_> {
         let gateways = self.gateways();
         let own = (!local).then_some(addr);
         let led_to = |via: IpAddr| {
-            let routes = gateways.get(&via).into_iter().flatten();
+            let routes = gateways.get(&via).into_iter().flatten().chain(self.edits.led_to(via));
             // Those that have gone since lead nowhere.
             let stays = |to: &IpNet| {
                 self.rib.find(*to, |now| now.hops().iter().any(|h| h.via == Some(via))).is_some()

@@ -4,6 +4,7 @@
 //! the files no longer say what is, and the table does.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -19,6 +20,8 @@ pub(super) struct Edits {
     by_key: HashMap<Key, Edit>,
     /// The keys as they came.
     order: Vec<Key>,
+    /// The next hops of those that came, and where they led then.
+    gateways: HashMap<IpAddr, Vec<IpNet>>,
 }
 
 /// What tells routes apart: prefix, metric, and the link of those that pass for ones that follow from addresses.
@@ -35,11 +38,19 @@ impl Edits {
     /// There is a route more.
     pub(super) fn added(&mut self, route: &Route, links: &Links) {
         let own = own(route, links);
+        for via in own.hops.iter().filter_map(|h| h.via) {
+            self.gateways.entry(via).or_default().push(own.to);
+        }
         let key = key(&own);
         match self.by_key.get_mut(&key) {
             Some(edit) => edit.now = Some(own),
             None => self.touch(key, Edit { now: Some(own), before: false }),
         }
+    }
+
+    /// Where routes that came led by way of a next hop; some may have gone since.
+    pub(super) fn led_to(&self, via: IpAddr) -> &[IpNet] {
+        self.gateways.get(&via).map_or(&[], Vec::as_slice)
     }
 
     /// There is a route less.

@@ -104,6 +104,20 @@ proptest! {
     }
 }
 
+/// What is refused one by one is refused together, too: it could not be read back.
+#[test]
+fn an_address_that_takes_the_next_hop_of_a_route_of_the_same_batch_is_refused() {
+    let route = RouteChange::One { action: RouteOp::Add, route: "198.51.100.0/24 via 10.1.0.77".into() };
+    let addr = "10.1.0.77".parse().unwrap();
+    let taken = AddrChange::Add { dev: "lan".into(), addr, prefix_len: 24, replace: false };
+    let gone = RouteChange::One { action: RouteOp::Delete, route: "198.51.100.0/24".into() };
+    let [route, taken, gone] = [Change::Route(route), Change::Addr(taken), Change::Route(gone)];
+    let (_, refused, _) = apply(vec![route.clone(), taken.clone()]);
+    assert_eq!(refused, 1);
+    let (_, refused, _) = apply(vec![route, gone, taken]);
+    assert_eq!(refused, 0, "it leads nowhere any more");
+}
+
 /// Every hundredth is refused, and leaves nothing behind.
 const MANY: u32 = 20_000;
 

@@ -12,7 +12,8 @@
 //!
 //! Latency is what it costs, so it is for streams only: all that came for a while came from one source, nothing from another one (an
 //! answer, an acknowledgement), and enough of it that naps find several packets. Where as much comes as fills batches by itself, or
-//! three naps find nothing, there are none. Knows nothing of ports.
+//! three naps find nothing, there are none, nor for who is handed something by another worker; and now and then it is waited as usual,
+//! to hear of what is no packet. Knows nothing of ports.
 
 use std::time::Duration;
 

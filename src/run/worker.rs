@@ -3,7 +3,7 @@
 //! ```text
 //! trays of others ─┐
 //! port 0 ─ batch ──┼─► walk ─► outboxes ─► ports        busy: the next round, and now and then a look at who else is ready
-//! port 1 ─ batch ──┤                                    else: keeps looking for a moment, or sleeps (`rest`)
+//! port 1 ─ batch ──┤                                    else: looks on for a moment (`rest`), naps (`nap`), or sleeps
 //! local stack ─────┘
 //! ```
 //!

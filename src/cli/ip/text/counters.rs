@@ -83,7 +83,6 @@ fn number(n: u64, opts: &Options) -> String {
     let precision = if whole < 10 { 2 } else { usize::from(whole < 100) };
     let i = if opts.iec { "i" } else { "" };
     // Digits behind the seventeenth are nobody's.
-    #[allow(clippy::cast_precision_loss)]
     let value = n as f64 / power as f64;
     format!("{value:.precision$}{unit}{i}")
 }

@@ -54,10 +54,11 @@ impl Side {
         Side { path, files, dir: dir.to_owned() }
     }
 
-    /// Runs a line as a shell does.
+    /// Runs a line as a shell does: it ends as its last command does. Who wrote for that one may have been cut short by it,
+    /// or not, as chance would have it.
     fn run(&self, line: &str) -> Came {
         let out = Command::new("bash")
-            .args(["-o", "pipefail", "-c", line])
+            .args(["-c", line])
             .env("PATH", &self.path)
             .env("TMP", &self.files)
             .env("LC_ALL", "C.UTF-8")

@@ -125,22 +125,33 @@ fn intrude(gw: &Gateway) {
 
 fn a_packet_is_told_with_its_rules_and_its_translation() {
     let gw = gateway();
-    let beside =
-        Beside::start(&gw, &["trace", "-c", "1", "in", "lan", "and", "icmp", "and", "dst", SERVER[0]]);
-    let (text, err) = beside.meanwhile(|| ping(&gw));
-    assert_eq!(err, "");
-    let labels: Vec<&str> = text.lines().skip(1).filter_map(|l| l.split_whitespace().next()).collect();
-    assert_eq!(labels.first().zip(labels.last()), Some((&"received", &"sent")), "{text}");
-    for label in
-        ["PREROUTING", "conntrack", "route", "ttl", "FORWARD", "POSTROUTING", "masquerade", "neighbor"]
-    {
-        assert!(labels.contains(&label), "{label}: {text}");
+    // Whether the server's MAC is known or has to be asked for.
+    for known in [false, true] {
+        if known {
+            ping(&gw);
+        }
+        let beside =
+            Beside::start(&gw, &["trace", "-c", "1", "in", "lan", "and", "icmp", "and", "dst", SERVER[0]]);
+        let (text, err) = beside.meanwhile(|| {
+            if !known {
+                sekisho(&gw, &["ip", "neigh", "flush", "dev", "wan"]);
+            }
+            ping(&gw);
+        });
+        assert_eq!(err, "");
+        let labels: Vec<&str> = text.lines().skip(1).filter_map(|l| l.split_whitespace().next()).collect();
+        assert_eq!(labels.first().zip(labels.last()), Some((&"received", &"sent")), "{text}");
+        for label in
+            ["PREROUTING", "conntrack", "route", "ttl", "FORWARD", "POSTROUTING", "masquerade", "neighbor"]
+        {
+            assert!(labels.contains(&label), "{label}: {text}");
+        }
+        assert!(
+            text.contains("nat          iptables POSTROUTING rule 1: -A POSTROUTING -o wan -j MASQUERADE"),
+            "{text}"
+        );
+        assert!(text.contains("masquerade   10.1.0.2 > 10.2.0.2 id"), "{text}");
     }
-    assert!(
-        text.contains("nat          iptables POSTROUTING rule 1: -A POSTROUTING -o wan -j MASQUERADE"),
-        "{text}"
-    );
-    assert!(text.contains("masquerade   10.1.0.2 > 10.2.0.2 id"), "{text}");
 
     // As JSON, by the reason for which it was dropped.
     let beside = Beside::start(&gw, &["trace", "-j", "-c", "1", "drop filtered"]);

@@ -15,7 +15,7 @@ use crossbeam_channel::{Receiver, Sender};
 /// Lines that may wait to be written.
 pub(super) const CAPACITY: usize = 1_024;
 /// How long a router that stops waits for what is still to be written.
-pub(super) const LAST_WORDS: Duration = Duration::from_millis(250);
+pub(super) const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// A line and syslog's level of it: 0, emergency, to 7, debug.
 pub(super) type Line = (u8, String);

@@ -11,9 +11,11 @@
 //! share and only read. Knows the names and addresses of links; knows nothing of neighbors, packets
 //! or of whether a link is up.
 
+mod alike;
 mod build;
 mod change;
 mod connected;
+mod leans;
 mod lpm;
 mod resolve;
 mod rib;
@@ -28,6 +30,7 @@ mod sample;
 
 pub use build::{BuildCause, BuildError};
 pub use connected::on_link_metric;
+pub use leans::{Leans, Users};
 pub use rib::{Place, Rib};
 pub use route::{Family, NextHop, Protocol, Route, RouteError, RouteKind, Table};
 pub use table::{Action, Entry, Fib, Hop, Hops};

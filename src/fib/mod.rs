@@ -15,6 +15,7 @@ mod build;
 mod change;
 mod connected;
 mod lpm;
+mod metrics;
 mod resolve;
 mod rib;
 mod route;
@@ -28,6 +29,7 @@ mod sample;
 
 pub use build::{BuildCause, BuildError};
 pub use connected::on_link_metric;
+pub use metrics::Metrics;
 pub use rib::{Place, Rib};
 pub use route::{Family, NextHop, Protocol, Route, RouteError, RouteKind, Table};
 pub use table::{Action, Entry, Fib, Hop, Hops};

@@ -99,7 +99,8 @@ enum News {
 impl Run for Top {
     fn run(self) -> Outcome {
         let text = self.once || self.batch;
-        let can_draw = std::io::stdout().is_terminal() && std::env::var_os("TERM").is_none_or(|t| t != "dumb");
+        let can_draw =
+            std::io::stdout().is_terminal() && std::env::var_os("TERM").is_none_or(|t| t != "dumb");
         if !text && !can_draw {
             return Err(Failure(
                 "top needs a terminal that it can draw on: `sekisho top --once` prints one screen as text, and `sekisho stats` every counter"

@@ -6,6 +6,7 @@
 mod af_packet;
 mod af_xdp;
 pub mod bpf;
+mod complaint;
 pub mod fault;
 pub mod guard;
 pub mod memory;

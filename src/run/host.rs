@@ -103,25 +103,12 @@ mod tests {
     use crate::packet::{Csum, L2Kind, Net};
     use crate::run::sample;
     use crate::run::worker::Loop;
-    use crate::wire::ipv4::Ipv4Header;
     use crate::wire::proto;
 
     /// A datagram of 4 bytes to the echo service, as the path hands it over.
     fn datagram() -> Packet {
-        let header = Ipv4Header {
-            src: [10, 0, 0, 9].into(),
-            dst: [10, 0, 0, 1].into(),
-            proto: proto::UDP,
-            ttl: 64,
-            tos: 0,
-            ident: 1,
-            dont_fragment: false,
-            payload_len: 12,
-        };
-        let mut bytes = [0; 32];
-        header.emit(&mut bytes);
-        bytes[20..28].copy_from_slice(&[0x13, 0x88, 0, ECHO as u8, 0, 12, 0, 0]);
-        let mut p = Packet::from_slice(&bytes);
+        let datagram = [0x13, 0x88, 0, ECHO as u8, 0, 12, 0, 0, 0, 0, 0, 0];
+        let mut p = sample::packet([10, 0, 0, 9], [10, 0, 0, 1], proto::UDP, &datagram);
         p.meta.net = Net::Ipv4;
         p.meta.l2 = L2Kind::Host;
         p.meta.l4 = 20;

@@ -16,6 +16,7 @@ mod link;
 mod neigh;
 mod owned;
 mod route;
+mod work;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -25,12 +26,13 @@ use ipnet::IpNet;
 
 use super::{AddrChange, Change, Changed, Config, LiveAction, Refusal, Setup};
 use crate::base::{Instant, LinkId};
-use crate::fib::{self, BuildError, NextHop, Rib, Route};
+use crate::fib::{self, BuildError, Leans, NextHop, Rib, Route};
 use crate::link::{Links, Places};
 use crate::neighbor::NeighborTable;
 use edits::Edits;
 use fixed::Fixed;
 use owned::Owned;
+use work::pass;
 
 pub(super) use edits::{hop, with_hops};
 
@@ -90,6 +92,8 @@ struct Draft<'a> {
     owned: Option<Owned>,
     /// The next hops of the configuration's own routes, with the places of these; likewise.
     gateways: Option<Arc<HashMap<IpAddr, Vec<IpNet>>>>,
+    /// What routes lean on; likewise. Those that follow from addresses may be others by now.
+    leans: Option<Arc<Leans>>,
     /// What addresses have done since the links were made.
     unsettled: Option<Unsettled>,
     links: Links,
@@ -111,7 +115,7 @@ struct Draft<'a> {
 /// What was done to addresses, as far as it matters for what follows from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Unsettled {
-    /// Some came.
+    /// Some came, or went that no route leaned on.
     Come,
     /// Some went, perhaps after others came: routes may have lost their way.
     Gone,
@@ -134,6 +138,7 @@ impl<'a> Draft<'a> {
             neighbors,
             owned: None,
             gateways: None,
+            leans: None,
             unsettled: None,
             places: setup.places.clone(),
             links: setup.links.clone(),
@@ -174,6 +179,7 @@ impl<'a> Draft<'a> {
         force: bool,
         refused: &mut Vec<(usize, Refusal)>,
     ) -> bool {
+        pass();
         let (saved, before) = (self.clone(), refused.len());
         let mut goes_on = true;
         let mut settled = Ok(());
@@ -183,7 +189,10 @@ impl<'a> Draft<'a> {
                 break;
             }
             // Anything else that is refused leaves all as it was.
-            let saved = matches!(change, Change::Link(_)).then(|| self.clone());
+            let saved = matches!(change, Change::Link(_)).then(|| {
+                pass();
+                self.clone()
+            });
             let Err(no) = self.apply(change) else { continue };
             if let Some(saved) = saved {
                 *self = saved;
@@ -212,6 +221,7 @@ impl<'a> Draft<'a> {
         if !self.routed {
             return Ok(());
         }
+        pass();
         self.rib.verify(&self.links).map_err(|errors| {
             let first = errors.first().map(BuildError::to_string).unwrap_or_default();
             Refusal::of("EBUSY", format!("then {first}; change that first"))
@@ -262,6 +272,7 @@ impl<'a> Draft<'a> {
 
     /// Makes the table of links anew, and the routes that follow from their addresses; gives the table there was.
     fn relink(&mut self) -> Result<Links, Refusal> {
+        pass();
         self.unsettled = None;
         let links = self.config.links_at(&self.places);
         let before = std::mem::replace(&mut self.links, links);
@@ -274,6 +285,8 @@ impl<'a> Draft<'a> {
 
     /// Takes out the routes that have lost their way, `before` being the links they were made for, and says so.
     fn prune(&mut self, before: &Links, lost: impl Fn(fib::Family, &NextHop) -> bool) {
+        pass();
+        self.leans = None;
         let pruned = Arc::make_mut(&mut self.rib).prune(&self.links, lost);
         for (old, new) in &pruned {
             self.edits.replaced(old, before, new.as_ref(), &self.links);
@@ -287,12 +300,28 @@ impl<'a> Draft<'a> {
 
     /// The addresses there are.
     fn owned(&mut self) -> &mut Owned {
-        self.owned.get_or_insert_with(|| Owned::of(&self.config))
+        self.owned.get_or_insert_with(|| {
+            pass();
+            Owned::of(&self.config)
+        })
+    }
+
+    /// What routes lean on.
+    fn leans(&mut self) -> Arc<Leans> {
+        let leans = || {
+            pass();
+            Arc::new(self.rib.leans())
+        };
+        self.leans.get_or_insert_with(leans).clone()
     }
 
     /// The routes that follow from addresses.
     fn made(&mut self) -> Arc<Rib> {
-        self.made.get_or_insert_with(|| Arc::new(Rib::connected(&self.links))).clone()
+        let made = || {
+            pass();
+            Arc::new(Rib::connected(&self.links))
+        };
+        self.made.get_or_insert_with(made).clone()
     }
 
     /// There is no such link.

@@ -144,7 +144,18 @@ fn clients_that_mean_no_good_cost_little_and_hold_up_nobody() {
     let router = Router::start(dir.path());
     let socket = dir.path().join("gw.sock");
     let before = resident(router.id());
-    let mut clients = Vec::new();
+    // Who asks at length, is answered, and stays without another word.
+    let mut clients: Vec<UnixStream> = (0..8)
+        .map(|_| {
+            let mut stream = UnixStream::connect(&socket).unwrap();
+            let mut text = br#"{"version":1,"verb":"hello"}"#.to_vec();
+            text.resize(15 << 20, b' ');
+            stream.write_all(&(text.len() as u32).to_be_bytes()).unwrap();
+            stream.write_all(&text).unwrap();
+            stream.read_exact(&mut [0; 4]).unwrap();
+            stream
+        })
+        .collect();
     for n in 0..60 {
         let Ok(mut stream) = UnixStream::connect(&socket) else { continue };
         stream.set_write_timeout(Some(Duration::from_millis(200))).unwrap();

@@ -50,6 +50,39 @@ fn devices_are_there_while_the_link_is_open_and_gone_afterwards() {
 }
 
 #[test]
+fn a_smaller_mtu_refuses_nothing_until_nobody_has_longer_packets() {
+    let Some(here) = with_tun() else { return };
+    here.run(|| {
+        let mut n = Netlink::open().unwrap();
+        for kind in [LinkKind::Tap, LinkKind::Tun] {
+            let mut port = open_one(&spec(kind, "dev0"));
+            until("it is up", || port.check() == Status::Up);
+            let header = if kind == LinkKind::Tap { 14 } else { 0 };
+            // Packets of this length that it takes of one.
+            let takes = |port: &mut dyn Port, len: usize| {
+                let mut packet = vec![0; header + len];
+                packet[header] = 0x45;
+                let (mut queue, mut sent) = (VecDeque::from([Packet::from_slice(&packet)]), Sent::default());
+                until("it takes or refuses it", || {
+                    port.transmit(&mut Pool::new(1), &mut queue, &mut sent);
+                    queue.is_empty()
+                });
+                sent.packets
+            };
+            assert_eq!([1500, 1501].map(|len| takes(&mut *port, len)), [1, 0]);
+            port.set_mtu(1400).unwrap();
+            port.check();
+            assert_eq!(n.link("dev0").unwrap().mtu, 1400);
+            assert_eq!([1500, 1501].map(|len| takes(&mut *port, len)), [1, 0], "they are on their way yet");
+            port.shorten();
+            assert_eq!([1400, 1401].map(|len| takes(&mut *port, len)), [1, 0]);
+            port.set_mtu(1500).unwrap();
+            assert_eq!([1500, 1501].map(|len| takes(&mut *port, len)), [1, 0]);
+        }
+    });
+}
+
+#[test]
 fn a_persistent_device_stays_and_is_taken_over() {
     let Some(here) = with_tun() else { return };
     here.run(|| {

@@ -262,6 +262,7 @@ fn it_is_the_same_in_a_user_namespace() {
 #[test]
 #[ignore = "ends its process"]
 fn in_a_sealed_process() {
+    let mut other = Command::new("true").spawn().unwrap();
     seal(None, SystemCalls::Refused).unwrap();
     // What a router does goes on.
     let read = std::thread::spawn(|| fs::read_to_string("/proc/self/status").unwrap()).join().unwrap();
@@ -272,6 +273,10 @@ fn in_a_sealed_process() {
     let no = |e: std::io::Error| e.kind() == std::io::ErrorKind::PermissionDenied;
     assert!(Command::new("true").spawn().is_err_and(no));
     assert!(std::os::unix::fs::symlink("a", "b").is_err_and(no));
+    assert!(fs::rename("a", "b").is_err_and(no) && fs::create_dir("a").is_err_and(no));
+    assert!(other.kill().is_err_and(no));
+    // It ends by itself, and whether this process may hear of it is of no matter.
+    let _ = other.wait();
     println!("and now");
     // This ends it.
     let e = Command::new("true").exec();

@@ -8,13 +8,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::answer::no_link;
 use super::protocol::{Monitor, Watched};
 use super::server::{Fed, Feed};
 use super::shown;
 use super::view::{self, Event, Happening};
 use crate::base::counters::LinkTotals;
 use crate::base::{Follower, Instant, Journal, LinkId};
-use crate::config::Setup;
+use crate::config::{Refusal, Setup};
 use crate::fib::{Rib, Route};
 use crate::link::{Address, Link, Links};
 use crate::neighbor::{Change, DadState};
@@ -28,6 +29,17 @@ const PART: usize = 512;
 
 /// How long nothing may happen before that is said.
 const QUIET: Duration = Duration::from_secs(3);
+
+/// Whether what is asked for can be followed here.
+///
+/// # Errors
+/// There is no such link.
+pub fn check(asked: &Monitor, links: &Links) -> Result<(), Refusal> {
+    match asked.dev.as_deref().filter(|dev| links.named(dev).is_none()) {
+        Some(dev) => Err(Refusal::of("ENODEV", no_link(links, dev))),
+        None => Ok(()),
+    }
+}
 
 /// Where changes of links, addresses and routes are written down.
 #[derive(Debug, Clone)]

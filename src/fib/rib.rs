@@ -279,7 +279,7 @@ pub(super) struct Tables<B> {
     pub(super) local: Routes<B>,
     pub(super) main: Routes<B>,
     /// How many routes of each prefix length there are, in table local and in table main.
-    lengths: [[u32; LENGTHS]; 2],
+    pub(super) lengths: [[u32; LENGTHS]; 2],
 }
 
 /// Prefix lengths of the longer addresses: 0 to 128.
@@ -303,7 +303,7 @@ impl<B: Address> Tables<B> {
         }
     }
 
-    fn table_mut(&mut self, table: Table) -> &mut Routes<B> {
+    pub(super) fn table_mut(&mut self, table: Table) -> &mut Routes<B> {
         match table {
             Table::Local => &mut self.local,
             Table::Main => &mut self.main,
@@ -422,7 +422,8 @@ pub(super) struct Interner {
 }
 
 impl Interner {
-    fn add(&mut self, shared: Shared) -> u32 {
+    /// The number for what one more route shares with others.
+    pub(super) fn add(&mut self, shared: Shared) -> u32 {
         if let Some(id) = self.ids.get(&shared) {
             if let Some((_, routes)) = self.slots.get_mut(*id as usize) {
                 *routes += 1;
@@ -442,7 +443,8 @@ impl Interner {
         id
     }
 
-    fn release(&mut self, id: u32) {
+    /// A route less.
+    pub(super) fn release(&mut self, id: u32) {
         let Some((shared, routes)) = self.slots.get_mut(id as usize) else { return };
         *routes -= 1;
         if *routes == 0 {
@@ -462,6 +464,16 @@ impl Interner {
         *shared = Arc::new(to);
         // Where another number stands for the same already, new routes go on sharing that one.
         self.ids.entry(shared.clone()).or_insert(id);
+    }
+
+    /// The number for something, if there is one.
+    pub(super) fn number_of(&self, shared: &Shared) -> Option<u32> {
+        self.ids.get(shared).copied()
+    }
+
+    /// How many routes share what a number stands for.
+    pub(super) fn users(&self, id: u32) -> usize {
+        self.slots.get(id as usize).map_or(0, |(_, routes)| *routes)
     }
 
     /// Numbers are below this.

@@ -250,11 +250,11 @@ proptest! {
         for n in order {
             let change: Change = serde_json::from_str(CHANGES[n]).unwrap();
             if let Ok(changed) = s.changed(&change, &neighbors, Instant::ZERO) {
-                let told = crate::config::diff(&s, &changed.setup);
+                let told = crate::config::diff(&s, &changed.setup, u32::MAX);
                 s = changed.setup;
                 prop_assert!(told.len() < 200, "{told:?}");
             }
-            prop_assert_eq!(crate::config::diff(&s, &s), Vec::new());
+            prop_assert_eq!(crate::config::diff(&s, &s, u32::MAX), Vec::new());
         }
         again(&s);
     }

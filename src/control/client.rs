@@ -32,7 +32,9 @@ pub enum ClientError {
     #[error("no router is running at {0}: start one with `sekisho run FILE`, or name another socket")]
     NotThere(PathBuf),
     /// A socket that nobody listens at.
-    #[error("the router that made {0} is gone: start it again with `sekisho run FILE`")]
+    #[error(
+        "the router that made {0} is gone: start it again with `sekisho run FILE`, if it is not only just starting"
+    )]
     Gone(PathBuf),
     /// No router of that name.
     #[error("no router named {0} is running: start it with `sekisho run FILE`, or name its socket")]

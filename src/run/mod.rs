@@ -171,6 +171,9 @@ impl Running {
         match verb {
             verb if verb.is_transaction() => self.transact(verb),
             Verb::Monitor(asked) => {
+                if let Err(refusal) = monitor::check(&asked, &self.setup().links) {
+                    return Answer::Refused(refusal);
+                }
                 let watch = monitor::Watch::new(asked, &self.hub, self.router().clone(), self.now());
                 Answer::Feed(Box::new(watch))
             }

@@ -27,7 +27,6 @@
 
 mod arp;
 mod ask;
-mod claims;
 mod coalesce;
 mod cx;
 mod defrag;

@@ -143,7 +143,7 @@ fn what_can_not_be_done_is_told_as_the_tool_does() {
         (
             "-t security -A INPUT",
             3,
-            "can't initialize iptables table `security': Table does not exist: it is not supported here (yet)",
+            "can't initialize iptables table `security': Table does not exist: it is not supported here (yet): there are raw, mangle, nat and filter",
         ),
         (
             "-A INPUT -m limit --limit-burst 10000",

@@ -264,7 +264,7 @@ fn same(old: &Route, was: &Links, new: &Route, will: &Links) -> bool {
     if std::ptr::eq(was, will) || old.hops().is_empty() || new.hops().is_empty() {
         return old == new;
     }
-    let said = |r: &Route| (r.prefix, r.metric, r.protocol, r.src, r.hops().len());
+    let said = |r: &Route| (r.prefix, r.metric, r.protocol, r.src, r.metrics, r.hops().len());
     let hops = || {
         old.hops().iter().zip(new.hops()).all(|(o, n)| {
             let name = |links: &Links, id: Option<_>| id.and_then(|id| links.get(id)).map(|l| l.name.clone());

@@ -308,7 +308,16 @@ impl Tries {
                 Some(Some(Err(_))) => (Action::Unreachable, true),
                 _ => (Action::Unreachable, false),
             };
-            Entry { action, prefix_len, usable, src: rib.shared.get(id).and_then(|s| s.src) }
+            let shared = rib.shared.get(id);
+            let metrics = shared.map(|s| s.metrics).unwrap_or_default();
+            Entry {
+                action,
+                prefix_len,
+                usable,
+                src: shared.and_then(|s| s.src),
+                mtu: if metrics.mtu == 0 { Entry::UNLIMITED } else { metrics.mtu },
+                advmss: metrics.advmss,
+            }
         };
         let entries: Arc<[Entry]> = self.numbers.list.iter().map(entry).collect();
         let mut lens = [false; LENGTHS];

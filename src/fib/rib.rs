@@ -12,6 +12,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::connected::is_link_local_net;
 use super::lpm::Bits;
+use super::metrics::Metrics;
 use super::route::{Family, MAX_ROUTES, NextHop, Protocol, Route, RouteError, RouteKind, Table};
 use super::sorted::Sorted;
 use crate::base::LinkId;
@@ -395,11 +396,12 @@ pub(super) struct Shared {
     pub(super) kind: RouteKind,
     pub(super) protocol: Protocol,
     pub(super) src: Option<IpAddr>,
+    pub(super) metrics: Metrics,
 }
 
 impl Shared {
     pub(super) fn of(route: Route) -> Self {
-        Shared { kind: route.kind, protocol: route.protocol, src: route.src }
+        Shared { kind: route.kind, protocol: route.protocol, src: route.src, metrics: route.metrics }
     }
 
     /// The hops; none unless unicast.
@@ -492,6 +494,7 @@ impl Interner {
             metric: key.metric,
             protocol: shared.protocol,
             src: shared.src,
+            metrics: shared.metrics,
         }
     }
 }

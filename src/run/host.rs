@@ -15,6 +15,7 @@ use crate::packet::Packet;
 use crate::router::Worker;
 
 use super::clock::Clock;
+use super::pulse::Pulse;
 use super::worker::SharedWaker;
 
 /// Packets handled before what they set off is sent.
@@ -34,6 +35,7 @@ pub(super) struct HostLoop {
     /// What it offers; may change.
     pub services: Arc<ArcSwap<Services>>,
     pub stop: Arc<AtomicBool>,
+    pub pulse: Pulse,
     pub clock: Clock,
 }
 
@@ -43,6 +45,7 @@ impl HostLoop {
         let mut events = Events::with_capacity(4);
         let mut made = Vec::new();
         while !self.stop.load(Relaxed) {
+            self.pulse.beat();
             let taken = self.take();
             let now = self.clock.now();
             self.host.set_services(**self.services.load());
@@ -134,6 +137,7 @@ mod tests {
             worker_waker: Loop::waker(&worker_poll).unwrap(),
             services: Arc::new(ArcSwap::from_pointee(Services { echo: true, discard: false })),
             stop: stop.clone(),
+            pulse: Pulse::default(),
             clock: Clock::start(),
         };
         for _ in 0..3 {

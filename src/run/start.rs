@@ -30,6 +30,7 @@ use super::desk::Desk;
 use super::engine::{self, Bell, Engine, Gone, Parts, devices::Devices};
 use super::handover::Peers;
 use super::host::HostLoop;
+use super::pulse::Pulses;
 use super::sight::Sight;
 use super::watch::Watch;
 use super::worker::{Loop, SharedWaker, Ties};
@@ -116,6 +117,7 @@ impl Opened {
             stop: stop.clone(),
             wakers: vec![host_waker.clone()],
             threads: Vec::new(),
+            pulses: Pulses::default(),
             log_written,
         };
         let crew = Crew {
@@ -130,7 +132,9 @@ impl Opened {
             gone: gone.clone(),
             stop: stop.clone(),
         };
-        let (loops, desk, wakers) = crew.loops(self.steering.workers as usize, self.ports)?;
+        let pulses = &mut running.pulses;
+        let host_pulse = pulses.of("host");
+        let (loops, desk, wakers) = crew.loops(self.steering.workers as usize, self.ports, pulses)?;
         let services = Arc::new(ArcSwap::from_pointee(self.services));
         let host = HostLoop {
             services: services.clone(),
@@ -141,12 +145,13 @@ impl Opened {
             to_worker,
             worker_waker: wakers[0].clone(),
             stop: stop.clone(),
+            pulse: host_pulse,
             clock,
         };
         running.wakers.extend(wakers);
         running.spawn("host".into(), move || host.run())?;
         for (i, l) in loops.into_iter().enumerate() {
-            running.spawn(format!("worker-{i}"), move || l.run())?;
+            running.spawn(worker_name(i), move || l.run())?;
         }
         if let Some(endpoint) = self.metrics {
             running.wakers.push(endpoint.waker()?);
@@ -176,6 +181,10 @@ impl Opened {
         })?;
         Ok(running)
     }
+}
+
+fn worker_name(n: usize) -> String {
+    format!("worker-{n}")
 }
 
 fn ports(setup: &Setup, devices: &Devices) -> Result<LinkPorts, StartError> {
@@ -225,7 +234,12 @@ struct Crew<'a> {
 
 impl Crew<'_> {
     /// The workers' loops, ready to run; where they take their orders from; and what wakes them.
-    fn loops(self, workers: usize, mut ports: LinkPorts) -> io::Result<(Vec<Loop>, Desk, Vec<SharedWaker>)> {
+    fn loops(
+        self,
+        workers: usize,
+        mut ports: LinkPorts,
+        pulses: &mut Pulses,
+    ) -> io::Result<(Vec<Loop>, Desk, Vec<SharedWaker>)> {
         let polls = (0..workers).map(|_| Poll::new()).collect::<io::Result<Vec<_>>>()?;
         let wakers = polls.iter().map(Loop::waker).collect::<io::Result<Vec<_>>>()?;
         let mut peers = Peers::connect(&wakers).into_iter();
@@ -241,6 +255,7 @@ impl Crew<'_> {
                 cpus: self.cpus,
                 orders,
                 stop: self.stop.clone(),
+                pulse: pulses.of(&worker_name(i)),
             };
             let mine = ports.iter_mut().filter_map(|(id, of)| Some((*id, of.next()?))).collect();
             let watch =

@@ -34,6 +34,7 @@ use super::handover::{self, Peers, Refused};
 use super::load::{Doing, Load};
 use super::log;
 use super::nap::Naps;
+use super::pulse::Pulse;
 use super::rest::Rest;
 use super::watch::{Watch, ends_addresses};
 
@@ -91,6 +92,8 @@ pub(super) struct Ties {
     pub orders: Receiver<Order>,
     /// Set when all is to end.
     pub stop: Arc<AtomicBool>,
+    /// Where it says that it goes round.
+    pub pulse: Pulse,
 }
 
 pub(super) use slot::Slot;
@@ -476,6 +479,7 @@ impl Loop {
     /// Looks after the ports: condition, descriptor, capabilities.
     fn check(&mut self, now: Instant) -> io::Result<()> {
         self.next_check = now + CHECK;
+        self.ties.pulse.beat();
         self.load.sample(now, self.worker.load());
         for slot in &mut self.slots {
             let status = slot.port.check();

@@ -156,6 +156,7 @@ pub(in crate::config) fn with_hops(route: &Route, hops: Arc<[HopConfig]>) -> Rou
         metric: Some(route.metric).filter(|m| *m != route.family().default_metric()),
         src: route.src,
         proto: route.protocol,
+        metrics: route.metrics,
     }
 }
 

@@ -135,6 +135,20 @@ fn rules_are_lines_and_policies() {
 }
 
 #[test]
+fn a_route_with_another_mtu_is_another_route() {
+    let route = |more: &str| {
+        format!("{LAN}[[route]]\nto = \"192.0.2.0/24\"\nvia = \"10.1.0.2\"\ndev = \"lan\"\n{more}")
+    };
+    assert_eq!(
+        told(&route("mtu = 1400\n"), &route("mtu = 1400\nmtu_lock = true\nadvmss = 1300\n")),
+        [
+            "route -192.0.2.0/24 via 10.1.0.2 dev lan proto static mtu 1400 +192.0.2.0/24 via 10.1.0.2 dev lan proto static mtu lock 1400 advmss 1300"
+        ]
+    );
+    assert_eq!(told(&route(""), &route("mtu = 0\n")), [""; 0]);
+}
+
+#[test]
 fn many_routes_are_told_of_up_to_a_bound() {
     let many: String = (0..1_500)
         .map(|n| format!("[[route]]\nto = \"172.{}.{}.0/24\"\ntype = \"blackhole\"\n", 16 + n / 256, n % 256))

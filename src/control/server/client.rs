@@ -8,10 +8,10 @@ use serde_json::Value;
 
 use crate::base::Instant;
 use crate::config::Refusal;
-use crate::control::protocol::{Decoder, MAX_REQUEST, Request, Response, encode};
+use crate::control::protocol::{Decoder, MAX_REQUEST, Request, Response, empty, encode};
 use crate::io::sys::Peer;
 
-use super::{Answer, FEED_PAUSE, Fed, Feed, Handler};
+use super::{Answer, FEED_PAUSE, Fed, Feed, Handler, PATIENCE};
 
 /// Steps (a request answered, a part sent, a read) a client is given before the others have their turn.
 const STEPS: usize = 64;
@@ -149,6 +149,19 @@ impl Client {
         }
     }
 
+    /// Tells it why it is sent away, if it has read what was said before.
+    pub(super) fn told_off(&mut self) {
+        if self.taken == self.output.len() && !self.last_words {
+            let error = format!(
+                "nothing was asked for {} s: the router hangs up; connect again to ask more",
+                PATIENCE.as_secs()
+            );
+            self.say(&Response::Error { error, errno: None });
+            // As far as the socket takes it at once.
+            let _ = self.stream.write(&self.output);
+        }
+    }
+
     /// The answer's next piece, if it is there.
     fn go_on(&mut self, now: Instant) -> bool {
         match &mut self.rest {
@@ -229,7 +242,7 @@ impl Client {
             }
         }
         self.taken = 0;
-        self.output.clear();
+        empty(&mut self.output);
         Ok(true)
     }
 
@@ -244,6 +257,7 @@ impl Client {
                 return true;
             }
         };
+        self.input.shrink();
         self.heard = now;
         let answer = request.map_or_else(Answer::no, |r| handler(r.verb, self.peer));
         self.begin(answer, now);

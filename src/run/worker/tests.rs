@@ -33,6 +33,7 @@ fn ties(peers: Option<Peers>, stop: &Arc<AtomicBool>) -> (Ties, Receiver<log::Li
             cpus: 2,
             orders: crossbeam_channel::never(),
             stop: stop.clone(),
+            pulse: Pulse::default(),
         },
         lines,
     )

@@ -220,6 +220,11 @@ impl Worker {
         self.local.set_caps(link, None);
     }
 
+    /// Has its flow cache room for so many directions of flows; it begins empty.
+    pub fn resize_flow_cache(&mut self, entries: u32) {
+        self.local.resize_flow_cache(entries);
+    }
+
     /// Changes neighbors by hand, and does what follows.
     pub fn change_neighbors(
         &mut self,

@@ -151,8 +151,8 @@ impl Running {
     }
 
     /// The router's name.
-    pub fn name(&self) -> &str {
-        &self.sight.name
+    pub fn name(&self) -> String {
+        self.setup().config.name.clone()
     }
 
     /// What the router is set up to be.
@@ -205,7 +205,7 @@ impl Running {
 
     /// What it does, in a line: for a service manager.
     pub fn status(&self) -> String {
-        status(self.name(), self.router())
+        status(&self.name(), self.router())
     }
 
     /// The time on the router's clock.

@@ -104,7 +104,6 @@ impl Opened {
         let stop = Arc::new(AtomicBool::new(false));
         let mut running = Running {
             sight: Sight {
-                name: config.name.clone(),
                 router: router.clone(),
                 setup: Arc::new(ArcSwap::from_pointee(self.setup)),
                 clock,

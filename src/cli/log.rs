@@ -217,7 +217,7 @@ mod tests {
             assert_eq!(log.write(&line).unwrap(), line.len());
         }
         drop((log, last));
-        assert!(begin.elapsed() < Duration::from_secs(5));
+        assert!(begin.elapsed() < Duration::from_secs(60));
         let mut all = Vec::new();
         from.read_to_end(&mut all).unwrap();
         let said = String::from_utf8(all).unwrap();

@@ -62,6 +62,8 @@ pub enum Answer {
     Done(Value),
     /// A list in parts, each fetched when the client has read those before it.
     Parts(Box<dyn Iterator<Item = Value> + Send>),
+    /// The same, and then why it comes to nothing.
+    PartsBut(Box<dyn Iterator<Item = Value> + Send>, Refusal),
     /// There is none, and why.
     Refused(Refusal),
     /// Somebody else is making it, and wakes the event loop when it is there. Gone without one: it never will be.

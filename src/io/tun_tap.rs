@@ -84,6 +84,17 @@ struct Device {
     kept: AtomicBool,
 }
 
+/// Whether a device could be made or taken over, as far as that shows without doing it.
+pub(super) fn look(spec: &DeviceSpec) -> Result<(), OpenError> {
+    let mut netlink = Netlink::open()?;
+    match netlink.link(&spec.device) {
+        Ok(link) if link.kind.as_deref() != Some("tun") || link.ethernet != (spec.kind == LinkKind::Tap) => {
+            Err(OpenError::OtherKind { device: spec.device.clone(), kind: spec.kind.name() })
+        }
+        _ => several(&mut netlink, spec, 1).map(drop),
+    }
+}
+
 /// Opens the ports of a tun or tap link, one for each worker; the first so many receive as there are queues. A device that
 /// is to persist does from the first `check` on.
 pub(super) fn open(spec: &DeviceSpec, workers: usize) -> Result<Vec<TunPort>, OpenError> {
@@ -422,9 +433,6 @@ impl Port for TunPort {
 
     fn check(&mut self) -> Status {
         let shared = self.shared.clone();
-        if self.worker == 0 {
-            shared.longest.store(shared.mtu.load(Relaxed), Relaxed);
-        }
         let mut now = shared.lock();
         if self.generation != now.generation {
             self.release();
@@ -465,6 +473,10 @@ impl Port for TunPort {
         let before = shared.mtu.swap(mtu, Relaxed);
         shared.longest.fetch_max(before.max(mtu), Relaxed);
         Ok(())
+    }
+
+    fn shorten(&mut self) {
+        self.shared.longest.store(self.shared.mtu.load(Relaxed), Relaxed);
     }
 
     fn steered(&self) -> bool {

@@ -23,7 +23,7 @@ pub(super) fn steered(text: &str, steering: Steering) -> (Router, Setup) {
         links: setup.links.clone(),
         listeners: Listeners::default(),
     };
-    (Router::new(snapshot, LiveConfig { steering, ..LiveConfig::default() }, 0), setup)
+    (Router::new(snapshot, LiveConfig { steering, spare_links: 8, ..LiveConfig::default() }, 0), setup)
 }
 
 /// An IPv4 packet of these ends and this protocol around some bytes.

@@ -446,10 +446,15 @@ impl Loop {
                 }
                 Task::Detach(link) => self.lay_down(link, now),
                 Task::Look => self.check(now)?,
-                Task::Mtu(link, mtu, answer) => {
+                Task::Mtu(link, mtu, claim, answer) if claim.take() => {
                     let slot = self.slots.iter_mut().find(|slot| slot.link == link);
-                    // There is room for one answer; who has stopped waiting for it has said so.
+                    // There is room for one answer.
                     answer.try_send(slot.map_or(Ok(()), |slot| slot.port.set_mtu(mtu))).ok();
+                }
+                // Who wanted it has stopped waiting, and said so.
+                Task::Mtu(..) => {}
+                Task::Shorten(link) => {
+                    self.slots.iter_mut().filter(|slot| slot.link == link).for_each(|s| s.port.shorten());
                 }
                 Task::Do(deed) => {
                     deed(&mut self.worker, now);

@@ -7,6 +7,7 @@ use mio::net::UnixStream;
 use serde_json::Value;
 
 use crate::base::Instant;
+use crate::config::Refusal;
 use crate::control::protocol::{Decoder, MAX_REQUEST, Request, Response, empty, encode};
 use crate::io::sys::Peer;
 
@@ -32,7 +33,8 @@ pub(super) enum Standing {
 /// What of the answer to the last request is still to come.
 enum Rest {
     Nothing,
-    Parts(Box<dyn Iterator<Item = Value> + Send>),
+    /// With how it ends.
+    Parts(Box<dyn Iterator<Item = Value> + Send>, Option<Refusal>),
     Later(Receiver<Answer>),
     /// With the time it is asked next.
     Feed(Box<dyn Feed>, Instant),
@@ -96,7 +98,7 @@ impl Client {
             let said = match self.rest {
                 Rest::Nothing => self.answer_next(now, handler),
                 // A part may take long to make: one, and the others have their turn.
-                Rest::Parts(_) => {
+                Rest::Parts(..) => {
                     self.go_on(now);
                     return Standing::HasMore;
                 }
@@ -164,10 +166,14 @@ impl Client {
     fn go_on(&mut self, now: Instant) -> bool {
         match &mut self.rest {
             Rest::Nothing => false,
-            Rest::Parts(parts) => {
-                match parts.next() {
-                    Some(value) => self.say(&Response::Part { value }),
-                    None => self.finish(Value::Null),
+            Rest::Parts(parts, no) => {
+                match (parts.next(), no.take()) {
+                    (Some(value), end) => {
+                        *no = end;
+                        self.say(&Response::Part { value });
+                    }
+                    (None, None) => self.finish(Value::Null),
+                    (None, Some(no)) => self.begin(Answer::Refused(no), now),
                 }
                 true
             }
@@ -209,7 +215,8 @@ impl Client {
                 let errno = no.errno.map(str::to_owned);
                 self.say(&Response::Error { error: no.text, errno });
             }
-            Answer::Parts(parts) => self.rest = Rest::Parts(parts),
+            Answer::Parts(parts) => self.rest = Rest::Parts(parts, None),
+            Answer::PartsBut(parts, no) => self.rest = Rest::Parts(parts, Some(no)),
             Answer::Later(answer) => self.rest = Rest::Later(answer),
             Answer::Feed(feed) => self.rest = Rest::Feed(feed, now),
         }

@@ -81,7 +81,9 @@ pub enum StartError {
         source: OpenError,
     },
     /// The metrics can't be offered there.
-    #[error("[router] metrics: can't listen at {at}: {source}")]
+    #[error(
+        "[router] metrics: can't listen at {at}: {source}; choose an address of this host, and a port that is free"
+    )]
     Metrics {
         /// Where.
         at: SocketAddr,

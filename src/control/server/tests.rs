@@ -1,7 +1,7 @@
 //! Real sockets, real clients, good and bad.
 
 use std::io::{Read, Write};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener as StdListener, UnixStream as StdStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -281,6 +281,31 @@ fn the_socket_is_ours_alone_and_goes_with_us() {
     assert_eq!(left.len(), 1, "nothing else is left of the making");
     drop(running.stop());
     assert!(!path.exists());
+}
+
+#[test]
+fn a_root_with_no_more_than_cap_chown_can_give_it_away() {
+    /// The kernel's own `nobody` (`/proc/sys/kernel/overflowuid`).
+    const NOBODY: u32 = 65_534;
+    let given = thread::spawn(|| {
+        let few: caps::CapsHashSet = [caps::Capability::CAP_CHOWN].into_iter().collect();
+        if effective_user() != 0 || caps::set(None, caps::CapSet::Effective, &few).is_err() {
+            return false;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("gw.sock");
+        match Server::reserve(&path, "gw", Access { user: Some(NOBODY), group: Some(NOBODY) }) {
+            // Nobody of that number is in this user namespace.
+            Err(BindError::Owner(_)) => return false,
+            reserved => drop(reserved.unwrap()),
+        }
+        let meta = std::fs::symlink_metadata(&path).unwrap();
+        assert_eq!((meta.uid(), meta.gid(), meta.permissions().mode() & 0o777), (NOBODY, NOBODY, 0o660));
+        true
+    });
+    if !given.join().unwrap() {
+        println!("skipped: nobody can be given a file here");
+    }
 }
 
 #[test]

@@ -106,8 +106,10 @@ struct Draft<'a> {
     live: Vec<LiveAction>,
     /// Whether those actions leave a neighbor there.
     lives: HashMap<(LinkId, IpAddr), bool>,
-    /// Routes or what they stand on are different: all have to be looked at again.
+    /// Routes or what they stand on are different: they have to be looked at again.
     routed: bool,
+    /// So are links or what follows from their addresses: then it has to be all of them.
+    reconnected: bool,
     /// There are other links: rules have to be compiled again.
     relinked: bool,
 }
@@ -149,6 +151,7 @@ impl<'a> Draft<'a> {
             live: Vec::new(),
             lives: HashMap::new(),
             routed: false,
+            reconnected: false,
             relinked: false,
         }
     }
@@ -217,8 +220,8 @@ impl<'a> Draft<'a> {
     }
 
     /// Whether all routes lead somewhere.
-    fn verify(&self) -> Result<(), Refusal> {
-        if !self.routed {
+    fn verify(&mut self) -> Result<(), Refusal> {
+        if !self.routed || !self.may_lead_nowhere() {
             return Ok(());
         }
         pass();
@@ -226,6 +229,16 @@ impl<'a> Draft<'a> {
             let first = errors.first().map(BuildError::to_string).unwrap_or_default();
             Refusal::of("EBUSY", format!("then {first}; change that first"))
         })
+    }
+
+    /// Whether what is different may have to do with where routes lead that are not. Routes that came were judged as they
+    /// came; others lose their way only with the way to a next hop, and that is in a prefix that is different.
+    fn may_lead_nowhere(&mut self) -> bool {
+        if self.reconnected {
+            return true;
+        }
+        let leans = self.leans();
+        self.edits.prefixes().any(|net| leans.has_next_hop_in(net))
     }
 
     fn finish(mut self, before: &Setup) -> Result<Changed, Refusal> {
@@ -276,7 +289,7 @@ impl<'a> Draft<'a> {
         self.unsettled = None;
         let links = self.config.links_at(&self.places);
         let before = std::mem::replace(&mut self.links, links);
-        self.routed = true;
+        (self.routed, self.reconnected) = (true, true);
         self.made = None;
         let reconnected = Arc::make_mut(&mut self.rib).reconnect(&before, &self.links);
         reconnected.map_err(|e| Refusal::of("EEXIST", format!("a route is in the way: {e}")))?;

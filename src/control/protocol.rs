@@ -90,7 +90,7 @@ impl Request {
 
 /// The things that can be asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "verb", rename_all = "kebab-case")]
+#[serde(deny_unknown_fields, tag = "verb", rename_all = "kebab-case")]
 pub enum Verb {
     /// Who are you: answered with a [`Hello`](super::view::Hello).
     Hello,
@@ -156,7 +156,7 @@ impl Verb {
 
 /// `reload`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(deny_unknown_fields, default)]
 pub struct Reload {
     /// The file, by a path that begins at the root; absent: the one the router was started with.
     pub file: Option<PathBuf>,
@@ -197,7 +197,7 @@ impl Family {
 
 /// Which links and addresses. What is absent is not asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(deny_unknown_fields, default)]
 pub struct LinkFilter {
     /// The link's name.
     pub dev: Option<String>,
@@ -213,7 +213,7 @@ pub struct LinkFilter {
 
 /// Which routes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(deny_unknown_fields, default)]
 pub struct RouteFilter {
     /// Only this family's.
     pub family: Option<Family>,
@@ -273,7 +273,7 @@ impl Relation {
 
 /// Which neighbors.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(deny_unknown_fields, default)]
 pub struct NeighborFilter {
     /// Only this family's.
     pub family: Option<Family>,

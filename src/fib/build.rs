@@ -329,6 +329,11 @@ impl Tries {
 }
 
 impl Fib {
+    /// Whether it was made of these very routes.
+    pub fn is_made_of(&self, rib: &Arc<Rib>) -> bool {
+        Arc::ptr_eq(&self.rib, rib)
+    }
+
     /// The table of routes that have become others since, or of other links: see [`Rib::build_usable`]. Costs what has
     /// changed rather than what there is, as long as `rib` was made of the routes that this table was made of.
     pub fn after(&self, rib: &Arc<Rib>, links: &Links, usable: impl Fn(LinkId) -> bool) -> Fib {

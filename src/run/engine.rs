@@ -316,9 +316,13 @@ impl Engine {
 
     /// What packets meet under a setup. Routes of links that are not up are left out.
     fn snapshot(&self, setup: &Setup, up: impl Fn(LinkId) -> bool) -> Snapshot {
-        let services = services(&setup.config);
+        let (services, now) = (services(&setup.config), self.router.snapshot());
+        let stands = |l: &crate::link::Link| self.up.get(l.id.index()) == Some(&up(l.id));
+        let same =
+            now.fib.is_made_of(&setup.rib) && now.links == setup.links && setup.links.iter().all(stands);
+        let fib = if same { now.fib.clone() } else { Arc::new(now.fib.after(&setup.rib, &setup.links, up)) };
         Snapshot {
-            fib: Arc::new(self.router.snapshot().fib.after(&setup.rib, &setup.links, up)),
+            fib,
             links: setup.links.clone(),
             listeners: Listeners { udp: services.ports(), tcp: services.ports() },
             icmp_rate: setup.config.icmp.rate,

@@ -78,7 +78,7 @@ impl Felt {
             }
             return;
         }
-        self.at = self.at + missed;
+        self.at += missed;
         if !self.silent && now.since(self.at) >= SILENCE {
             self.silent = true;
             tracing::error!(

@@ -275,6 +275,8 @@ fn in_a_sealed_process() {
     assert!(std::os::unix::fs::symlink("a", "b").is_err_and(no));
     assert!(fs::rename("a", "b").is_err_and(no) && fs::create_dir("a").is_err_and(no));
     assert!(other.kill().is_err_and(no));
+    // It ends by itself, and whether this process may hear of it is of no matter.
+    let _ = other.wait();
     println!("and now");
     // This ends it.
     let e = Command::new("true").exec();

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::base::Instant;
 use crate::config::Refusal;
-use crate::control::protocol::{Decoder, MAX_REQUEST, Request, Response, encode};
+use crate::control::protocol::{Decoder, MAX_REQUEST, Request, Response, empty, encode};
 use crate::io::sys::Peer;
 
 use super::{Answer, FEED_PAUSE, Fed, Feed, Handler, PATIENCE};

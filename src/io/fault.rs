@@ -6,12 +6,9 @@
 //! rounds coming.
 
 use std::collections::VecDeque;
-use std::os::fd::RawFd;
 
-use super::open::OpenError;
-use super::port::{Port, Sent, Status};
-use crate::link::InUse;
-use crate::packet::{Caps, Packet, Pool};
+use super::port::{Port, Sent, as_inner};
+use crate::packet::{Packet, Pool};
 
 /// How often what goes wrong. Probabilities are parts of 1.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -88,9 +85,7 @@ impl<P: Port> FaultPort<P> {
 }
 
 impl<P: Port> Port for FaultPort<P> {
-    fn caps(&self) -> Caps {
-        self.inner.caps()
-    }
+    as_inner!();
 
     fn receive(&mut self, pool: &mut Pool, out: &mut Vec<Packet>, max: usize) -> usize {
         self.inward.age();
@@ -125,42 +120,6 @@ impl<P: Port> Port for FaultPort<P> {
                 self.flush(pool);
             }
         }
-    }
-
-    fn check(&mut self) -> Status {
-        self.inner.check()
-    }
-
-    fn set_mtu(&mut self, mtu: u32) -> Result<(), OpenError> {
-        self.inner.set_mtu(mtu)
-    }
-
-    fn shorten(&mut self) {
-        self.inner.shorten();
-    }
-
-    fn fd(&self) -> Option<RawFd> {
-        self.inner.fd()
-    }
-
-    fn driver(&self) -> Option<InUse> {
-        self.inner.driver()
-    }
-
-    fn waiting(&self) -> Option<bool> {
-        self.inner.waiting()
-    }
-
-    fn steered(&self) -> bool {
-        self.inner.steered()
-    }
-
-    fn epoch(&self) -> u32 {
-        self.inner.epoch()
-    }
-
-    fn overruns(&mut self) -> u64 {
-        self.inner.overruns()
     }
 }
 

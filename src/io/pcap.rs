@@ -8,7 +8,6 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::os::fd::RawFd;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -16,11 +15,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
-use super::open::OpenError;
 use super::pcapng::{self, Enhanced, LinkType};
-use super::port::{Port, Sent, Status};
-use crate::link::InUse;
-use crate::packet::{Caps, Packet, Pool};
+use super::port::{Port, Sent, as_inner};
+use crate::packet::{Packet, Pool};
 
 /// A capture file that ports write to. Dropping it, and every port that has it, closes the file.
 #[derive(Debug, Clone)]
@@ -157,9 +154,7 @@ impl<P: Port> PcapPort<P> {
 }
 
 impl<P: Port> Port for PcapPort<P> {
-    fn caps(&self) -> Caps {
-        self.inner.caps()
-    }
+    as_inner!();
 
     fn receive(&mut self, pool: &mut Pool, out: &mut Vec<Packet>, max: usize) -> usize {
         let before = out.len();
@@ -203,42 +198,6 @@ impl<P: Port> Port for PcapPort<P> {
             rest = next;
         }
         queue.append(&mut rest);
-    }
-
-    fn check(&mut self) -> Status {
-        self.inner.check()
-    }
-
-    fn set_mtu(&mut self, mtu: u32) -> Result<(), OpenError> {
-        self.inner.set_mtu(mtu)
-    }
-
-    fn shorten(&mut self) {
-        self.inner.shorten();
-    }
-
-    fn fd(&self) -> Option<RawFd> {
-        self.inner.fd()
-    }
-
-    fn driver(&self) -> Option<InUse> {
-        self.inner.driver()
-    }
-
-    fn waiting(&self) -> Option<bool> {
-        self.inner.waiting()
-    }
-
-    fn steered(&self) -> bool {
-        self.inner.steered()
-    }
-
-    fn epoch(&self) -> u32 {
-        self.inner.epoch()
-    }
-
-    fn overruns(&mut self) -> u64 {
-        self.inner.overruns()
     }
 }
 

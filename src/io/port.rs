@@ -94,6 +94,52 @@ pub trait Port: Send {
     fn overruns(&mut self) -> u64;
 }
 
+/// What a port around another, its `inner`, leaves to that one: all but the frames.
+macro_rules! as_inner {
+    () => {
+        fn caps(&self) -> $crate::packet::Caps {
+            self.inner.caps()
+        }
+
+        fn check(&mut self) -> $crate::io::Status {
+            self.inner.check()
+        }
+
+        fn fd(&self) -> Option<std::os::fd::RawFd> {
+            self.inner.fd()
+        }
+
+        fn epoch(&self) -> u32 {
+            self.inner.epoch()
+        }
+
+        fn set_mtu(&mut self, mtu: u32) -> Result<(), $crate::io::OpenError> {
+            self.inner.set_mtu(mtu)
+        }
+
+        fn shorten(&mut self) {
+            self.inner.shorten();
+        }
+
+        fn waiting(&self) -> Option<bool> {
+            self.inner.waiting()
+        }
+
+        fn driver(&self) -> Option<$crate::link::InUse> {
+            self.inner.driver()
+        }
+
+        fn steered(&self) -> bool {
+            self.inner.steered()
+        }
+
+        fn overruns(&mut self) -> u64 {
+            self.inner.overruns()
+        }
+    };
+}
+pub(super) use as_inner;
+
 /// The condition of a port's interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Status {

@@ -1,11 +1,9 @@
 //! `sekisho explain` between real hosts: what is said of a datagram is what its receiver sees.
 
-use std::net::UdpSocket;
-use std::time::Duration;
-
+use sekisho::lab::isolate;
 use sekisho::lab::probes::Ping;
-use sekisho::lab::{Netns, isolate};
 
+use crate::firewall::bound;
 use crate::gateway::{Choice, Gateway, SERVER, ip};
 
 const RULES: &str = "\
@@ -20,12 +18,6 @@ COMMIT
 -A FORWARD -i lan -o wan -j ACCEPT
 COMMIT
 ";
-
-fn bound(space: &Netns, at: &str) -> UdpSocket {
-    let socket = space.run(|| UdpSocket::bind(at)).unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-    socket
-}
 
 #[test]
 fn what_is_said_of_a_datagram_is_what_its_receiver_sees() {

@@ -4,13 +4,13 @@ use std::fs;
 use std::io;
 use std::net::UdpSocket;
 use std::process::Command;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sekisho::lab::probes::{Amount, Ping, Stream};
 use sekisho::lab::{End, Netns, Plan, Topology, isolate, tools};
 
 use crate::gateway::{Choice, Gateway, ROUTER, SEKISHO, SERVER, WAN_WIRE, ip, net};
+use crate::home::wait_until;
 
 /// The inside is hidden, and nothing begins outside.
 const RULES4: &str = "\
@@ -56,14 +56,6 @@ fn sekisho(gw: &Gateway, args: &[&str]) -> (String, String) {
     let (out, err, status) = (text(out.stdout), text(out.stderr), out.status);
     assert!(status.success(), "{args:?}: {err}");
     (out, err)
-}
-
-pub(crate) fn until(what: &str, mut so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(100);
-    while !so() {
-        assert!(Instant::now() < deadline, "waited in vain: {what}");
-        thread::sleep(Duration::from_millis(10));
-    }
 }
 
 pub(crate) fn bound(space: &Netns, at: &str) -> UdpSocket {
@@ -169,8 +161,8 @@ fn the_book_reads_as_the_kernels() {
             String::from_utf8(out.stdout).unwrap()
         };
         // The last word of a connection may be on its way still.
-        until("the connection is over", || sekisho(&gw, &["conntrack", "-L"]).0.contains("TIME_WAIT"));
-        until("the kernel's is over", || kernel(&["-L"]).contains("TIME_WAIT"));
+        wait_until("the connection is over", || sekisho(&gw, &["conntrack", "-L"]).0.contains("TIME_WAIT"));
+        wait_until("the kernel's is over", || kernel(&["-L"]).contains("TIME_WAIT"));
         let (ours, told) = sekisho(&gw, &["conntrack", "-L"]);
         assert_eq!(book(&ours), book(&kernel(&["-L"])), "\n{ours}\n{}", kernel(&["-L"]));
         let flows = ours.lines().count();
@@ -221,7 +213,7 @@ fn a_stranger_is_kept_out_logged_and_counted() {
         let outside = bound(gw.server(), "10.2.0.2:7001");
         outside.send_to(b"let me in", "10.1.0.2:7000").unwrap();
         let line = "stranger: IN=wan OUT=lan MAC=";
-        until("the log", || gw.router.said().contains(line));
+        wait_until("the log", || gw.router.said().contains(line));
         assert!(gw.router.said().contains("SRC=10.2.0.2 DST=10.1.0.2 LEN=37 "), "{}", gw.router.said());
         assert!(gw.router.said().contains("PROTO=UDP SPT=7001 DPT=7000 LEN=17"), "{}", gw.router.said());
         let saved = sekisho(&gw, &["iptables-save", "-c", "-t", "filter"]).0;
@@ -250,7 +242,7 @@ fn what_masquerade_gave_ends_with_the_device_and_not_with_the_cable() {
         answers.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
         // Again and again: what comes to a link that is not quite up again is lost.
         let talk = || {
-            until("a datagram", || {
+            wait_until("a datagram", || {
                 asks.send_to(b"hello", "10.2.0.2:6001").unwrap();
                 answers.recv(&mut [0; 64]).is_ok()
             });
@@ -265,21 +257,21 @@ fn what_masquerade_gave_ends_with_the_device_and_not_with_the_cable() {
 
         // The far end's device: the cable is out.
         gw.lab.set_up("server", "eth0", false).unwrap();
-        until("no carrier", || !is_up());
+        wait_until("no carrier", || !is_up());
         assert_eq!(flows(), 1);
         gw.lab.set_up("server", "eth0", true).unwrap();
-        until("carrier", is_up);
+        wait_until("carrier", is_up);
         assert_eq!(flows(), 1);
 
         gw.lab.set_up("router", "wan", false).unwrap();
-        until("the flow's end", || flows() == 0);
+        wait_until("the flow's end", || flows() == 0);
         gw.lab.set_up("router", "wan", true).unwrap();
-        until("up again", is_up);
+        wait_until("up again", is_up);
         // A kernel whose device was down has lost its routes; the router's own are back.
         talk();
         assert_eq!(flows(), 1);
 
         gw.lab.unplug(WAN_WIRE).unwrap();
-        until("the flow's end", || flows() == 0);
+        wait_until("the flow's end", || flows() == 0);
     });
 }

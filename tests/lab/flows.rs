@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use sekisho::lab::{Netns, isolate, tools};
 
-use crate::firewall::{book, bound, firewall, kernel_router, traffic, until};
+use crate::firewall::{book, bound, firewall, kernel_router, traffic};
 use crate::gateway::{Gateway, SEKISHO};
+use crate::home::wait_until;
 
 /// Whom the words are for.
 enum Router<'a> {
@@ -92,7 +93,7 @@ fn plain(text: &str) -> Vec<String> {
 fn until_it_listens(client: &Netns, server: &Netns, file: &Path) {
     let deaf = bound(server, "10.2.0.2:9");
     let mut asked = Vec::<UdpSocket>::new();
-    until("the first event", || {
+    wait_until("the first event", || {
         let socket = bound(client, "10.1.0.2:0");
         socket.send_to(b"is anyone listening?", deaf.local_addr().unwrap()).unwrap();
         asked.push(socket);
@@ -105,7 +106,7 @@ fn until_all_is_told(client: &Netns, server: &Netns, file: &Path) {
     let (deaf, last) = (bound(server, "10.2.0.2:9"), bound(client, "10.1.0.2:0"));
     last.send_to(b"that was all", deaf.local_addr().unwrap()).unwrap();
     let mark = format!(" sport={} dport=9 ", last.local_addr().unwrap().port());
-    until("the last event", || {
+    wait_until("the last event", || {
         let said = fs::read_to_string(file).unwrap();
         said.split_once(&mark).is_some_and(|(_, rest)| rest.contains('\n'))
     });

@@ -1,13 +1,14 @@
 //! How the router starts, ends, is killed, and what it leaves.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sekisho::io::netlink::{Device, Hook, Netlink};
 use sekisho::lab::probes::Ping;
 use sekisho::lab::{Netns, Spawned, Workplace, isolate};
 
 use crate::gateway::{Choice, Gateway, SEKISHO, SERVER, START, STOP, ip};
+use crate::home::wait_until;
 
 /// What a namespace's kernel has: devices with their flags, and the filters and qdiscs on them.
 fn inventory(netns: &Netns) -> Vec<(Device, bool, usize)> {
@@ -123,11 +124,9 @@ fn what_can_not_start_says_why_and_leaves_nothing() {
                 netlink.set_up(index).unwrap();
             }
             // The kernel notes the carrier when it gets to it.
-            let deadline = Instant::now() + START;
-            while ["spare", "other"].iter().any(|d| !netlink.link(d).unwrap().running) {
-                assert!(Instant::now() < deadline);
-                std::thread::sleep(Duration::from_millis(1));
-            }
+            wait_until("both ends have a carrier", || {
+                ["spare", "other"].iter().all(|d| netlink.link(d).unwrap().running)
+            });
         });
         for (name, links, said) in [
             ("nodev", format!("[link.eth9]\n{link}"), "eth9"),

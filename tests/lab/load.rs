@@ -13,8 +13,8 @@ use sekisho::lab::load::{
 };
 use sekisho::lab::{End, Plan, Topology, isolate};
 
-use crate::firewall::until;
 use crate::gateway::ip;
+use crate::home::wait_until;
 
 const CLIENT: Mac = Mac([2, 0, 0, 0, 1, 2]);
 const NEAR: Mac = Mac([2, 0, 0, 0, 1, 1]);
@@ -90,7 +90,7 @@ fn every_generator_and_every_sink_count_the_same() {
                     let sink = sink(&lab["server"], "eth0", &traffic).unwrap();
                     // A generator that was held up sends a burst, of which the kernel between the two may lose some:
                     // until a trial goes undisturbed.
-                    until("a trial loses nothing", || {
+                    wait_until("a trial loses nothing", || {
                         let result = rate::trial(&generator, &sink, Rate::PerSecond(20_000), QUICK).unwrap();
                         println!("{method:?}, {}: {result:?}", sink.method());
                         // What is asked for is not exceeded, by more than what a late burst catches up with.
@@ -117,7 +117,7 @@ fn other_traffic_passes_the_sink() {
             for echo in [Echo::Udp, Echo::Icmp] {
                 for to in ["10.0.2.2", "fd00:2::2"] {
                     let trip = RoundTrip::new(ip(to), WINDOW).echo(echo);
-                    until("an answer while it is measured", || {
+                    wait_until("an answer while it is measured", || {
                         let report = trip.run(&lab["client"], &lab["server"]).unwrap();
                         let [middle, most, _] = report.percentiles();
                         report.times.count() > 0 && Duration::ZERO < middle && middle <= most
@@ -138,13 +138,13 @@ fn saturation_is_measured_and_ends() {
         for method in [Method::LiveFrames, Method::PacketSocket] {
             let generator = Generator::start(&lab["client"], "eth0", &traffic, by(method));
             let Some(generator) = allowed(generator) else { continue };
-            until("something arrives while it is measured", || {
+            wait_until("something arrives while it is measured", || {
                 let Ok(result) = rate::saturation(&generator, &sink, WINDOW) else { return false };
                 println!("{method:?}: {:.0} of {:.0} packets/s", result.rate(), result.offered());
                 assert!(result.received <= result.sent + 1000, "{result:?}");
                 result.received > 0
             });
-            until("off is off", || {
+            wait_until("nothing is sent any more for a moment", || {
                 let sent = generator.sent().unwrap();
                 std::thread::sleep(Duration::from_millis(20));
                 generator.sent().unwrap() == sent
@@ -234,7 +234,7 @@ fn bulk_goes_both_ways_with_and_without_offloads() {
                 [(Direction::Up, 1, "10.0.2.2"), (Direction::Down, 4, "fd00:2::2")]
             {
                 let bulk = Bulk::new(ip(to), WINDOW).direction(direction).streams(streams);
-                until("every stream moves while it is measured", || {
+                wait_until("every stream moves while it is measured", || {
                     let report = bulk.run(&lab["client"], &lab["server"]).unwrap();
                     println!("offloads {offloads}, {direction:?}: {:.2} Gbit/s", report.rate() / 1e9);
                     assert_eq!(report.received.len(), streams);
@@ -250,7 +250,7 @@ fn connections_are_made_one_after_the_other() {
     isolate::test(|| {
         let lab = lab();
         let connects = Connects::new(ip("10.0.2.2"), WINDOW).clients(2);
-        until("a connection while it is measured", || {
+        wait_until("a connection while it is measured", || {
             let report = connects.run(&lab["client"], &lab["server"]).unwrap();
             println!("{:.0} connections/s: {report:?}", report.rate());
             assert!(report.times.count() >= report.made);
@@ -267,7 +267,7 @@ fn what_a_rate_costs_is_measured() {
         let generator = Generator::start(&lab["client"], "eth0", &traffic, by(Method::PacketSocket)).unwrap();
         let own = [std::process::id()];
         // Time is told in hundredths of a second, and who waits for a CPU uses none.
-        until("all use some of it", || {
+        wait_until("all use some of it", || {
             let without = {
                 let sink = Sink::open(&lab["router"], "lan", &traffic).unwrap();
                 cost::measure(&generator, &sink, 20_000, WINDOW, &own).unwrap()

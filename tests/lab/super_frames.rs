@@ -9,14 +9,14 @@
 
 use std::fs;
 use std::os::fd::AsFd;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sekisho::io::netlink::Netlink;
 use sekisho::lab::probes::{Amount, Datagrams, Ping, Stream};
 use sekisho::lab::{End, Netns, Plan, Topology, isolate, tools};
 
 use crate::gateway::{FAR_SIDE, LAN_MAC, Program, ROUTER, SERVER, WAN_MAC, ip, net, number};
+use crate::home::wait_until;
 
 const CLIENT: [&str; 2] = ["10.1.0.2/24", "fd01::2/64"];
 /// A gateway's: everything is tracked, filtered and translated.
@@ -96,14 +96,12 @@ impl Pair {
             device.to_owned()
         });
         let pair = Pair { lab, program, devices };
-        let deadline = Instant::now() + Duration::from_secs(30);
         for to in SERVER {
             // Link-local addresses of devices that moved are checked for duplicates first.
             let ping = Ping::new(ip(to)).wait(Duration::from_millis(500));
-            while !pair.lab["client"].run(|| ping.run()).unwrap().complete() {
-                assert!(Instant::now() < deadline, "{kinds:?}: no way to {to}");
-                thread::sleep(Duration::from_millis(20));
-            }
+            wait_until(&format!("{kinds:?}: there is a way to {to}"), || {
+                pair.lab["client"].run(|| ping.run()).unwrap().complete()
+            });
         }
         pair
     }

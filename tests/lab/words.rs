@@ -6,14 +6,13 @@
 //! it does for all of them with a tool of another version than that which the lists were written with.
 
 use std::process::{Command, Output};
-use std::thread;
-use std::time::{Duration, Instant};
 
 use sekisho::lab::{Netns, isolate};
 use serde_json::{Value, json};
 
 use crate::firewall::{book, firewall, kernel_router, traffic};
 use crate::gateway::SEKISHO;
+use crate::home::wait_until;
 use crate::iproute::Pair;
 
 /// What somebody said.
@@ -123,12 +122,8 @@ fn ip_is_understood_as_iproute2_understands_it() {
             let neighbors = words.iter().any(|w| matches!(*w, "n" | "neigh" | "neighbor" | "neighbour"));
             ip_said(&pair.output(ours, &words), words.contains(&"-j"), neighbors)
         };
-        let deadline = Instant::now() + Duration::from_secs(60);
         let tentative = |ours: &bool| text(&pair.output(*ours, &["addr"]).stdout).contains("tentative");
-        while [true, false].iter().any(tentative) {
-            assert!(Instant::now() < deadline, "addresses stay tentative");
-            thread::sleep(Duration::from_millis(50));
-        }
+        wait_until("no address is tentative", || ![true, false].iter().any(tentative));
         let commands = ip.commands(include_str!("words/ip.txt"));
         let judged = |line: &String| judged(line, |words| run(true, words), |words| run(false, words));
         let wrong: Vec<String> = commands.iter().filter_map(judged).collect();

@@ -99,12 +99,7 @@ impl Netlink {
         priority: u16,
         handle: u32,
     ) -> Result<(), NetlinkError> {
-        let options = vec![
-            attribute(TCA_BPF_OPS_LEN, &1u16.to_ne_bytes()),
-            attribute(TCA_BPF_OPS, &RETURN_SHOT),
-            attribute(TCA_BPF_FLAGS, &TCA_BPF_FLAG_ACT_DIRECT.to_ne_bytes()),
-        ];
-        self.tc_filter_add(index, hook, "bpf", priority, handle, options)
+        self.tc_classic_bpf(index, hook, priority, handle, &[SHOT])
     }
 
     /// Hangs up a filter of classic BPF whose result is what becomes of the packet (`TC_ACT_…`), likewise.
@@ -254,11 +249,8 @@ fn encode(kind: u16, value: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// `struct sock_filter { code: BPF_RET | BPF_K, jt: 0, jf: 0, k: TC_ACT_SHOT }`, a whole program.
-const RETURN_SHOT: [u8; 8] = {
-    let ([c0, c1], [k0, k1, k2, k3]) = (0x06u16.to_ne_bytes(), TC_ACT_SHOT.to_ne_bytes());
-    [c0, c1, 0, 0, k0, k1, k2, k3]
-};
+/// A whole program: every packet is shot.
+const SHOT: Op = Op { code: (libc::BPF_RET | libc::BPF_K) as u16, jt: 0, jf: 0, k: TC_ACT_SHOT };
 
 // linux/pkt_cls.h and linux/rtnetlink.h.
 const TC_ACT_SHOT: u32 = 2;

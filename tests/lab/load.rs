@@ -171,7 +171,7 @@ fn a_search_finds_the_limit_that_was_set() {
         let search = rate::Search { trial: QUICK, budget: Duration::from_secs(8), ..rate::Search::from(4e5) };
         // How close it comes is a matter of what else the machine does: a generator that was held up sends in bursts, which
         // a policer does not forgive, and who was held up while it began to send takes it for faster. Until it goes undisturbed.
-        until("a search finds the limit", || {
+        wait_until("a search finds the limit", || {
             let found = rate::highest(&generator, &sink, &search).unwrap();
             println!("{:.0} after {} trials, {:?} too much", found.rate, found.trials.len(), found.too_much);
             let close = found.rate < LIMIT as f64 * 1.1 && found.rate > LIMIT as f64 * 0.1;

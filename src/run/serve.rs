@@ -49,6 +49,7 @@ pub fn serve(
     let mut reloading = None;
     let mut events = Events::with_capacity(64);
     let mut watchdog = Watchdog::from_environment(running.now());
+    let mut pulses = running.pulses.clone();
     loop {
         let asked = signals.take();
         if asked.end {
@@ -66,9 +67,12 @@ pub fn serve(
             return Err(ServeError::Thread(name.to_owned()));
         }
         let now = running.now();
-        watchdog.turn(now);
+        let well = pulses.look(now);
+        if well {
+            watchdog.turn(now);
+        }
         server.turn(now, handler);
-        let next = server.poll_timeout(now).into_iter().chain(watchdog.next()).min();
+        let next = server.poll_timeout(now).into_iter().chain(watchdog.next().filter(|_| well)).min();
         let wait = next.map_or(LOOK, |at| at.since(running.now()).min(LOOK));
         match poll.poll(&mut events, Some(wait)) {
             Ok(()) => {}

@@ -44,6 +44,7 @@ use super::verdict::{Env, Verdict};
 
 pub use carry::Legacy;
 pub use claims::Claims;
+pub use mss::lower_mss;
 pub use shadow::Remembered;
 
 use compile::Code;

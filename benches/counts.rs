@@ -72,15 +72,6 @@ enum Traffic {
     New,
 }
 
-const NAT: &str = "*nat
-:PREROUTING ACCEPT
-:INPUT ACCEPT
-:OUTPUT ACCEPT
-:POSTROUTING ACCEPT
--A POSTROUTING -o wan -j MASQUERADE
-COMMIT
-";
-
 /// A router in front of which the packets of a batch wait. Those before them have been through: memory is there, next
 /// hops are known, the flow is established.
 fn ready(traffic: Traffic, gateway: bool) -> Ready {
@@ -93,7 +84,7 @@ fn to_walk(traffic: Traffic, gateway: bool) -> Ready {
 }
 
 fn in_front(traffic: Traffic, gateway: bool, flow_cache: FlowCacheConfig) -> Ready {
-    let rules = if gateway { format!("{STATEFUL}{NAT}") } else { String::new() };
+    let rules = if gateway { format!("{STATEFUL}{MASQUERADE}") } else { String::new() };
     let mut plan = Plan::default().rules(&rules, &rules);
     plan.config.flow_cache = flow_cache;
     let mut b = plan.build().acquaint();

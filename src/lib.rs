@@ -42,7 +42,7 @@
 //!    happens when it is full, and a counter that says it happened.
 //! 7. **A packet is parsed once**, into offsets in its metadata; in-place rewriting afterwards.
 //! 8. **No allocation, lock wait, syscall per packet or log line on the established path.**
-//! 9. **Unsafe lives in `io/sys.rs`** (and the lab's setns), each block with its SAFETY line.
+//! 9. **Unsafe lives in `io/sys`** and in the lab's `netns`, each block with its SAFETY line.
 //! 10. **Offload state travels with the packet**: partial checksums and GSO super-frames are carried
 //!     through, and only split or finished where the egress can't take them.
 

@@ -2,6 +2,7 @@
 //!
 //! `SEKISHO_WRITE_DOCS=1 cargo test --test docs` writes the generated parts anew.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::fs;
 use std::path::Path;
@@ -9,8 +10,10 @@ use std::path::Path;
 use sekisho::base::DropReason;
 use sekisho::base::counters::Tally;
 use sekisho::control::metrics;
+use sekisho::control::protocol::Request;
 use sekisho::lab::bench::metric::WORKS;
 use sekisho::lab::bench::rival;
+use serde_json::Value;
 
 /// Replaces, or compares, what stands between `<!-- NAME -->` and `<!-- /NAME -->`.
 #[track_caller]
@@ -73,6 +76,57 @@ fn the_metrics() {
     }
     table.push('\n');
     generated("metrics.md", "metrics", &table);
+}
+
+/// The names of what stands in a value, each behind those of what it stands in. What is null says nothing.
+fn keys(value: &Value, behind: &str, into: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(map) => {
+            for (key, value) in map.iter().filter(|(_, value)| !value.is_null()) {
+                into.insert(format!("{behind}.{key}"));
+                keys(value, &format!("{behind}.{key}"), into);
+            }
+        }
+        Value::Array(list) => list.iter().for_each(|value| keys(value, behind, into)),
+        _ => {}
+    }
+}
+
+#[test]
+fn the_requests() {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/control.md")).unwrap();
+    let mut shown = BTreeSet::new();
+    // What a router knows of the same requests, as `null` where they leave it out.
+    let mut known = BTreeSet::new();
+    let mut verbs = BTreeSet::new();
+    for line in text.lines().filter(|line| line.starts_with(r#"{"version":"#)) {
+        let request = Request::parse(line.as_bytes()).unwrap_or_else(|e| panic!("{line}: {e}"));
+        let said: Value = serde_json::from_str(line).unwrap();
+        let tags = ["verb", "object", "command", "said", "op"];
+        let which: Vec<&str> = tags.iter().filter_map(|tag| said[tag].as_str()).collect();
+        keys(&said, &which.join("-"), &mut shown);
+        verbs.insert(which.join("-"));
+        let all = serde_json::to_value(&request).unwrap();
+        for key in all.as_object().unwrap().keys() {
+            known.insert(format!("{}.{key}", which.join("-")));
+        }
+        // Anything else is refused, so that what is misspelled does not go for nothing.
+        let known_to_none =
+            ["hello", "stats", "confirm", "config", "conntrack-stats", "conntrack-count", "capture"];
+        if !known_to_none.contains(&which.join("-").as_str()) {
+            let odd = line.replacen(r#"{"version":1,"#, r#"{"version":1,"odd":1,"#, 1);
+            let no = Request::parse(odd.as_bytes()).expect_err(&odd);
+            assert!(no.contains("odd"), "{no}");
+        }
+    }
+    assert!(verbs.len() >= 40, "{verbs:?}");
+    let untold: Vec<_> = known.difference(&shown).collect();
+    assert!(untold.is_empty(), "docs/control.md says nothing of {untold:?}");
+    for filter in
+        ["family", "proto", "orig_src", "reply_dst", "icmp_id", "state", "mark", "status_not", "src_nat.to"]
+    {
+        assert!(shown.contains(&format!("conntrack-list.filter.{filter}")), "{filter}");
+    }
 }
 
 #[test]

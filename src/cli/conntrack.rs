@@ -53,8 +53,8 @@ impl Run for Conntrack {
                 Ok(ExitCode::SUCCESS)
             }
             Flows::Stats => stats(&mut client, form),
-            Flows::Flush => {
-                client.ask_list(Verb::Conntrack(Flows::Flush), |_: Vec<()>| Ok::<(), ClientError>(()))?;
+            Flows::Flush {} => {
+                client.ask_list(Verb::Conntrack(Flows::Flush {}), |_: Vec<()>| Ok::<(), ClientError>(()))?;
                 close("connection tracking table has been emptied.");
                 Ok(ExitCode::SUCCESS)
             }

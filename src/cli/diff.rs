@@ -13,16 +13,17 @@ use crate::control::view::Difference;
 ///
 /// Compares the running router, with all that was changed since it read its file, with FILE: links, addresses, routes,
 /// neighbors, rules, and the keys of each section. A line with `-` is as it is now, one with `+` as it would be; a line with
-/// `!` is about both. Keys that a router takes for good when it starts are marked `takes a restart`. Of each kind 1000
-/// differences are shown, and then how many more there are.
+/// `!` is about both. Of each kind 1000 differences are shown, and then how many more there are.
+///
+/// What a reload would refuse is refused here, in the same words. Keys that a router takes for good when it starts are
+/// shown with what else differs, marked `takes a restart`, before it is. Devices are looked at, not opened: one that another
+/// process has may show only when a reload opens it.
 ///
 /// With --flows it also shows which live flows would be treated differently: let through and then not, by another
 /// translation or another way.
 ///
-/// A FILE with something wrong in it is told of as by `sekisho check`.
-///
-/// Exit codes are those of diff(1). 0: nothing would change. 1: something would. 2: there is no router, or the file is no
-/// good.
+/// Exit codes are those of diff(1). 0: nothing would change. 1: something would. 2: there is no router, or a reload would
+/// refuse the file.
 #[derive(Debug, clap::Args)]
 pub(super) struct Diff {
     /// The file; else the one that the router was started with
@@ -65,18 +66,19 @@ impl Diff {
         let file = file.map(std::path::absolute).transpose().map_err(whole)?;
         let mut client = control.client()?;
         let (mut out, paint, mut found) = (Out::new(), Paint::stdout(), 0);
-        client.ask_list(Verb::Diff { file, flows }, |part: Vec<Difference>| {
+        let asked = client.ask_list(Verb::Diff { file, flows }, |part: Vec<Difference>| {
             found += part.len();
             match json {
                 true => out.json(part.iter(), false),
                 false => out.texts(part.iter().map(|d| text(d, paint))),
             }
-        })?;
-        if json {
+        });
+        // What was shown before a refusal is ended well, too.
+        if json && (asked.is_ok() || found > 0) {
             out.end_json()?;
         }
         out.end()?;
-        Ok(found)
+        asked.map(|()| found)
     }
 }
 

@@ -38,7 +38,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 pub use manual::reference;
 pub use paint::Paint;
@@ -50,9 +50,13 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(Sekisho { verb }) => verb,
         // These tools know no other failure.
         Err(e) if args.get(1).is_some_and(|v| SAVE_OR_RESTORE.iter().any(|name| v == name)) => {
-            return if misuse(&e) == ExitCode::SUCCESS { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+            return if misuse(&e, &args) == ExitCode::SUCCESS {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            };
         }
-        Err(e) => return misuse(&e),
+        Err(e) => return misuse(&e, &args),
     };
     match verb.run() {
         Ok(code) => code,
@@ -192,30 +196,35 @@ fn grouped(n: u64) -> String {
 }
 
 /// Help and version as clap prints them; everything else as one sentence.
-fn misuse(e: &clap::Error) -> ExitCode {
+fn misuse(e: &clap::Error, args: &[OsString]) -> ExitCode {
     match e.kind() {
         ErrorKind::DisplayHelp
         | ErrorKind::DisplayVersion
         | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             let _ = e.print();
         }
-        _ => complain(&sentence(&e.render().to_string())),
+        _ => complain(&sentence(&e.render().to_string(), meant(args).as_deref())),
     }
     ExitCode::from(e.exit_code().clamp(0, 2) as u8)
 }
 
-/// clap's error, its hints included, on one line.
-fn sentence(rendered: &str) -> String {
+/// The verb that is meant, if there is one of that name.
+fn meant(args: &[OsString]) -> Option<String> {
+    let word = args.get(1)?.to_str()?;
+    Sekisho::command().find_subcommand(word).map(|verb| verb.get_name().to_owned())
+}
+
+/// clap's error, its hints included, on one line, and whose help says more.
+fn sentence(rendered: &str, verb: Option<&str>) -> String {
     let lines = rendered.lines().map(str::trim).filter(|l| !l.is_empty());
     let said = lines.take_while(|l| !l.starts_with("Usage:") && !l.starts_with("For more information"));
     let said: Vec<&str> = said.map(|l| l.trim_start_matches("error: ").trim_start_matches("tip: ")).collect();
-    format!("{}; see `sekisho --help`", said.join("; ").replace(":; ", ": "))
+    let verb = verb.map(|verb| format!(" {verb}")).unwrap_or_default();
+    format!("{}; see `sekisho{verb} --help`", said.join("; ").replace(":; ", ": "))
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
@@ -255,12 +264,14 @@ mod tests {
     fn misuse_is_one_line() {
         for args in [&["sekisho", "chek"][..], &["sekisho", "check"], &["sekisho", "check", "--x", "f"]] {
             let e = Sekisho::try_parse_from(args).unwrap_err();
-            let said = sentence(&e.render().to_string());
+            let verb = meant(&args.iter().map(OsString::from).collect::<Vec<_>>());
+            let said = sentence(&e.render().to_string(), verb.as_deref());
             assert!(!said.contains('\n') && !said.contains("Usage"), "{said}");
+            assert_eq!(said.ends_with("see `sekisho check --help`"), args[1] == "check", "{said}");
             assert_eq!(e.exit_code(), 2);
         }
         let e = Sekisho::try_parse_from(["sekisho", "chek"]).unwrap_err();
-        let said = sentence(&e.render().to_string());
+        let said = sentence(&e.render().to_string(), None);
         assert_eq!(
             said,
             "unrecognized subcommand 'chek'; a similar subcommand exists: 'check'; see `sekisho --help`"

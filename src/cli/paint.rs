@@ -20,6 +20,11 @@ impl Paint {
         Paint(wanted() && std::io::stderr().is_terminal())
     }
 
+    /// Whether it paints.
+    pub fn is_on(self) -> bool {
+        self.0
+    }
+
     /// Never.
     pub fn plain() -> Self {
         Paint(false)

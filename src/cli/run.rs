@@ -17,7 +17,7 @@ use crate::run::{self, Signals, SystemCalls, systemd};
 /// answers, and systemd, if it started the router, is told that it is ready.
 ///
 /// What happens to links is logged to stderr, and so are the lines of LOG rules; `SEKISHO_LOG=debug` says more,
-/// `SEKISHO_LOG=info,rules=off` leaves the rules' lines out. On a terminal the log is text, in the journal of systemd
+/// `SEKISHO_LOG=rules=off` leaves the rules' lines out. On a terminal the log is text, in the journal of systemd
 /// entries with their fields, anywhere else a JSON object on each line; `SEKISHO_LOG_FORMAT` may be `human`, `json` or
 /// `journald`. A log that is read too slowly loses lines, and says so.
 ///

@@ -99,9 +99,11 @@ enum News {
 impl Run for Top {
     fn run(self) -> Outcome {
         let text = self.once || self.batch;
-        if !text && !std::io::stdout().is_terminal() {
+        let can_draw =
+            std::io::stdout().is_terminal() && std::env::var_os("TERM").is_none_or(|t| t != "dumb");
+        if !text && !can_draw {
             return Err(Failure(
-                "top needs a terminal: `sekisho top --once` prints one screen as text, and `sekisho stats` every counter"
+                "top needs a terminal that it can draw on: `sekisho top --once` prints one screen as text, and `sekisho stats` every counter"
                     .into(),
             ));
         }

@@ -16,6 +16,7 @@ mod link;
 mod neigh;
 mod owned;
 mod route;
+mod work;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -25,12 +26,13 @@ use ipnet::IpNet;
 
 use super::{AddrChange, Change, Changed, Config, LiveAction, Refusal, Setup};
 use crate::base::{Instant, LinkId};
-use crate::fib::{self, BuildError, NextHop, Rib, Route};
+use crate::fib::{self, BuildError, Leans, NextHop, Rib, Route};
 use crate::link::{Links, Places};
 use crate::neighbor::NeighborTable;
 use edits::Edits;
 use fixed::Fixed;
 use owned::Owned;
+use work::pass;
 
 pub(super) use edits::{hop, with_hops};
 
@@ -90,6 +92,8 @@ struct Draft<'a> {
     owned: Option<Owned>,
     /// The next hops of the configuration's own routes, with the places of these; likewise.
     gateways: Option<Arc<HashMap<IpAddr, Vec<IpNet>>>>,
+    /// What routes lean on; likewise. Those that follow from addresses may be others by now.
+    leans: Option<Arc<Leans>>,
     /// What addresses have done since the links were made.
     unsettled: Option<Unsettled>,
     links: Links,
@@ -102,8 +106,10 @@ struct Draft<'a> {
     live: Vec<LiveAction>,
     /// Whether those actions leave a neighbor there.
     lives: HashMap<(LinkId, IpAddr), bool>,
-    /// Routes or what they stand on are different: all have to be looked at again.
+    /// Routes or what they stand on are different: they have to be looked at again.
     routed: bool,
+    /// So are links or what follows from their addresses: then it has to be all of them.
+    reconnected: bool,
     /// There are other links: rules have to be compiled again.
     relinked: bool,
 }
@@ -111,7 +117,7 @@ struct Draft<'a> {
 /// What was done to addresses, as far as it matters for what follows from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Unsettled {
-    /// Some came.
+    /// Some came, or went that no route leaned on.
     Come,
     /// Some went, perhaps after others came: routes may have lost their way.
     Gone,
@@ -134,6 +140,7 @@ impl<'a> Draft<'a> {
             neighbors,
             owned: None,
             gateways: None,
+            leans: None,
             unsettled: None,
             places: setup.places.clone(),
             links: setup.links.clone(),
@@ -144,6 +151,7 @@ impl<'a> Draft<'a> {
             live: Vec::new(),
             lives: HashMap::new(),
             routed: false,
+            reconnected: false,
             relinked: false,
         }
     }
@@ -174,6 +182,7 @@ impl<'a> Draft<'a> {
         force: bool,
         refused: &mut Vec<(usize, Refusal)>,
     ) -> bool {
+        pass();
         let (saved, before) = (self.clone(), refused.len());
         let mut goes_on = true;
         let mut settled = Ok(());
@@ -183,7 +192,10 @@ impl<'a> Draft<'a> {
                 break;
             }
             // Anything else that is refused leaves all as it was.
-            let saved = matches!(change, Change::Link(_)).then(|| self.clone());
+            let saved = matches!(change, Change::Link(_)).then(|| {
+                pass();
+                self.clone()
+            });
             let Err(no) = self.apply(change) else { continue };
             if let Some(saved) = saved {
                 *self = saved;
@@ -208,14 +220,25 @@ impl<'a> Draft<'a> {
     }
 
     /// Whether all routes lead somewhere.
-    fn verify(&self) -> Result<(), Refusal> {
-        if !self.routed {
+    fn verify(&mut self) -> Result<(), Refusal> {
+        if !self.routed || !self.may_lead_nowhere() {
             return Ok(());
         }
+        pass();
         self.rib.verify(&self.links).map_err(|errors| {
             let first = errors.first().map(BuildError::to_string).unwrap_or_default();
             Refusal::of("EBUSY", format!("then {first}; change that first"))
         })
+    }
+
+    /// Whether what is different may have to do with where routes lead that are not. Routes that came were judged as they
+    /// came; others lose their way only with the way to a next hop, and that is in a prefix that is different.
+    fn may_lead_nowhere(&mut self) -> bool {
+        if self.reconnected {
+            return true;
+        }
+        let leans = self.leans();
+        self.edits.prefixes().any(|net| leans.has_next_hop_in(net))
     }
 
     fn finish(mut self, before: &Setup) -> Result<Changed, Refusal> {
@@ -262,10 +285,11 @@ impl<'a> Draft<'a> {
 
     /// Makes the table of links anew, and the routes that follow from their addresses; gives the table there was.
     fn relink(&mut self) -> Result<Links, Refusal> {
+        pass();
         self.unsettled = None;
         let links = self.config.links_at(&self.places);
         let before = std::mem::replace(&mut self.links, links);
-        self.routed = true;
+        (self.routed, self.reconnected) = (true, true);
         self.made = None;
         let reconnected = Arc::make_mut(&mut self.rib).reconnect(&before, &self.links);
         reconnected.map_err(|e| Refusal::of("EEXIST", format!("a route is in the way: {e}")))?;
@@ -274,6 +298,8 @@ impl<'a> Draft<'a> {
 
     /// Takes out the routes that have lost their way, `before` being the links they were made for, and says so.
     fn prune(&mut self, before: &Links, lost: impl Fn(fib::Family, &NextHop) -> bool) {
+        pass();
+        self.leans = None;
         let pruned = Arc::make_mut(&mut self.rib).prune(&self.links, lost);
         for (old, new) in &pruned {
             self.edits.replaced(old, before, new.as_ref(), &self.links);
@@ -287,12 +313,28 @@ impl<'a> Draft<'a> {
 
     /// The addresses there are.
     fn owned(&mut self) -> &mut Owned {
-        self.owned.get_or_insert_with(|| Owned::of(&self.config))
+        self.owned.get_or_insert_with(|| {
+            pass();
+            Owned::of(&self.config)
+        })
+    }
+
+    /// What routes lean on.
+    fn leans(&mut self) -> Arc<Leans> {
+        let leans = || {
+            pass();
+            Arc::new(self.rib.leans())
+        };
+        self.leans.get_or_insert_with(leans).clone()
     }
 
     /// The routes that follow from addresses.
     fn made(&mut self) -> Arc<Rib> {
-        self.made.get_or_insert_with(|| Arc::new(Rib::connected(&self.links))).clone()
+        let made = || {
+            pass();
+            Arc::new(Rib::connected(&self.links))
+        };
+        self.made.get_or_insert_with(made).clone()
     }
 
     /// There is no such link.

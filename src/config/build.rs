@@ -84,7 +84,7 @@ pub(super) fn route(r: &RouteConfig, links: &Links) -> Route {
         RouteType::Blackhole => RouteKind::Blackhole,
     };
     let metric = r.metric.unwrap_or_else(|| Family::of(r.to).default_metric());
-    Route { prefix: r.to, kind, metric, protocol: r.proto, src: r.src }
+    Route { prefix: r.to, kind, metric, protocol: r.proto, src: r.src, metrics: r.metrics }
 }
 
 /// What went wrong with a route file.

@@ -19,7 +19,7 @@ pub use rules::{Edit, RulesChange};
 
 /// One change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "object", rename_all = "kebab-case")]
+#[serde(deny_unknown_fields, tag = "object", rename_all = "kebab-case")]
 pub enum Change {
     /// Of the links themselves.
     Link(LinkChange),

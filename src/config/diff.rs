@@ -25,8 +25,8 @@ pub(crate) const MOST: usize = 1_000;
 /// Keys of `[router]` that a running router has taken for good.
 const FIXED: [&str; 7] = ["name", "workers", "flow_cache", "control", "metrics", "user", "group"];
 
-/// What `new` would change of `old`: removed and changed before added, of each kind.
-pub fn diff(old: &Setup, new: &Setup) -> Vec<Difference> {
+/// What `new` would change of `old`: removed and changed before added, of each kind. `flows` is how many there is room for.
+pub fn diff(old: &Setup, new: &Setup, flows: u32) -> Vec<Difference> {
     let (was, will) = (&old.config, &new.config);
     let router = [settings::router(was), settings::router(will)];
     let route_files = [was, will].map(|c| c.route_files.iter().map(|f| settings::path(&f.path)));
@@ -49,7 +49,12 @@ pub fn diff(old: &Setup, new: &Setup) -> Vec<Difference> {
         ("services", settings::services),
     ];
     for (name, of) in sections {
-        all.extend(settings_differ(name, "", &of(was), &of(will)).map(Differs::told));
+        all.extend(settings_differ(name, "", &of(was), &of(will)).map(|d| match (name, d.key) {
+            ("conntrack", "max") if will.conntrack.table.max > flows => {
+                Difference { note: Some(RESTART.to_owned()), ..d.difference }
+            }
+            _ => d.told(),
+        }));
     }
     all
 }
@@ -254,7 +259,7 @@ fn same(old: &Route, was: &Links, new: &Route, will: &Links) -> bool {
     if std::ptr::eq(was, will) || old.hops().is_empty() || new.hops().is_empty() {
         return old == new;
     }
-    let said = |r: &Route| (r.prefix, r.metric, r.protocol, r.src, r.hops().len());
+    let said = |r: &Route| (r.prefix, r.metric, r.protocol, r.src, r.metrics, r.hops().len());
     let hops = || {
         old.hops().iter().zip(new.hops()).all(|(o, n)| {
             let name = |links: &Links, id: Option<_>| id.and_then(|id| links.get(id)).map(|l| l.name.clone());

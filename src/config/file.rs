@@ -79,6 +79,10 @@ pub(super) struct RouteTable {
     pub(super) src: Given<String>,
     pub(super) kind: Given<String>,
     pub(super) proto: Given<Scalar>,
+    pub(super) mtu: Given<i64>,
+    pub(super) mtu_lock: Given<bool>,
+    pub(super) advmss: Given<i64>,
+    pub(super) advmss_lock: Given<bool>,
 }
 
 /// A next hop: one of `nexthops`, or the route's own `via` and `dev`.
@@ -254,6 +258,10 @@ fn route(t: &Table<'_>, sink: &mut Sink<'_>) -> RouteTable {
         metric: t.number("metric", sink),
         src: t.string("src", sink),
         kind: t.string("type", sink),
+        mtu: t.number("mtu", sink),
+        mtu_lock: t.bool("mtu_lock", sink),
+        advmss: t.number("advmss", sink),
+        advmss_lock: t.bool("advmss_lock", sink),
     }
 }
 

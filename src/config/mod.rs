@@ -36,7 +36,7 @@ use ipnet::IpNet;
 use crate::base::Mac;
 use crate::conntrack;
 use crate::control::server::MAX_PATH;
-use crate::fib::{Protocol, Rib};
+use crate::fib::{Metrics, Protocol, Rib};
 use crate::filter::Ruleset;
 use crate::link::{Address, Driver, Link, LinkKind, Links, Places, RpFilter};
 
@@ -169,6 +169,8 @@ pub struct RouteConfig {
     pub src: Option<IpAddr>,
     /// Who made it.
     pub proto: Protocol,
+    /// What it says of the packets besides.
+    pub metrics: Metrics,
 }
 
 /// One way out of a route.

@@ -109,6 +109,14 @@ fn route(out: &mut String, r: &RouteConfig) {
     if let Some(src) = r.src {
         let _ = writeln!(out, "src = \"{src}\"");
     }
+    for (key, lock, bytes) in r.metrics.said() {
+        if bytes != 0 {
+            let _ = writeln!(out, "{key} = {bytes}");
+        }
+        if lock {
+            let _ = writeln!(out, "{key}_lock = true");
+        }
+    }
     if r.proto != Protocol::Static {
         let _ = writeln!(out, "proto = {}", string(&r.proto.to_string()));
     }

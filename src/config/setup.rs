@@ -85,7 +85,11 @@ impl Setup {
             }
         }
         let places = places.and(&links);
-        let setup = Setup { config, links, places, rib: Arc::new(rib), programs };
+        let rib = match before {
+            Some(before) => rib.like(&before.rib),
+            None => Arc::new(rib),
+        };
+        let setup = Setup { config, links, places, rib, programs };
         if let Some(before) = before {
             setup.carry(before);
         }

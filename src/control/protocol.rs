@@ -36,7 +36,7 @@ pub use ip::{Monitor, RouteGet, Watched};
 pub use rules::{Rules, Zero};
 pub use trace::{Capture, Captured, CapturedFrame, MAX_SNAPLEN, Told, Trace};
 
-/// The version of this protocol. A router refuses requests of a later one.
+/// The version of this protocol, and the first. A router refuses requests of any other.
 pub const VERSION: u16 = 1;
 
 /// The longest request in bytes: a rule set for `iptables-restore` fits.
@@ -78,7 +78,7 @@ impl Request {
         }
         let ours = |e: serde_json::Error| format!("the router can't make sense of the request: {e}");
         let Versioned { version } = serde_json::from_slice(text).map_err(ours)?;
-        if version > VERSION {
+        if !(1..=VERSION).contains(&version) {
             return Err(format!(
                 "the router speaks version {VERSION} of the control protocol and was asked in version {version}: \
                  use the sekisho it was started with"
@@ -90,7 +90,7 @@ impl Request {
 
 /// The things that can be asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "verb", rename_all = "kebab-case")]
+#[serde(deny_unknown_fields, tag = "verb", rename_all = "kebab-case")]
 pub enum Verb {
     /// Who are you: answered with a [`Hello`](super::view::Hello).
     Hello,
@@ -156,7 +156,7 @@ impl Verb {
 
 /// `reload`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(deny_unknown_fields, default)]
 pub struct Reload {
     /// The file, by a path that begins at the root; absent: the one the router was started with.
     pub file: Option<PathBuf>,
@@ -197,7 +197,7 @@ impl Family {
 
 /// Which links and addresses. What is absent is not asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(deny_unknown_fields, default)]
 pub struct LinkFilter {
     /// The link's name.
     pub dev: Option<String>,
@@ -213,7 +213,7 @@ pub struct LinkFilter {
 
 /// Which routes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(deny_unknown_fields, default)]
 pub struct RouteFilter {
     /// Only this family's.
     pub family: Option<Family>,
@@ -273,7 +273,7 @@ impl Relation {
 
 /// Which neighbors.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(deny_unknown_fields, default)]
 pub struct NeighborFilter {
     /// Only this family's.
     pub family: Option<Family>,
@@ -319,6 +319,12 @@ pub fn encode(message: &impl Serialize) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
+/// Empties a buffer of messages, which keeps room for usual ones only.
+pub fn empty(buffer: &mut Vec<u8>) {
+    buffer.clear();
+    buffer.shrink_to(KEPT);
+}
+
 /// Puts messages together from what a socket gives.
 #[derive(Debug)]
 pub struct Decoder {
@@ -339,12 +345,16 @@ impl Decoder {
         Decoder { buffer: Vec::new(), start: 0, limit }
     }
 
+    /// Gives back what a long message took, once it has gone: whoever sent it may never say anything again.
+    pub fn shrink(&mut self) {
+        if self.buffer.capacity() > KEPT && self.len() < KEPT / 2 {
+            self.buffer = self.buffer.split_off(self.start);
+            self.start = 0;
+        }
+    }
+
     /// Takes bytes in. They need not end where a message does.
     pub fn push(&mut self, bytes: &[u8]) {
-        if self.is_empty() && self.buffer.capacity() > KEPT {
-            // A long message has come and gone.
-            self.buffer = Vec::new();
-        }
         self.buffer.drain(..self.start.min(self.buffer.len()));
         self.start = 0;
         self.buffer.extend_from_slice(bytes);
@@ -427,7 +437,13 @@ mod tests {
         let said = |text: &str| Request::parse(text.as_bytes()).unwrap_err();
         assert!(said("{}").contains("missing field `version`"));
         assert!(said(r#"{"version":1,"verb":"dance"}"#).contains("dance"));
-        assert!(said(r#"{"version":2,"verb":"dance"}"#).contains("version 1 of the control protocol"));
+        for other in [0, 2, 999] {
+            let asked = said(&format!(r#"{{"version":{other},"verb":"hello"}}"#));
+            assert!(
+                asked
+                    .contains(&format!("version 1 of the control protocol and was asked in version {other}"))
+            );
+        }
         assert!(said("nonsense").contains("can't make sense"));
     }
 
@@ -438,6 +454,23 @@ mod tests {
         assert!(Relation::Root.holds(&narrow, &wide) && !Relation::Root.holds(&wide, &narrow));
         assert!(Relation::Match.holds(&wide, &narrow) && !Relation::Match.holds(&narrow, &wide));
         assert!(Relation::Exact.holds(&wide, &wide) && !Relation::Exact.holds(&wide, &narrow));
+    }
+
+    #[test]
+    fn a_long_message_takes_no_room_when_it_has_gone() {
+        let mut d = Decoder::new(MAX_REQUEST);
+        let long = encode(&"x".repeat(4 * KEPT)).unwrap();
+        // With the beginning of the next behind it.
+        d.push(&[long.as_slice(), &[0, 0]].concat());
+        assert_eq!(d.message().unwrap().map(<[u8]>::len), Some(long.len() - LENGTH));
+        d.shrink();
+        assert!(d.len() == 2 && d.buffer.capacity() <= KEPT, "{}", d.buffer.capacity());
+        d.push(&[0, 1, b'x']);
+        assert_eq!(d.message(), Ok(Some(&b"x"[..])));
+
+        let mut said = long;
+        empty(&mut said);
+        assert!(said.capacity() <= KEPT);
     }
 
     #[test]

@@ -7,7 +7,7 @@
 //! # The socket file
 //!
 //! Its mode is 0600, or 0660 where a group may talk to the router too, from the moment anyone can see it: it is bound in a
-//! directory of ours with mode 0700 and moved into place. Two routers that start at once take turns by a lock on the directory.
+//! directory of ours with mode 0700 and moved into place. Two routers that start at once take turns by a lock that others can't take.
 //! A socket that nobody answers at was left by a process that was killed, and is replaced; one that answers is another
 //! router's. Only the same user, root and members of the group are listened to. Dropping the server removes the file, if it is
 //! still ours and that is allowed: who gave up root may have to leave it behind, for the next one to replace.
@@ -62,6 +62,8 @@ pub enum Answer {
     Done(Value),
     /// A list in parts, each fetched when the client has read those before it.
     Parts(Box<dyn Iterator<Item = Value> + Send>),
+    /// The same, and then why it comes to nothing.
+    PartsBut(Box<dyn Iterator<Item = Value> + Send>, Refusal),
     /// There is none, and why.
     Refused(Refusal),
     /// Somebody else is making it, and wakes the event loop when it is there. Gone without one: it never will be.
@@ -280,7 +282,10 @@ impl Server {
         }
         for slot in 0..self.clients.len() {
             match &self.clients[slot] {
-                Some(c) if c.is_idle() && c.heard + PATIENCE <= now => self.dismiss(slot),
+                Some(c) if c.is_idle() && c.heard + PATIENCE <= now => {
+                    self.clients[slot].as_mut().map(Client::told_off);
+                    self.dismiss(slot);
+                }
                 Some(c) if c.has_more || c.is_served(now) => self.serve(slot, now, handler),
                 _ => {}
             }

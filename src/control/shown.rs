@@ -149,11 +149,22 @@ pub(super) fn route(r: &fib::Route, names: &Names<'_>) -> view::Route {
         prefsrc: r.src.map(|a| a.to_string()),
         metric: (v6 || r.metric != 0).then_some(r.metric),
         flags: single.flags,
+        metrics: metrics(r.metrics),
         // Route preference (RFC 4191) is always medium here; the kernel shows it all the same.
         pref: v6.then(|| "medium".to_owned()),
         nexthops: several,
         ..view::Route::default()
     }
+}
+
+/// What a route says of sizes.
+pub(super) fn metrics(m: fib::Metrics) -> Vec<view::Metrics> {
+    if m.is_empty() {
+        return Vec::new();
+    }
+    let one = |word| m.said().find(|(said, ..)| *said == word).map(|(_, _, bytes)| bytes);
+    let lock = m.said().filter(|(_, lock, _)| *lock).map(|(word, ..)| word.to_owned()).collect();
+    vec![view::Metrics { mtu: one("mtu"), advmss: one("advmss"), lock }]
 }
 
 fn hop(r: &fib::Route, h: &fib::NextHop, names: &Names<'_>) -> view::NextHop {

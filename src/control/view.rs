@@ -177,12 +177,28 @@ pub struct Route {
     /// Of a way that `ip route get` shows: what it is, in iproute2's words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cache: Option<Vec<String>>,
+    /// One, if there is anything in it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub metrics: Vec<Metrics>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub iif: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pref: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub nexthops: Vec<NextHop>,
+}
+
+/// What a route says of the packets it covers, in bytes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)] // the names are iproute2's
+pub struct Metrics {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mtu: Option<u16>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub advmss: Option<u16>,
+    /// Which of them are locked. `ip -j` does not say it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lock: Vec<String>,
 }
 
 /// A gateway of another family than the route's (RFC 5549).

@@ -308,7 +308,16 @@ impl Tries {
                 Some(Some(Err(_))) => (Action::Unreachable, true),
                 _ => (Action::Unreachable, false),
             };
-            Entry { action, prefix_len, usable, src: rib.shared.get(id).and_then(|s| s.src) }
+            let shared = rib.shared.get(id);
+            let metrics = shared.map(|s| s.metrics).unwrap_or_default();
+            Entry {
+                action,
+                prefix_len,
+                usable,
+                src: shared.and_then(|s| s.src),
+                mtu: if metrics.mtu == 0 { Entry::UNLIMITED } else { metrics.mtu },
+                advmss: metrics.advmss,
+            }
         };
         let entries: Arc<[Entry]> = self.numbers.list.iter().map(entry).collect();
         let mut lens = [false; LENGTHS];
@@ -320,6 +329,11 @@ impl Tries {
 }
 
 impl Fib {
+    /// Whether it was made of these very routes.
+    pub fn is_made_of(&self, rib: &Arc<Rib>) -> bool {
+        Arc::ptr_eq(&self.rib, rib)
+    }
+
     /// The table of routes that have become others since, or of other links: see [`Rib::build_usable`]. Costs what has
     /// changed rather than what there is, as long as `rib` was made of the routes that this table was made of.
     pub fn after(&self, rib: &Arc<Rib>, links: &Links, usable: impl Fn(LinkId) -> bool) -> Fib {

@@ -153,10 +153,11 @@ impl Rib {
                     }
                     shared.src = None;
                 }
+                let with = Shared { kind: RouteKind::Blackhole, src: None, ..shared.clone() };
                 if let RouteKind::Unicast(hops) = &mut shared.kind {
                     hops.retain(|hop| {
                         let alone = RouteKind::Unicast(vec![*hop]);
-                        let alone = Shared { kind: alone, protocol: shared.protocol, src: None };
+                        let alone = Shared { kind: alone, ..with.clone() };
                         !lost(family, hop) && resolver.action(&alone).is_ok()
                     });
                     if hops.is_empty() {

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use super::metrics::Metrics;
 use super::rib::Rib;
 use super::route::{Family, NextHop, Protocol, Route, RouteKind, is_link_local};
 use crate::link::{Address, Link, LinkKind, Links};
@@ -84,7 +85,7 @@ fn on_link(link: &Link) -> RouteKind {
 }
 
 fn kernel(prefix: IpNet, kind: RouteKind, metric: u32) -> Route {
-    Route { prefix, kind, metric, protocol: Protocol::Kernel, src: None }
+    Route { prefix, kind, metric, protocol: Protocol::Kernel, src: None, metrics: Metrics::default() }
 }
 
 /// Whether a prefix lies in fe80::/10: its routes are listed, but where a packet to such an address

@@ -11,10 +11,13 @@
 //! share and only read. Knows the names and addresses of links; knows nothing of neighbors, packets
 //! or of whether a link is up.
 
+mod alike;
 mod build;
 mod change;
 mod connected;
+mod leans;
 mod lpm;
+mod metrics;
 mod resolve;
 mod rib;
 mod route;
@@ -28,6 +31,8 @@ mod sample;
 
 pub use build::{BuildCause, BuildError};
 pub use connected::on_link_metric;
+pub use leans::{Leans, Users};
+pub use metrics::Metrics;
 pub use rib::{Place, Rib};
 pub use route::{Family, NextHop, Protocol, Route, RouteError, RouteKind, Table};
 pub use table::{Action, Entry, Fib, Hop, Hops};

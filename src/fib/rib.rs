@@ -12,6 +12,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::connected::is_link_local_net;
 use super::lpm::Bits;
+use super::metrics::Metrics;
 use super::route::{Family, MAX_ROUTES, NextHop, Protocol, Route, RouteError, RouteKind, Table};
 use super::sorted::Sorted;
 use crate::base::LinkId;
@@ -278,7 +279,7 @@ pub(super) struct Tables<B> {
     pub(super) local: Routes<B>,
     pub(super) main: Routes<B>,
     /// How many routes of each prefix length there are, in table local and in table main.
-    lengths: [[u32; LENGTHS]; 2],
+    pub(super) lengths: [[u32; LENGTHS]; 2],
 }
 
 /// Prefix lengths of the longer addresses: 0 to 128.
@@ -302,7 +303,7 @@ impl<B: Address> Tables<B> {
         }
     }
 
-    fn table_mut(&mut self, table: Table) -> &mut Routes<B> {
+    pub(super) fn table_mut(&mut self, table: Table) -> &mut Routes<B> {
         match table {
             Table::Local => &mut self.local,
             Table::Main => &mut self.main,
@@ -395,11 +396,12 @@ pub(super) struct Shared {
     pub(super) kind: RouteKind,
     pub(super) protocol: Protocol,
     pub(super) src: Option<IpAddr>,
+    pub(super) metrics: Metrics,
 }
 
 impl Shared {
     pub(super) fn of(route: Route) -> Self {
-        Shared { kind: route.kind, protocol: route.protocol, src: route.src }
+        Shared { kind: route.kind, protocol: route.protocol, src: route.src, metrics: route.metrics }
     }
 
     /// The hops; none unless unicast.
@@ -420,7 +422,8 @@ pub(super) struct Interner {
 }
 
 impl Interner {
-    fn add(&mut self, shared: Shared) -> u32 {
+    /// The number for what one more route shares with others.
+    pub(super) fn add(&mut self, shared: Shared) -> u32 {
         if let Some(id) = self.ids.get(&shared) {
             if let Some((_, routes)) = self.slots.get_mut(*id as usize) {
                 *routes += 1;
@@ -440,7 +443,8 @@ impl Interner {
         id
     }
 
-    fn release(&mut self, id: u32) {
+    /// A route less.
+    pub(super) fn release(&mut self, id: u32) {
         let Some((shared, routes)) = self.slots.get_mut(id as usize) else { return };
         *routes -= 1;
         if *routes == 0 {
@@ -462,6 +466,16 @@ impl Interner {
         self.ids.entry(shared.clone()).or_insert(id);
     }
 
+    /// The number for something, if there is one.
+    pub(super) fn number_of(&self, shared: &Shared) -> Option<u32> {
+        self.ids.get(shared).copied()
+    }
+
+    /// How many routes share what a number stands for.
+    pub(super) fn users(&self, id: u32) -> usize {
+        self.slots.get(id as usize).map_or(0, |(_, routes)| *routes)
+    }
+
     /// Numbers are below this.
     pub(super) fn bound(&self) -> usize {
         self.slots.len()
@@ -480,6 +494,7 @@ impl Interner {
             metric: key.metric,
             protocol: shared.protocol,
             src: shared.src,
+            metrics: shared.metrics,
         }
     }
 }

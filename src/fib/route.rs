@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use ipnet::IpNet;
 
+use super::metrics::Metrics;
 use crate::base::LinkId;
 use crate::link::Links;
 
@@ -23,6 +24,8 @@ pub struct Route {
     pub protocol: Protocol,
     /// The source that packets made here prefer on this way; one of the router's addresses.
     pub src: Option<IpAddr>,
+    /// What it says of the packets besides.
+    pub metrics: Metrics,
 }
 
 /// IPv4 or IPv6.
@@ -165,7 +168,7 @@ impl Route {
     /// default metric, no preferred source.
     pub fn new(prefix: IpNet, kind: RouteKind) -> Self {
         let metric = Family::of(prefix).default_metric();
-        Route { prefix, kind, metric, protocol: Protocol::Boot, src: None }
+        Route { prefix, kind, metric, protocol: Protocol::Boot, src: None, metrics: Metrics::default() }
     }
 
     /// The family of its destinations.
@@ -379,6 +382,7 @@ impl fmt::Display for Shown<'_> {
         if single.is_some_and(|hop| hop.onlink) {
             f.write_str(" onlink")?;
         }
+        write!(f, "{}", r.metrics)?;
         if family == Family::V6 {
             // Route preference (RFC 4191) is always medium here; the kernel shows it all the same.
             f.write_str(" pref medium")?;

@@ -74,11 +74,39 @@ pub struct Entry {
     pub prefix_len: u8,
     /// The source that packets made here prefer on this way; `None`: an address of the link.
     pub src: Option<IpAddr>,
+    /// The largest packet that the route lets go whole, in bytes; [`Entry::UNLIMITED`]: it says nothing.
+    pub(super) mtu: u16,
+    /// The largest segment that TCP peers are to be told of, in bytes; 0: what the MTU leaves room for.
+    pub advmss: u16,
     /// Whether the links it needs are up.
     pub(super) usable: bool,
 }
 
 impl Entry {
+    /// The MTU of a route that has none.
+    pub const UNLIMITED: u16 = u16::MAX;
+    /// No route's MTU stops what every way has to carry (RFC 791 §3.2, RFC 8200 §5).
+    const LEAST4: u16 = 68;
+    const LEAST6: u16 = 1_280;
+
+    /// The largest packet of IPv4 that the route lets go whole, in bytes. The link's MTU counts besides.
+    #[inline]
+    pub fn mtu4(&self) -> u16 {
+        self.mtu.max(Entry::LEAST4)
+    }
+
+    /// The same of IPv6.
+    #[inline]
+    pub fn mtu6(&self) -> u16 {
+        self.mtu.max(Entry::LEAST6)
+    }
+
+    /// Either of the two.
+    #[inline]
+    pub fn mtu(&self, to: IpAddr) -> u16 {
+        if to.is_ipv4() { self.mtu4() } else { self.mtu6() }
+    }
+
     fn memory(&self) -> usize {
         let behind = match &self.action {
             Action::Forward(Hops(HopsInner::Many(hops))) => size_of_val::<[Hop]>(hops),

@@ -3,7 +3,7 @@
 //! ```text
 //! [unicast|unreachable|prohibit|blackhole] PREFIX|ADDRESS|default
 //!     [via [inet6] ADDRESS] [dev LINK] [onlink] [weight N]
-//!     [metric N] [src ADDRESS] [proto NAME|N] [scope link|global] [table main]
+//!     [metric N] [mtu [lock] N] [advmss [lock] N] [src ADDRESS] [proto NAME|N] [scope link|global] [table main]
 //!     [nexthop via ADDRESS dev LINK [onlink] [weight N]]...
 //! ```
 //!
@@ -15,6 +15,7 @@ use std::str::FromStr;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
+use super::metrics::Metrics;
 use super::route::{Family, NextHop, Protocol, Route, RouteError, RouteKind};
 use crate::base::LinkId;
 use crate::link::Links;
@@ -108,8 +109,17 @@ struct Said {
     metric: Option<u32>,
     src: Option<IpAddr>,
     protocol: Option<Protocol>,
+    mtu: Option<Size>,
+    advmss: Option<Size>,
     /// A word that only IPv6 routes have was there.
     pref: bool,
+}
+
+/// What was said of a size in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Size {
+    lock: bool,
+    bytes: u32,
 }
 
 /// What was said of one next hop.
@@ -199,6 +209,8 @@ impl<'a> Parser<'a> {
                     number(n).ok_or_else(|| TextError::Number("metric", n.into(), "0 to 4294967295"))?;
                 set(&mut said.metric, "metric", metric)?;
             }
+            "mtu" => set(&mut said.mtu, "mtu", size("mtu", words)?)?,
+            "advmss" => set(&mut said.advmss, "advmss", size("advmss", words)?)?,
             "src" => set(&mut said.src, "src", address("src", next("src", "an address")?)?)?,
             "proto" | "protocol" => {
                 let name = next("proto", "a name or a number")?;
@@ -228,6 +240,7 @@ impl<'a> Parser<'a> {
     }
 
     fn route(&self, prefix: Option<IpNet>, said: Said) -> Result<Route, TextError> {
+        let metrics = said.metrics();
         let prefix = prefix.unwrap_or_else(|| default_of(said.family()));
         let family = Family::of(prefix);
         let kind = match said.kind {
@@ -251,7 +264,7 @@ impl<'a> Parser<'a> {
             (metric, _) => metric.unwrap_or(family.default_metric()),
         };
         let protocol = said.protocol.unwrap_or_default();
-        let route = Route { prefix, kind, metric, protocol, src: said.src };
+        let route = Route { prefix, kind, metric, protocol, src: said.src, metrics };
         route.validate()?;
         Ok(route)
     }
@@ -280,6 +293,17 @@ impl Said {
     }
 }
 
+impl Said {
+    fn metrics(&self) -> Metrics {
+        Metrics {
+            mtu: self.mtu.map_or(0, |mtu| Metrics::mtu_of(mtu.bytes)),
+            advmss: self.advmss.map_or(0, |mss| Metrics::advmss_of(mss.bytes)),
+            mtu_lock: self.mtu.is_some_and(|mtu| mtu.lock),
+            advmss_lock: self.advmss.is_some_and(|mss| mss.lock),
+        }
+    }
+}
+
 impl RouteKind {
     fn hops_nowhere(&self) -> bool {
         matches!(self, RouteKind::Unreachable | RouteKind::Prohibit | RouteKind::Blackhole)
@@ -288,7 +312,6 @@ impl RouteKind {
 
 /// Words of `ip route add` that change where or how packets go, and that this router can't follow.
 pub const UNSUPPORTED: &[&str] = &[
-    "advmss",
     "congctl",
     "cwnd",
     "dsfield",
@@ -300,7 +323,6 @@ pub const UNSUPPORTED: &[&str] = &[
     "initcwnd",
     "initrwnd",
     "lock",
-    "mtu",
     "nhid",
     "pervasive",
     "quickack",
@@ -369,6 +391,18 @@ fn default_of(family: Family) -> IpNet {
 
 fn address(word: &'static str, text: &str) -> Result<IpAddr, TextError> {
     text.parse().map_err(|_| TextError::Address(word, text.into(), "10.2.0.2 or fd02::2"))
+}
+
+/// `[lock] N`.
+fn size<'w>(word: &'static str, words: &mut impl Iterator<Item = &'w str>) -> Result<Size, TextError> {
+    let mut next = || words.next().ok_or(TextError::Missing(word, "a number of bytes"));
+    let mut text = next()?;
+    let lock = text == "lock";
+    if lock {
+        text = next()?;
+    }
+    let bytes = number(text).ok_or_else(|| TextError::Number(word, text.into(), "0 to 4294967295"))?;
+    Ok(Size { lock, bytes })
 }
 
 /// Decimal or, as iproute2 takes them too, hexadecimal.

@@ -25,6 +25,7 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{self, Builder, ScopedJoinHandle};
 
+use super::complaint::Complaint;
 use super::guard::Guard;
 use super::named::Named;
 use super::netlink::Netlink;
@@ -67,8 +68,8 @@ struct Incarnation {
     gro: Option<Gro>,
     /// What their ports have not taken yet.
     lines: Vec<Option<Line>>,
-    /// Why there is no next one although an interface has the name; said once, not four times a second.
-    complaint: Option<String>,
+    /// Why there is no next one although an interface has the name.
+    complaint: Complaint,
 }
 
 /// Opens the ports of a packet link, one for each worker. `better` says why a better driver was not taken.
@@ -126,7 +127,8 @@ impl Shared {
         let Some(lines) = lines.map_err(|e| failed(e.into()))? else { return Ok(()) };
         let gro = if self.caps.tso4 { Gro::on(index, &self.interface.name) } else { None };
         let generation = incarnation.generation + 1;
-        *incarnation = Incarnation { generation, guard: Some(guard), gro, lines, complaint: None };
+        *incarnation =
+            Incarnation { generation, guard: Some(guard), gro, lines, complaint: Complaint::default() };
         Ok(())
     }
 

@@ -135,6 +135,10 @@ impl<P: Port> Port for FaultPort<P> {
         self.inner.set_mtu(mtu)
     }
 
+    fn shorten(&mut self) {
+        self.inner.shorten();
+    }
+
     fn fd(&self) -> Option<RawFd> {
         self.inner.fd()
     }

@@ -6,6 +6,7 @@
 mod af_packet;
 mod af_xdp;
 pub mod bpf;
+mod complaint;
 pub mod fault;
 pub mod guard;
 pub mod memory;
@@ -22,5 +23,5 @@ pub mod steer;
 pub mod sys;
 mod tun_tap;
 
-pub use open::{DeviceSpec, OpenError, is_interface_name, open, open_now, prepare};
+pub use open::{DeviceSpec, OpenError, is_interface_name, look, open, open_now, prepare};
 pub use port::{Port, Sent, Status};

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::af_packet;
 use super::af_xdp::{self, XdpError};
 use super::guard::GuardError;
+use super::named::Named;
 use super::netlink::NetlinkError;
 use super::port::Port;
 use super::relief;
@@ -138,6 +139,19 @@ impl OpenError {
 pub fn prepare(steering: &Steering) {
     if steering.workers > 1 {
         tun_tap::prepare(steering);
+    }
+}
+
+/// Whether the device of a link is there and could be opened, or is not and could be made, as far as that shows without
+/// doing it. Nothing is different afterwards.
+pub fn look(spec: &DeviceSpec) -> Result<(), OpenError> {
+    if !is_interface_name(&spec.device) {
+        return Err(OpenError::Name(spec.device.clone()));
+    }
+    match spec.kind {
+        LinkKind::Packet => Named::find(spec).map(drop),
+        LinkKind::Tap | LinkKind::Tun => tun_tap::look(spec),
+        LinkKind::Loopback | LinkKind::Memory => Err(OpenError::NoDeviceKind(spec.kind.name())),
     }
 }
 

@@ -213,6 +213,10 @@ impl<P: Port> Port for PcapPort<P> {
         self.inner.set_mtu(mtu)
     }
 
+    fn shorten(&mut self) {
+        self.inner.shorten();
+    }
+
     fn fd(&self) -> Option<RawFd> {
         self.inner.fd()
     }

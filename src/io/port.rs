@@ -61,13 +61,17 @@ pub trait Port: Send {
     fn epoch(&self) -> u32;
 
     /// Has the link take L3 packets of another length: a device made by us gets that MTU, an interface must have no less. It is
-    /// told to one port of a link, and holds for all. What is on its way is not lost.
+    /// told to one port of a link, and holds for all. What is on its way is not lost: packets as long as those before are
+    /// taken until [`Port::shorten`].
     ///
     /// # Errors
     /// It can't be, and is as it was.
     fn set_mtu(&mut self, _mtu: u32) -> Result<(), OpenError> {
         Ok(())
     }
+
+    /// Nobody gives the link packets any more that are longer than its MTU. Told to one port, too.
+    fn shorten(&mut self) {}
 
     /// Whether frames are waiting, where that can be told without a system call.
     fn waiting(&self) -> Option<bool> {

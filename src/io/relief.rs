@@ -139,6 +139,10 @@ impl Port for Relieved {
         Ok(())
     }
 
+    fn shorten(&mut self) {
+        self.port_mut().shorten();
+    }
+
     fn fd(&self) -> Option<RawFd> {
         self.port().fd()
     }

@@ -24,6 +24,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::bpf::{Asm, BpfError, Insn, Kind, Program};
+use super::complaint::Complaint;
 use super::netlink::Netlink;
 use super::open::{DeviceSpec, OpenError};
 use super::port::{Port, Sent, Status, takes};
@@ -65,7 +66,8 @@ struct Shared {
 struct Now {
     generation: u64,
     device: Option<Arc<Device>>,
-    complaint: Option<String>,
+    /// Why there is no device.
+    complaint: Complaint,
 }
 
 /// The device while it is open. It goes when the last handle does, unless it is to persist.
@@ -82,6 +84,17 @@ struct Device {
     kept: AtomicBool,
 }
 
+/// Whether a device could be made or taken over, as far as that shows without doing it.
+pub(super) fn look(spec: &DeviceSpec) -> Result<(), OpenError> {
+    let mut netlink = Netlink::open()?;
+    match netlink.link(&spec.device) {
+        Ok(link) if link.kind.as_deref() != Some("tun") || link.ethernet != (spec.kind == LinkKind::Tap) => {
+            Err(OpenError::OtherKind { device: spec.device.clone(), kind: spec.kind.name() })
+        }
+        _ => several(&mut netlink, spec, 1).map(drop),
+    }
+}
+
 /// Opens the ports of a tun or tap link, one for each worker; the first so many receive as there are queues. A device that
 /// is to persist does from the first `check` on.
 pub(super) fn open(spec: &DeviceSpec, workers: usize) -> Result<Vec<TunPort>, OpenError> {
@@ -89,7 +102,7 @@ pub(super) fn open(spec: &DeviceSpec, workers: usize) -> Result<Vec<TunPort>, Op
         .map_err(|source| OpenError::Device { device: spec.device.clone(), source })?;
     let queues = spec.queues.clamp(1, workers.clamp(1, MAX_QUEUES));
     let device = Arc::new(Device::open(spec, queues)?);
-    let now = Now { generation: 1, device: Some(device.clone()), complaint: None };
+    let now = Now { generation: 1, device: Some(device.clone()), ..Now::default() };
     let [mtu, longest] = [spec.mtu; 2].map(AtomicU32::new);
     let now = Mutex::new(now);
     let shared = Arc::new(Shared { spec: spec.clone(), queues, mtu, longest, questions, now });
@@ -420,9 +433,6 @@ impl Port for TunPort {
 
     fn check(&mut self) -> Status {
         let shared = self.shared.clone();
-        if self.worker == 0 {
-            shared.longest.store(shared.mtu.load(Relaxed), Relaxed);
-        }
         let mut now = shared.lock();
         if self.generation != now.generation {
             self.release();
@@ -441,14 +451,10 @@ impl Port for TunPort {
             match Device::open(&shared.spec(), shared.queues) {
                 Ok(device) => {
                     let generation = now.generation + 1;
-                    *now = Now { generation, device: Some(Arc::new(device)), complaint: None };
+                    *now = Now { generation, device: Some(Arc::new(device)), ..Now::default() };
                 }
                 Err(e) => {
-                    let complaint = Some(e.to_string());
-                    if now.complaint != complaint {
-                        tracing::warn!("{e}");
-                        now.complaint = complaint;
-                    }
+                    now.complaint.say(&e);
                     return Status::Gone;
                 }
             }
@@ -467,6 +473,10 @@ impl Port for TunPort {
         let before = shared.mtu.swap(mtu, Relaxed);
         shared.longest.fetch_max(before.max(mtu), Relaxed);
         Ok(())
+    }
+
+    fn shorten(&mut self) {
+        self.shared.longest.store(self.shared.mtu.load(Relaxed), Relaxed);
     }
 
     fn steered(&self) -> bool {

@@ -3,7 +3,7 @@
 //! Knows the router only as a program that is given a file and makes a control socket.
 
 use std::fs;
-use std::io::{self, Read};
+use std::io::{self, BufRead as _, BufReader, Read};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -216,13 +216,17 @@ const TICK: Duration = Duration::from_millis(2);
 /// Of what a program says, this much is kept; more is read and forgotten, so that it can go on.
 const KEPT: usize = 1 << 20;
 
-fn keep(mut pipe: Box<dyn Read + Send>, said: &Mutex<String>) {
-    let mut buffer = [0; 4096];
-    while let Ok(n @ 1..) = pipe.read(&mut buffer) {
+/// Line by line: what comes by the other pipe stands between lines, not in them.
+fn keep(pipe: Box<dyn Read + Send>, said: &Mutex<String>) {
+    let mut pipe = BufReader::new(pipe);
+    let mut line = Vec::new();
+    // What has no end to its line is kept in pieces.
+    while let Ok(1..) = pipe.by_ref().take(KEPT as u64).read_until(b'\n', &mut line) {
         let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
         if said.len() < KEPT {
-            said.push_str(&String::from_utf8_lossy(&buffer[..n]));
+            said.push_str(&String::from_utf8_lossy(&line));
         }
+        line.clear();
     }
 }
 
@@ -244,13 +248,13 @@ mod tests {
     fn a_program_is_heard_and_ended() {
         isolate::test(|| {
             let mut quick = shell("echo out; echo err >&2; exit 3");
-            assert_eq!(quick.wait(Duration::from_secs(5)).unwrap().code(), Some(3));
+            assert_eq!(quick.wait(Duration::from_secs(60)).unwrap().code(), Some(3));
             assert!(quick.said().contains("out") && quick.said().contains("err"));
             assert!(!quick.is_running());
             let mut slow = shell("exec sleep 60");
             assert!(matches!(slow.wait(Duration::ZERO), Err(SpawnError::Late { .. })));
             assert!(slow.is_running());
-            assert_eq!(slow.terminate(Duration::from_secs(5)).unwrap().signal(), Some(libc::SIGTERM));
+            assert_eq!(slow.terminate(Duration::from_secs(60)).unwrap().signal(), Some(libc::SIGTERM));
         });
     }
 
@@ -259,13 +263,14 @@ mod tests {
         isolate::test(|| {
             let place = Workplace::new().unwrap();
             let socket = place.path("control.sock");
-            let e = shell("echo no such device >&2; exit 1").wait_for_socket(&socket, Duration::from_secs(5));
+            let e =
+                shell("echo no such device >&2; exit 1").wait_for_socket(&socket, Duration::from_secs(60));
             assert!(e.unwrap_err().to_string().contains("no such device"));
             let mut deaf = shell("exec sleep 60");
             let e = deaf.wait_for_socket(&socket, Duration::from_millis(10));
             assert!(e.unwrap_err().to_string().contains("did not serve within 10 ms"));
             let _listener = UnixListener::bind(&socket).unwrap();
-            deaf.wait_for_socket(&socket, Duration::from_secs(5)).unwrap();
+            deaf.wait_for_socket(&socket, Duration::from_secs(60)).unwrap();
         });
     }
 

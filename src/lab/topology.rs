@@ -92,6 +92,8 @@ struct Route {
     to: IpNet,
     via: IpAddr,
     device: Option<String>,
+    /// And whether it is locked.
+    mtu: Option<(u32, bool)>,
 }
 
 #[derive(Debug, Clone)]
@@ -174,13 +176,21 @@ impl Plan {
 
     /// One more route of a namespace's kernel.
     pub fn route(mut self, space: &str, to: IpNet, via: IpAddr) -> Self {
-        self.routes.push(Route { space: space.into(), to, via, device: None });
+        self.routes.push(Route { space: space.into(), to, via, device: None, mtu: None });
         self
     }
 
     /// The same by way of a device, which a link-local next hop needs.
     pub fn route_on(mut self, space: &str, to: IpNet, via: IpAddr, device: &str) -> Self {
-        self.routes.push(Route { space: space.into(), to, via, device: Some(device.into()) });
+        self.routes.push(Route { space: space.into(), to, via, device: Some(device.into()), mtu: None });
+        self
+    }
+
+    /// The last route that was added has an MTU of its own, locked or not.
+    pub fn route_mtu(mut self, mtu: u32, lock: bool) -> Self {
+        if let Some(route) = self.routes.last_mut() {
+            route.mtu = Some((mtu, lock));
+        }
         self
     }
 
@@ -369,7 +379,7 @@ impl Topology {
         for r in self.plan.routes.iter().filter(|r| wanted(&r.space)) {
             self.with(&r.space, |netlink| {
                 let device = r.device.as_deref().map(|d| netlink.link_index(d)).transpose()?;
-                netlink.route_add(r.to, Some(r.via), device)
+                netlink.route_of_mtu(r.to, Some(r.via), device, r.mtu)
             })?;
         }
         Ok(())

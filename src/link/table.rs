@@ -159,15 +159,11 @@ impl Links {
     /// A table of the loopback (127.0.0.1/8, ::1/128, MTU 65,536) and the links given, whose ids are
     /// set to their places. The caller has seen to it that names and addresses are unique.
     pub fn new(links: impl IntoIterator<Item = Link>) -> Self {
-        Self::with_loopback(&[], links)
+        Self::placed(&[], links, &Places::default())
     }
 
-    /// The same, with more addresses on the loopback.
-    pub fn with_loopback(more: &[Address], links: impl IntoIterator<Item = Link>) -> Self {
-        Self::placed(more, links, &Places::default())
-    }
-
-    /// The same, with each link at the place that is kept for its name, and new ones at the first that are free.
+    /// The same, with more addresses on the loopback, each link at the place that is kept for its name, and new ones at the
+    /// first that are free.
     pub fn placed(more: &[Address], links: impl IntoIterator<Item = Link>, places: &Places) -> Self {
         let mut lo = Link {
             mtu: 65_536,

@@ -13,7 +13,7 @@ use super::{Cx, Hop, Local, Tracer, resolve};
 /// Frames that may stand in one outbox: several batches, so that a burst of fragments fits.
 pub(super) const OUTBOX: usize = 4_096;
 
-/// Sends a packet by its hop: cut to the link's MTU, resolved, framed.
+/// Sends a packet by its hop: cut to the MTU of link and route, resolved, framed.
 pub(super) fn leave(cx: &mut Cx<'_>, p: Packet, hop: Hop) {
     if hop.link == LinkId::LO {
         return cx.loop_back(p);
@@ -22,7 +22,7 @@ pub(super) fn leave(cx: &mut Cx<'_>, p: Packet, hop: Hop) {
     if !cx.live.states.is_up(hop.link) {
         return cx.drop(p, DropReason::LinkDown);
     }
-    let mtu = link.mtu as usize;
+    let mtu = hop.fits(link);
     if p.cut.is_none() && offload::segment_len(&p) <= mtu {
         return towards(cx, p, hop);
     }

@@ -408,8 +408,8 @@ fn draft(cx: &mut Cx<'_>, p: &Packet, hop: &Hop, how: How) -> Option<Draft> {
             Some((current.flow.status, current.flow.mark))
         }
     };
-    let mtu = |link: LinkId| cx.snap.links.get(link).map(|l| l.mtu as usize);
-    let mtu = mtu(own.ingress())?.min(mtu(hop.link)?);
+    let mtu = cx.snap.links.get(own.ingress())?.mtu as usize;
+    let mtu = mtu.min(hop.fits(cx.snap.links.get(hop.link)?));
     let cache = &mut cx.me.cache;
     let Note { probe, witness, rewritten, .. } = &cache.note;
     if how == How::Candidate {

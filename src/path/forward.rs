@@ -19,7 +19,7 @@ pub(super) fn check(cx: &mut Cx<'_>, p: &mut Packet, hop: &Hop) -> Result<(), Dr
     if p.meta.l2 != L2Kind::Host {
         return Err(DropReason::L2Group);
     }
-    let mtu = cx.snap.links.get(hop.link).ok_or(DropReason::LinkDown)?.mtu as usize;
+    let mtu = hop.fits(cx.snap.links.get(hop.link).ok_or(DropReason::LinkDown)?);
     match p.meta.net {
         Net::Ipv4 => check4(cx, p, mtu, hop)?,
         _ => check6(cx, p, mtu, hop)?,
@@ -87,6 +87,7 @@ fn told_too_big(cx: &mut Cx<'_>, p: &Packet, mtu: usize, hop: &Hop) {
         len: offload::segment_len(p),
         mtu,
         dev: cx.link_name(hop.link).to_owned(),
+        route: cx.snap.links.get(hop.link).is_some_and(|l| mtu < l.mtu as usize),
     });
 }
 

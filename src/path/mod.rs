@@ -25,6 +25,7 @@
 //!
 //! Knows nothing of devices, threads or clocks: bytes and the time come in as arguments.
 
+mod announce;
 mod arp;
 mod ask;
 mod claims;
@@ -201,6 +202,8 @@ pub struct Hop {
     pub next: IpAddr,
     /// The neighbor's MAC where it is known without asking: groups, and probes to one station.
     pub mac: Option<Mac>,
+    /// The largest packet that the route lets go whole, in bytes; what the link takes counts besides.
+    pub mtu: u16,
 }
 
 /// What a packet made here is tied to.
@@ -274,6 +277,7 @@ fn arrived(cx: &mut Cx<'_>, packet: Packet) {
 fn outward(cx: &mut Cx<'_>, p: &mut Packet, bound: Bound) -> Result<Next, Stop> {
     ingress::own(cx, p)?;
     let way = route::output(cx, p, bound)?;
+    announce::segments(cx, p, way.as_ref());
     let to = deliver::ends(p);
     hook(cx, &At::leaving(Hook::Output, way.as_ref(), bound), p)?;
     let same = deliver::ends(p).map(|e| e.1) == to.map(|e| e.1);

@@ -190,7 +190,7 @@ pub(super) fn apply(cx: &mut Cx<'_>, mut actions: Vec<Action>) {
             Action::Send { link, ip, mac, packet } => {
                 cx.me.counters.event(packet.meta.column, Event::Unparked);
                 cx.note_unparked(&packet);
-                cx.note(&packet, |cx| told(cx, &Hop { link, next: ip, mac: None }, "answered", Some(mac)));
+                cx.note(&packet, |cx| told(cx, &Hop::to(link, ip), "answered", Some(mac)));
                 egress::frame(cx, packet, link, Some(mac));
                 if !cx.me.draining.contains(&(link, ip)) {
                     cx.me.draining.push((link, ip));
@@ -199,7 +199,7 @@ pub(super) fn apply(cx: &mut Cx<'_>, mut actions: Vec<Action>) {
             Action::Unreachable { link, ip, packet } => {
                 cx.me.counters.event(packet.meta.column, Event::Unparked);
                 cx.note_unparked(&packet);
-                cx.note(&packet, |cx| told(cx, &Hop { link, next: ip, mac: None }, "FAILED", None));
+                cx.note(&packet, |cx| told(cx, &Hop::to(link, ip), "FAILED", None));
                 reply::host_unreachable(cx, &packet);
                 cx.drop(packet, DropReason::NeighborFailed);
             }

@@ -6,7 +6,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::base::{DropReason, LinkId, Mac};
-use crate::fib::{Action, Entry};
+use crate::fib::{self, Action, Entry};
 use crate::link::{Link, RpFilter};
 use crate::neighbor::DadState;
 use crate::packet::{Frag, Net, Packet};
@@ -71,7 +71,7 @@ fn way4(cx: &mut Cx<'_>, p: &Packet, src: Ipv4Addr, dst: Ipv4Addr) -> Result<Opt
                 from_where(cx, p, src.into(), None)?;
                 return Ok(None);
             }
-            action => forwardable(cx, p, action, src.into(), dst.into())?,
+            _ => forwardable(cx, p, entry, src.into(), dst.into())?,
         },
         None => {
             reply::no_route(cx, p, reply::NET_UNREACHABLE);
@@ -137,7 +137,7 @@ fn input6(cx: &mut Cx<'_>, p: &mut Packet) -> Result<Option<Hop>, DropReason> {
                 from_where(cx, p, src.into(), None)?;
                 return ours6(cx, on, dst);
             }
-            action => forwardable(cx, p, action, src.into(), dst.into())?,
+            _ => forwardable(cx, p, entry, src.into(), dst.into())?,
         },
         None => {
             reply::no_route(cx, p, reply::NO_ROUTE6);
@@ -160,15 +160,15 @@ fn ours6(cx: &Cx<'_>, on: LinkId, dst: Ipv6Addr) -> Result<Option<Hop>, DropReas
 fn forwardable(
     cx: &mut Cx<'_>,
     p: &Packet,
-    action: &Action,
+    entry: &Entry,
     src: IpAddr,
     dst: IpAddr,
 ) -> Result<Hop, DropReason> {
-    match action {
+    match &entry.action {
         Action::Forward(hops) => {
             let hash = if hops.iter().len() > 1 { flow_hash(cx, p, src, dst) } else { 0 };
             match hops.pick(hash, |link| cx.live.states.is_up(link)) {
-                Some(hop) => Ok(Hop { link: hop.link, next: hop.via.unwrap_or(dst), mac: None }),
+                Some(hop) => Ok(Hop::of(entry, hop, dst)),
                 None => {
                     reply::no_route(
                         cx,
@@ -285,10 +285,10 @@ pub(super) fn output(cx: &mut Cx<'_>, p: &mut Packet, bound: Bound) -> Result<Op
     }
     .ok_or(DropReason::NotEncodable)?;
     let way = match bound {
-        Bound::Station(link, mac) => Ok(Some(Hop { link, next: dst, mac: Some(mac) })),
+        Bound::Station(link, mac) => Ok(Some(Hop { mac: Some(mac), ..Hop::to(link, dst) })),
         Bound::Link(link) => match cx.snap.links.get(link) {
             Some(l) if l.has(dst) => Ok(None),
-            Some(_) => Ok(Some(Hop { link, next: dst, mac: group_mac(dst) })),
+            Some(_) => Ok(Some(Hop { mac: group_mac(dst), ..Hop::to(link, dst) })),
             None => Err(DropReason::LinkDown),
         },
         Bound::Free => free(cx, p, src, dst),
@@ -306,23 +306,37 @@ fn free(cx: &Cx<'_>, p: &Packet, src: IpAddr, dst: IpAddr) -> Result<Option<Hop>
     if matches!(dst, IpAddr::V4(v4) if v4.is_broadcast()) {
         return Err(DropReason::NotForwarded);
     }
-    match lookup(cx, dst).map(|e| &e.action) {
-        Some(Action::Local(_) | Action::Anycast(_)) => Ok(None),
-        Some(Action::Forward(hops)) => {
+    let Some(entry) = cx.snap.fib.lookup(dst) else { return Err(DropReason::NoRoute) };
+    match &entry.action {
+        Action::Local(_) | Action::Anycast(_) => Ok(None),
+        Action::Forward(hops) => {
             let hash = if hops.iter().len() > 1 { flow_hash(cx, p, src, dst) } else { 0 };
             let hop = hops.pick(hash, |l| cx.live.states.is_up(l)).ok_or(DropReason::LinkDown)?;
-            Ok(Some(Hop { link: hop.link, next: hop.via.unwrap_or(dst), mac: None }))
+            Ok(Some(Hop::of(entry, hop, dst)))
         }
-        Some(Action::Broadcast(_)) => Err(DropReason::NotForwarded),
-        Some(Action::Unreachable) => Err(DropReason::Unreachable),
-        Some(Action::Prohibit) => Err(DropReason::Prohibit),
-        Some(Action::Blackhole) => Err(DropReason::Blackhole),
-        None => Err(DropReason::NoRoute),
+        Action::Broadcast(_) => Err(DropReason::NotForwarded),
+        Action::Unreachable => Err(DropReason::Unreachable),
+        Action::Prohibit => Err(DropReason::Prohibit),
+        Action::Blackhole => Err(DropReason::Blackhole),
     }
 }
 
-fn lookup<'a>(cx: &Cx<'a>, dst: IpAddr) -> Option<&'a Entry> {
-    cx.snap.fib.lookup(dst)
+impl Hop {
+    /// To a neighbor on a link that nothing else is said of.
+    pub(super) fn to(link: LinkId, next: IpAddr) -> Self {
+        Hop { link, next, mac: None, mtu: Entry::UNLIMITED }
+    }
+
+    /// What a route says of a destination.
+    fn of(entry: &Entry, hop: &fib::Hop, dst: IpAddr) -> Self {
+        Hop { link: hop.link, next: hop.via.unwrap_or(dst), mac: None, mtu: entry.mtu(dst) }
+    }
+
+    /// The largest packet that goes this way whole, in bytes: what the link takes, or less.
+    #[inline]
+    pub(super) fn fits(&self, link: &Link) -> usize {
+        link.mtu.min(self.mtu.into()) as usize
+    }
 }
 
 /// The MAC of a group or of all; `None` for a single station.

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use crate::base::counters::Tally;
 use crate::base::{DropReason, Hook, Instant, LinkId};
-use crate::fib::Action;
+use crate::fib::{Action, Entry};
 use crate::filter::matches::AddrTypes;
 use crate::filter::{Env, Family, NatAction, Program, RuleRef, TableName, Verdict, Witness, iptables};
 use crate::packet::{FlowView, Net, Packet};
@@ -115,15 +115,16 @@ impl Env for Walking<'_, '_> {
 
     fn path_mtu(&mut self, packet: &Packet) -> Option<u32> {
         let (src, _) = deliver::ends(packet)?;
-        let out = self.cx.snap.links.get(self.at.output?)?.mtu;
-        let back = match self.cx.snap.fib.lookup(src).map(|e| &e.action) {
+        let link = |id: LinkId| self.cx.snap.links.get(id);
+        let output = link(self.at.output?)?;
+        let out = self.at.hop.map_or(output.mtu as usize, |hop| hop.fits(output)) as u32;
+        let entry = self.cx.snap.fib.lookup(src);
+        let back = match entry.map(|e| &e.action) {
             Some(Action::Forward(hops)) => {
                 let hop = hops.iter().next()?;
-                self.cx.snap.links.get(hop.link)?.mtu
+                link(hop.link)?.mtu.min(entry.map_or(Entry::UNLIMITED, |e| e.mtu(src)).into())
             }
-            Some(Action::Local(_) | Action::Anycast(_) | Action::Broadcast(_)) => {
-                self.cx.snap.links.get(LinkId::LO)?.mtu
-            }
+            Some(Action::Local(_) | Action::Anycast(_) | Action::Broadcast(_)) => link(LinkId::LO)?.mtu,
             // Without a way back only this one counts.
             _ => out,
         };

@@ -3,9 +3,11 @@
 //!
 //! An order is carried out before the worker takes the next packets, and answered then. Knows nothing of why.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, SendTimeoutError, Sender, bounded};
 
 use crate::base::{Instant, LinkId};
 use crate::io::{OpenError, Port};
@@ -29,8 +31,10 @@ pub(super) enum Task {
     Detach(LinkId),
     /// To look at the ports' condition now.
     Look,
-    /// To have the link of this port take packets of another length.
-    Mtu(LinkId, u32, Sender<Result<(), OpenError>>),
+    /// To have the link of this port take packets of another length, if it is still wanted.
+    Mtu(LinkId, u32, Claim, Sender<Result<(), OpenError>>),
+    /// To have it take no longer ones than those any more.
+    Shorten(LinkId),
     /// Something else.
     Do(Deed),
 }
@@ -42,9 +46,38 @@ pub(super) struct Order {
     pub done: Sender<()>,
 }
 
+/// Whose turn an order is that can be withdrawn: either it is carried out, or withdrawn.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Claim(Arc<AtomicBool>);
+
+impl Claim {
+    /// Whether it is the caller's; whoever asks first has it.
+    pub(super) fn take(&self) -> bool {
+        !self.0.swap(true, Relaxed)
+    }
+}
+
+/// Why a link does not take packets of another length.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NotSet {
+    /// The device won't.
+    #[error(transparent)]
+    Device(#[from] OpenError),
+    /// No worker has come to it. It is withdrawn: it won't be done later, either.
+    #[error(
+        "its worker has not come to it for {0} s: nothing is different, try again when there is less to do"
+    )]
+    Late(u64),
+    /// A worker is at it, and does not say what came of it.
+    #[error("its worker has been at it for {0} s and is not done: look at the interface, and ask again")]
+    Undecided(u64),
+}
+
 /// Whoever gives orders to the workers.
 pub(super) struct Desk {
     ends: Vec<(Sender<Order>, SharedWaker)>,
+    /// How long it waits.
+    patience: Duration,
 }
 
 impl Desk {
@@ -57,7 +90,7 @@ impl Desk {
                 ((to, waker.clone()), inbox)
             })
             .unzip();
-        (Desk { ends }, inboxes)
+        (Desk { ends, patience: PATIENCE }, inboxes)
     }
 
     /// Gives each worker its port of a link. The first worker is last: when it has looked at its own and says that the
@@ -76,12 +109,33 @@ impl Desk {
         }
     }
 
-    /// Has a link take L3 packets of another length.
-    pub(super) fn set_mtu(&self, link: LinkId, mtu: u32) -> Result<(), OpenError> {
+    /// Has a link take L3 packets of another length: that and, if it is shorter, what was taken before, until
+    /// [`Desk::shorten`] says that nobody gives it those any more.
+    ///
+    /// # Errors
+    /// The device won't, or the worker has not done it: then it does not do it later.
+    pub(super) fn set_mtu(&self, link: LinkId, mtu: u32) -> Result<(), NotSet> {
         let (answer, said) = bounded(1);
-        self.give(0, Task::Mtu(link, mtu, answer));
-        // A worker that has ended has no ports any more.
-        said.try_recv().unwrap_or(Ok(()))
+        let (claim, seconds) = (Claim::default(), self.patience.as_secs());
+        let done = self.send(0, Task::Mtu(link, mtu, claim.clone(), answer));
+        match said.recv_timeout(self.patience) {
+            Ok(set) => return Ok(set?),
+            // A worker that has ended has no ports any more.
+            Err(RecvTimeoutError::Disconnected) if done.is_ok() => return Ok(()),
+            _ if claim.take() => return Err(NotSet::Late(seconds)),
+            // It came to it just now.
+            _ => {}
+        }
+        match said.recv_timeout(self.patience) {
+            Ok(set) => Ok(set?),
+            Err(RecvTimeoutError::Disconnected) => Ok(()),
+            Err(RecvTimeoutError::Timeout) => Err(NotSet::Undecided(seconds)),
+        }
+    }
+
+    /// Has a link take no longer packets than its MTU any more: those who know of another one are through with it.
+    pub(super) fn shorten(&self, link: LinkId) {
+        self.give(0, Task::Shorten(link));
     }
 
     /// Has the ports looked at.
@@ -97,28 +151,116 @@ impl Desk {
     /// Waits until no worker is in the round any more that it was in when this was called.
     pub(super) fn settle(&self) {
         let all: Vec<_> = (0..self.ends.len()).map(|w| self.send(w, Task::Do(Box::new(|_, _| {})))).collect();
-        all.into_iter().for_each(wait);
+        all.into_iter().for_each(|sent| self.wait(sent));
     }
 
     fn give(&self, worker: usize, task: Task) {
-        wait(self.send(worker, task));
+        self.wait(self.send(worker, task));
     }
 
-    fn send(&self, worker: usize, task: Task) -> Receiver<()> {
+    /// What to wait at until it is done.
+    fn send(&self, worker: usize, task: Task) -> Result<Receiver<()>, Busy> {
         let (done, waits) = bounded(0);
         if let Some((to, waker)) = self.ends.get(worker) {
-            // A worker that has ended lays down everything by itself.
-            if to.send_timeout(Order { task, done }, PATIENCE).is_ok() {
-                waker.wake().ok();
-            }
+            match to.send_timeout(Order { task, done }, self.patience) {
+                Ok(()) => waker.wake().ok(),
+                Err(SendTimeoutError::Timeout(_)) => return Err(Busy),
+                // A worker that has ended lays down everything by itself.
+                Err(SendTimeoutError::Disconnected(_)) => None,
+            };
         }
-        waits
+        Ok(waits)
+    }
+
+    /// Until it is done, or whoever should do it has ended.
+    fn wait(&self, sent: Result<Receiver<()>, Busy>) {
+        let late = sent.map(|done| done.recv_timeout(self.patience));
+        if matches!(late, Err(Busy) | Ok(Err(RecvTimeoutError::Timeout))) {
+            tracing::error!("a worker has not come to an order for {} s", self.patience.as_secs());
+        }
     }
 }
 
-/// Until it is done, or whoever should do it has ended.
-fn wait(done: Receiver<()>) {
-    if let Err(crossbeam_channel::RecvTimeoutError::Timeout) = done.recv_timeout(PATIENCE) {
-        tracing::error!("a worker has not come to an order for {} s", PATIENCE.as_secs());
+/// So many orders wait for a worker that one more finds no room.
+struct Busy;
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use mio::Poll;
+
+    use super::*;
+    use crate::run::worker::Loop;
+
+    /// A desk with one worker's inbox, that waits for so long.
+    fn desk(patience: Duration) -> (Desk, Receiver<Order>, Poll) {
+        let poll = Poll::new().unwrap();
+        let (desk, mut inboxes) = Desk::new(&[Loop::waker(&poll).unwrap()]);
+        (Desk { patience, ..desk }, inboxes.remove(0), poll)
+    }
+
+    const LINK: LinkId = LinkId(1);
+    /// As good as not waiting at all.
+    const IMPATIENT: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn an_order_that_nobody_came_to_is_an_error_and_is_withdrawn() {
+        let (desk, inbox, _poll) = desk(IMPATIENT);
+        let late = desk.set_mtu(LINK, 1400);
+        assert!(matches!(late, Err(NotSet::Late(_))), "{late:?}");
+        // Who comes to it later finds that it is not wanted any more.
+        let Task::Mtu(_, _, claim, _) = inbox.try_recv().unwrap().task else { panic!("another order") };
+        assert!(!claim.take());
+    }
+
+    #[test]
+    fn an_order_for_which_there_is_no_room_is_an_error() {
+        let (desk, inbox, _poll) = desk(IMPATIENT);
+        for _ in 0..CAPACITY {
+            desk.look();
+        }
+        let late = desk.set_mtu(LINK, 1400);
+        assert!(matches!(late, Err(NotSet::Late(_))), "{late:?}");
+        assert_eq!(inbox.len(), CAPACITY);
+    }
+
+    #[test]
+    fn one_that_somebody_is_at_and_does_not_end_is_told_as_such() {
+        let (desk, inbox, _poll) = desk(Duration::from_millis(200));
+        let kept = thread::scope(|scope| {
+            let at_it = scope.spawn(|| {
+                let order = inbox.recv().unwrap();
+                let Task::Mtu(_, _, claim, _) = &order.task else { panic!("another order") };
+                claim.take();
+                order
+            });
+            let late = desk.set_mtu(LINK, 1400);
+            assert!(matches!(late, Err(NotSet::Undecided(_) | NotSet::Late(_))), "{late:?}");
+            at_it.join().unwrap()
+        });
+        drop(kept);
+    }
+
+    #[test]
+    fn what_the_device_says_is_told_and_who_has_ended_has_no_device() {
+        let (desk, inbox, _poll) = desk(Duration::from_secs(60));
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                for said in [Ok(()), Err(OpenError::NoDevice("gone".into()))] {
+                    let Task::Mtu(link, mtu, claim, answer) = inbox.recv().unwrap().task else { return };
+                    assert_eq!((link, mtu, claim.take()), (LINK, 1400, true));
+                    answer.send(said).unwrap();
+                }
+                // One that it ends without having come to.
+                drop(inbox.recv());
+                drop(inbox);
+            });
+            assert!(desk.set_mtu(LINK, 1400).is_ok());
+            let no = desk.set_mtu(LINK, 1400);
+            assert!(matches!(no, Err(NotSet::Device(OpenError::NoDevice(_)))), "{no:?}");
+            assert!(desk.set_mtu(LINK, 1400).is_ok(), "it ended meanwhile");
+            assert!(desk.set_mtu(LINK, 1400).is_ok(), "it has ended");
+        });
     }
 }

@@ -15,9 +15,10 @@
 pub(super) mod devices;
 mod flows;
 mod history;
+mod reload;
 
 use std::collections::{BTreeSet, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -30,30 +31,24 @@ use crate::base::{Instant, LinkId};
 use crate::config::{self, Config, LiveAction, Refusal, Setup};
 use crate::control::answer::rules;
 use crate::control::monitor::Hub;
-use crate::control::protocol::Reload;
 use crate::control::view::{self, Applied};
 use crate::control::{Answer, Verb};
 use crate::host::Services;
 use crate::path::{Listeners, Snapshot};
-use crate::router::{Comparison, Router};
+use crate::router::Router;
 
 use super::clock::Clock;
 use super::desk::Desk;
 use super::systemd;
 use devices::Devices;
 use history::History;
+use reload::Unconfirmed;
 
 /// Transactions that may wait.
 pub(super) const CAPACITY: usize = 64;
 
-/// When to try again to put in force what can't be just now.
-const AGAIN: Duration = Duration::from_secs(5);
-
 /// How often links without a device are tried.
 const TRY: Duration = Duration::from_secs(1);
-
-/// How long a reload may ask to be confirmed within: a day.
-const LONGEST_WAIT: u64 = 86_400;
 
 /// Links that were set down or deleted, until somebody has seen to what follows.
 #[derive(Debug, Clone, Default)]
@@ -104,11 +99,6 @@ pub(super) struct Engine {
     unconfirmed: Option<Unconfirmed>,
     /// When links without a device are tried again.
     next_try: Option<Instant>,
-}
-
-struct Unconfirmed {
-    until: Instant,
-    back_to: Arc<Setup>,
 }
 
 /// What an engine is made of.
@@ -215,13 +205,7 @@ impl Engine {
             Verb::Change(change) => self.change(&change),
             Verb::Reload(asked) => self.reload(&asked),
             Verb::Rollback { steps } => self.rollback(steps),
-            Verb::Confirm => match self.unconfirmed.take() {
-                Some(_) => return Answer::Done(serde_json::Value::Null),
-                None => {
-                    Err("nothing waits to be confirmed: it was too late, or `reload` was not asked to wait"
-                        .into())
-                }
-            },
+            Verb::Confirm => return self.confirm(),
             Verb::Diff { file, flows } => return self.diff(file, flows),
             Verb::Config => {
                 let text = config::print(&self.setup.load());
@@ -264,117 +248,7 @@ impl Engine {
         let changed_now = differs || !changed.live.is_empty();
         let applied = Applied { changed: changed_now, refused, ..self.applied(notes) };
         self.live(changed.live);
-        Ok(applied)
-    }
-
-    fn reload(&mut self, asked: &Reload) -> Result<Applied, Refusal> {
-        if let Some(u) = &self.unconfirmed {
-            let left = u.until.since(self.clock.now()).as_secs();
-            return Err(Refusal::of(
-                "EBUSY",
-                format!(
-                    "a reload waits to be confirmed for another {left} s: `sekisho confirm` it, or `sekisho rollback`"
-                ),
-            ));
-        }
-        if asked.confirm.is_some_and(|s| !(1..=LONGEST_WAIT).contains(&s)) {
-            return Err(format!("--confirm takes 1 to {LONGEST_WAIT} seconds").into());
-        }
-        let before = self.setup.load_full();
-        let config = config::load_meanwhile(self.named(asked.file.as_deref())?)?;
-        self.fits(&before.config, &config)?;
-        let notes = self.commit(Setup::build(config, Some(&before))?)?;
-        if let Some(seconds) = asked.confirm {
-            let until = self.clock.now() + Duration::from_secs(seconds);
-            self.unconfirmed = Some(Unconfirmed { until, back_to: before });
-        }
-        Ok(Applied { confirm_within: asked.confirm, ..self.applied(notes) })
-    }
-
-    /// The file that is meant. The router is at home in another directory than who asks.
-    fn named<'a>(&'a self, file: Option<&'a Path>) -> Result<&'a Path, Refusal> {
-        match file {
-            None => Ok(&self.file),
-            Some(file) if file.is_absolute() => Ok(file),
-            Some(file) => {
-                let text =
-                    format!("the file '{}' is named by no path from the root: write one", file.display());
-                Err(Refusal::of("EINVAL", text).plain())
-            }
-        }
-    }
-
-    /// What a reload would change.
-    fn diff(&self, file: Option<PathBuf>, flows: bool) -> Answer {
-        let now = self.setup.load_full();
-        let file = match self.named(file.as_deref()) {
-            Ok(file) => file,
-            Err(no) => return Answer::Refused(no),
-        };
-        let next = config::load_meanwhile(file).and_then(|config| Setup::build(config, Some(&now)));
-        let next = match next {
-            Ok(next) => next,
-            Err(problems) => return Answer::no(problems),
-        };
-        let differ = Answer::list(config::diff(&now, &next));
-        match (differ, flows) {
-            (Answer::Parts(parts), true) => {
-                let states = &self.router.live().states;
-                // Links that would come are up, as far as the file says so.
-                let stays = |l: &crate::link::Link| {
-                    now.links.get(l.id).is_some_and(|o| (&o.name, o.up) == (&l.name, l.up))
-                };
-                let up =
-                    |id| next.links.get(id).is_some_and(|l| if stays(l) { states.is_up(id) } else { l.up });
-                let snapshot = self.snapshot(&next, up);
-                let compare = Comparison::new(&self.router, &snapshot, self.clock.now());
-                Answer::Parts(Box::new(parts.chain(flows::differ(compare))))
-            }
-            (differ, _) => differ,
-        }
-    }
-
-    fn rollback(&mut self, steps: usize) -> Result<Applied, Refusal> {
-        let to = match (steps, &self.unconfirmed) {
-            (1, Some(u)) => u.back_to.clone(),
-            _ => self.history.back(steps)?,
-        };
-        let now = self.setup.load_full();
-        let notes = self.commit(to.again(&now)?)?;
-        self.unconfirmed = None;
-        Ok(self.applied(notes))
-    }
-
-    /// Nobody has confirmed: all is as it was before.
-    fn give_back(&mut self) {
-        let now = self.clock.now();
-        let Some(Unconfirmed { back_to, .. }) = self.unconfirmed.take_if(|u| u.until <= now) else { return };
-        let current = self.setup.load_full();
-        let back = back_to.again(&current).map_err(Refusal::from).and_then(|setup| self.commit(setup));
-        match back {
-            Ok(_) => tracing::warn!("nobody confirmed the reload: what was before it is in force again"),
-            Err(e) => {
-                let until = now + AGAIN;
-                tracing::error!(
-                    "nobody confirmed the reload, and what was before can't be in force again yet: {e}"
-                );
-                self.unconfirmed = Some(Unconfirmed { until, back_to });
-            }
-        }
-    }
-
-    /// Whether all that a configuration wants to be different can be while the router runs.
-    fn fits(&self, now: &Config, next: &Config) -> Result<(), Refusal> {
-        let mut wrong = config::fixed(now, next);
-        let (max, room) = (next.conntrack.table.max, self.router.live().conntrack.room());
-        if max > room {
-            wrong.push(format!("[conntrack] max beyond {room}, for which the table was made,"));
-        }
-        if wrong.is_empty() {
-            return Ok(());
-        }
-        let what = wrong.join(", ");
-        Err(format!("{what} can't change while the router runs: restart it for that").into())
+        Ok(self.told_what_waits(applied))
     }
 
     fn applied(&self, notes: Vec<String>) -> Applied {
@@ -389,11 +263,7 @@ impl Engine {
     /// The same; neighbors that `live` will change are left to it.
     fn commit_beside(&mut self, next: Setup, live: &[LiveAction]) -> Result<Vec<String>, Refusal> {
         let before = self.setup.load_full();
-        if next.links.bound() > self.router.room() {
-            return Err(
-                format!("there is room for {} links: delete some first", self.router.room() - 1).into()
-            );
-        }
+        self.has_room(&next)?;
         let opened = match self.devices.open(&before, &next, &self.desk) {
             Ok(opened) => opened,
             Err(no) => {
@@ -420,6 +290,12 @@ impl Engine {
         self.follow();
         // From here on nobody runs the old rules, or begins flows with the old addresses.
         self.desk.settle();
+        for link in next.links.iter() {
+            let is_other = |b: &crate::link::Link| b.name == link.name && b.mtu != link.mtu;
+            if before.links.get(link.id).is_some_and(is_other) {
+                self.desk.shorten(link.id);
+            }
+        }
         next.settle(&before);
         self.router.forget(&old);
         self.neighbors(&before, &next, live);
@@ -440,9 +316,13 @@ impl Engine {
 
     /// What packets meet under a setup. Routes of links that are not up are left out.
     fn snapshot(&self, setup: &Setup, up: impl Fn(LinkId) -> bool) -> Snapshot {
-        let services = services(&setup.config);
+        let (services, now) = (services(&setup.config), self.router.snapshot());
+        let stands = |l: &crate::link::Link| self.up.get(l.id.index()) == Some(&up(l.id));
+        let same =
+            now.fib.is_made_of(&setup.rib) && now.links == setup.links && setup.links.iter().all(stands);
+        let fib = if same { now.fib.clone() } else { Arc::new(now.fib.after(&setup.rib, &setup.links, up)) };
         Snapshot {
-            fib: Arc::new(self.router.snapshot().fib.after(&setup.rib, &setup.links, up)),
+            fib,
             links: setup.links.clone(),
             listeners: Listeners { udp: services.ports(), tcp: services.ports() },
             icmp_rate: setup.config.icmp.rate,

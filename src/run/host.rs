@@ -15,6 +15,7 @@ use crate::packet::Packet;
 use crate::router::Worker;
 
 use super::clock::Clock;
+use super::pulse::Pulse;
 use super::worker::SharedWaker;
 
 /// Packets handled before what they set off is sent.
@@ -34,6 +35,7 @@ pub(super) struct HostLoop {
     /// What it offers; may change.
     pub services: Arc<ArcSwap<Services>>,
     pub stop: Arc<AtomicBool>,
+    pub pulse: Pulse,
     pub clock: Clock,
 }
 
@@ -43,6 +45,7 @@ impl HostLoop {
         let mut events = Events::with_capacity(4);
         let mut made = Vec::new();
         while !self.stop.load(Relaxed) {
+            self.pulse.beat();
             let taken = self.take();
             let now = self.clock.now();
             self.host.set_services(**self.services.load());
@@ -110,25 +113,12 @@ mod tests {
     use crate::packet::{Csum, L2Kind, Net};
     use crate::run::sample;
     use crate::run::worker::Loop;
-    use crate::wire::ipv4::Ipv4Header;
     use crate::wire::proto;
 
     /// A datagram of 4 bytes to the echo service, as the path hands it over.
     fn datagram() -> Packet {
-        let header = Ipv4Header {
-            src: [10, 0, 0, 9].into(),
-            dst: [10, 0, 0, 1].into(),
-            proto: proto::UDP,
-            ttl: 64,
-            tos: 0,
-            ident: 1,
-            dont_fragment: false,
-            payload_len: 12,
-        };
-        let mut bytes = [0; 32];
-        header.emit(&mut bytes);
-        bytes[20..28].copy_from_slice(&[0x13, 0x88, 0, ECHO as u8, 0, 12, 0, 0]);
-        let mut p = Packet::from_slice(&bytes);
+        let datagram = [0x13, 0x88, 0, ECHO as u8, 0, 12, 0, 0, 0, 0, 0, 0];
+        let mut p = sample::packet([10, 0, 0, 9], [10, 0, 0, 1], proto::UDP, &datagram);
         p.meta.net = Net::Ipv4;
         p.meta.l2 = L2Kind::Host;
         p.meta.l4 = 20;
@@ -154,6 +144,7 @@ mod tests {
             worker_waker: Loop::waker(&worker_poll).unwrap(),
             services: Arc::new(ArcSwap::from_pointee(Services { echo: true, discard: false })),
             stop: stop.clone(),
+            pulse: Pulse::default(),
             clock: Clock::start(),
         };
         for _ in 0..3 {

@@ -33,5 +33,5 @@ pub(super) fn write(lines: &Receiver<Line>, done: Sender<()>) {
     drop(done);
 }
 
-/// What filters call these lines: `SEKISHO_LOG=info,rules=off`.
+/// What filters call these lines: `SEKISHO_LOG=rules=off`.
 const TARGET: &str = "rules";

@@ -24,6 +24,7 @@ mod load;
 mod log;
 mod nap;
 mod privileges;
+mod pulse;
 mod rest;
 #[cfg(test)]
 mod sample;
@@ -58,6 +59,7 @@ use crate::router::Router;
 pub use clock::Clock;
 use engine::{Ask, Bell};
 pub use privileges::{PrivilegeError, SystemCalls, renounce, seal};
+use pulse::Pulses;
 pub use serve::{ServeError, serve};
 use sight::Sight;
 pub use signals::{Asked, Signals};
@@ -104,6 +106,8 @@ pub struct Running {
     stop: Arc<AtomicBool>,
     wakers: Vec<SharedWaker>,
     threads: Vec<(String, JoinHandle<io::Result<()>>)>,
+    /// Of those threads that packets depend on.
+    pulses: Pulses,
     /// Nobody sends here: it is closed when the last line of the log has been written.
     log_written: Receiver<()>,
 }

@@ -53,6 +53,7 @@ pub fn serve(
     let mut reloading = None;
     let mut events = Events::with_capacity(64);
     let mut watchdog = Watchdog::from_environment(running.now());
+    let mut pulses = running.pulses.clone();
     loop {
         let asked = signals.take();
         if asked.end {
@@ -74,8 +75,12 @@ pub fn serve(
         if let Some(name) = running.failed() {
             return Err(ServeError::Thread(name.to_owned()));
         }
-        watchdog.turn(running.now());
-        turn(running, server, &mut poll, &mut events, handler, watchdog.next())?;
+        let well = pulses.look(running.now());
+        if well {
+            watchdog.turn(running.now());
+        }
+        let next = watchdog.next().filter(|_| well);
+        turn(running, server, &mut poll, &mut events, handler, next)?;
     }
 }
 

@@ -30,6 +30,7 @@ use super::desk::Desk;
 use super::engine::{self, Bell, Engine, Gone, Parts, devices::Devices};
 use super::handover::Peers;
 use super::host::HostLoop;
+use super::pulse::Pulses;
 use super::sight::Sight;
 use super::watch::Watch;
 use super::worker::{Loop, SharedWaker, Ties};
@@ -117,6 +118,7 @@ impl Opened {
             stop: stop.clone(),
             wakers: vec![host_waker.clone()],
             threads: Vec::new(),
+            pulses: Pulses::default(),
             log_written,
         };
         let crew = Crew {
@@ -131,7 +133,9 @@ impl Opened {
             gone: gone.clone(),
             stop: stop.clone(),
         };
-        let (loops, desk, wakers) = crew.loops(self.steering.workers as usize, self.ports)?;
+        let pulses = &mut running.pulses;
+        let host_pulse = pulses.of("host");
+        let (loops, desk, wakers) = crew.loops(self.steering.workers as usize, self.ports, pulses)?;
         let services = Arc::new(ArcSwap::from_pointee(self.services));
         let host = HostLoop {
             services: services.clone(),
@@ -142,12 +146,13 @@ impl Opened {
             to_worker,
             worker_waker: wakers[0].clone(),
             stop: stop.clone(),
+            pulse: host_pulse,
             clock,
         };
         running.wakers.extend(wakers);
         running.spawn("host".into(), move || host.run())?;
         for (i, l) in loops.into_iter().enumerate() {
-            running.spawn(format!("worker-{i}"), move || l.run())?;
+            running.spawn(worker_name(i), move || l.run())?;
         }
         if let Some(endpoint) = self.metrics {
             running.wakers.push(endpoint.waker()?);
@@ -177,6 +182,10 @@ impl Opened {
         })?;
         Ok(running)
     }
+}
+
+fn worker_name(n: usize) -> String {
+    format!("worker-{n}")
 }
 
 fn ports(setup: &Setup, devices: &Devices) -> Result<LinkPorts, StartError> {
@@ -226,7 +235,12 @@ struct Crew<'a> {
 
 impl Crew<'_> {
     /// The workers' loops, ready to run; where they take their orders from; and what wakes them.
-    fn loops(self, workers: usize, mut ports: LinkPorts) -> io::Result<(Vec<Loop>, Desk, Vec<SharedWaker>)> {
+    fn loops(
+        self,
+        workers: usize,
+        mut ports: LinkPorts,
+        pulses: &mut Pulses,
+    ) -> io::Result<(Vec<Loop>, Desk, Vec<SharedWaker>)> {
         let polls = (0..workers).map(|_| Poll::new()).collect::<io::Result<Vec<_>>>()?;
         let wakers = polls.iter().map(Loop::waker).collect::<io::Result<Vec<_>>>()?;
         let mut peers = Peers::connect(&wakers).into_iter();
@@ -242,6 +256,7 @@ impl Crew<'_> {
                 cpus: self.cpus,
                 orders,
                 stop: self.stop.clone(),
+                pulse: pulses.of(&worker_name(i)),
             };
             let mine = ports.iter_mut().filter_map(|(id, of)| Some((*id, of.next()?))).collect();
             let watch =

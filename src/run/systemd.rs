@@ -43,8 +43,8 @@ fn tell(state: &[NotifyState<'_>]) {
 /// Nobody needs to be told more often, whatever is asked for.
 const SHORTEST: Duration = Duration::from_millis(10);
 
-/// Tells the manager, often enough, that the main thread still goes round: it ends a service that doesn't say so
-/// (`WatchdogSec=`).
+/// Tells the manager, often enough, that the router still works: it ends a service that doesn't say so (`WatchdogSec=`).
+/// Whoever calls it has looked.
 #[derive(Debug)]
 pub struct Watchdog {
     pause: Option<Duration>,

@@ -34,6 +34,7 @@ use super::handover::{self, Peers, Refused};
 use super::load::{Doing, Load};
 use super::log;
 use super::nap::Naps;
+use super::pulse::Pulse;
 use super::rest::Rest;
 use super::watch::{Watch, ends_addresses};
 
@@ -91,6 +92,8 @@ pub(super) struct Ties {
     pub orders: Receiver<Order>,
     /// Set when all is to end.
     pub stop: Arc<AtomicBool>,
+    /// Where it says that it goes round.
+    pub pulse: Pulse,
 }
 
 pub(super) use slot::Slot;
@@ -443,10 +446,15 @@ impl Loop {
                 }
                 Task::Detach(link) => self.lay_down(link, now),
                 Task::Look => self.check(now)?,
-                Task::Mtu(link, mtu, answer) => {
+                Task::Mtu(link, mtu, claim, answer) if claim.take() => {
                     let slot = self.slots.iter_mut().find(|slot| slot.link == link);
-                    // There is room for one answer; who has stopped waiting for it has said so.
+                    // There is room for one answer.
                     answer.try_send(slot.map_or(Ok(()), |slot| slot.port.set_mtu(mtu))).ok();
+                }
+                // Who wanted it has stopped waiting, and said so.
+                Task::Mtu(..) => {}
+                Task::Shorten(link) => {
+                    self.slots.iter_mut().filter(|slot| slot.link == link).for_each(|s| s.port.shorten());
                 }
                 Task::Do(deed) => {
                     deed(&mut self.worker, now);
@@ -471,6 +479,7 @@ impl Loop {
     /// Looks after the ports: condition, descriptor, capabilities.
     fn check(&mut self, now: Instant) -> io::Result<()> {
         self.next_check = now + CHECK;
+        self.ties.pulse.beat();
         self.load.sample(now, self.worker.load());
         for slot in &mut self.slots {
             let status = slot.port.check();

@@ -69,17 +69,12 @@ pub fn parse(header: &[u8]) -> Result<Options, u8> {
         }
         let len = usize::from(u8_at(header, at + 1));
         let option = header.get(at..at + len).filter(|o| o.len() >= 2).ok_or(at as u8)?;
-        let wrong = |field: usize| Err((at + field) as u8);
+        let wrong = |field: usize| (at + field) as u8;
         match kind {
             LOOSE_ROUTE | STRICT_ROUTE => {
-                if len < 3 {
-                    return wrong(1);
-                }
-                if option[2] < 4 {
-                    return wrong(2);
-                }
+                source_route(option).map_err(wrong)?;
                 if seen.source_route != SourceRoute::None {
-                    return wrong(0);
+                    return Err(wrong(0));
                 }
                 seen.source_route =
                     if kind == STRICT_ROUTE { SourceRoute::Strict } else { SourceRoute::Loose };
@@ -87,43 +82,21 @@ pub fn parse(header: &[u8]) -> Result<Options, u8> {
             }
             RECORD_ROUTE => {
                 if seen.record_route.is_some() {
-                    return wrong(0);
+                    return Err(wrong(0));
                 }
-                if len < 3 {
-                    return wrong(1);
-                }
-                let pointer = usize::from(option[2]);
-                if pointer < 4 || (pointer <= len && pointer + 3 > len) {
-                    return wrong(2);
-                }
+                record_route(option).map_err(wrong)?;
                 seen.record_route = Some(at as u8);
             }
             TIMESTAMP => {
                 if seen.timestamp.is_some() {
-                    return wrong(0);
+                    return Err(wrong(0));
                 }
-                if len < 4 {
-                    return wrong(1);
-                }
-                let (pointer, flag) = (usize::from(option[2]), option[3] & 0xf);
-                if pointer < 5 {
-                    return wrong(2);
-                }
-                let entry = match flag {
-                    TS_ADDR | TS_PRESPEC => 8,
-                    _ => 4,
-                };
-                if pointer <= len && pointer + entry - 1 > len {
-                    return wrong(2);
-                }
-                if pointer > len && flag != TS_PRESPEC && option[3] >> 4 == 15 {
-                    return wrong(3);
-                }
+                timestamp(option).map_err(wrong)?;
                 seen.timestamp = Some(at as u8);
             }
             ROUTER_ALERT => {
                 if len < 4 {
-                    return wrong(1);
+                    return Err(wrong(1));
                 }
                 seen.router_alert |= option[2..4] == [0, 0];
             }
@@ -132,6 +105,37 @@ pub fn parse(header: &[u8]) -> Result<Options, u8> {
         at += len;
     }
     Ok(seen)
+}
+
+/// Whether a source route can be. The error is the place of what is wrong in the option; so it is below.
+fn source_route(option: &[u8]) -> Result<(), usize> {
+    match option.get(2) {
+        None => Err(1),
+        Some(0..4) => Err(2),
+        Some(_) => Ok(()),
+    }
+}
+
+/// Whether a record of the route can be: a whole address fits, or none any more.
+fn record_route(option: &[u8]) -> Result<(), usize> {
+    let len = option.len();
+    let pointer = usize::from(*option.get(2).ok_or(1usize)?);
+    if pointer < 4 || (pointer <= len && pointer + 3 > len) { Err(2) } else { Ok(()) }
+}
+
+/// Whether timestamps can be: a whole one fits, with its address where that belongs to it, or none any more and the
+/// overflow can still be counted.
+fn timestamp(option: &[u8]) -> Result<(), usize> {
+    let &[_, _, pointer, flags, ..] = option else { return Err(1) };
+    let (len, pointer, flag) = (option.len(), usize::from(pointer), flags & 0xf);
+    let entry = match flag {
+        TS_ADDR | TS_PRESPEC => 8,
+        _ => 4,
+    };
+    if pointer < 5 || (pointer <= len && pointer + entry - 1 > len) {
+        return Err(2);
+    }
+    if pointer > len && flag != TS_PRESPEC && flags >> 4 == 15 { Err(3) } else { Ok(()) }
 }
 
 impl Options {

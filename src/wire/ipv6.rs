@@ -111,12 +111,6 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Ipv6<B> {
         put_u16(self.m(), 0, word);
     }
 
-    /// Sets the flow label, its low 20 bits.
-    pub fn set_flow_label(&mut self, label: u32) {
-        let word = u32_at(self.b(), 0) & 0xfff0_0000 | label & 0x000f_ffff;
-        put_u32(self.m(), 0, word);
-    }
-
     /// Sets the payload length in bytes.
     pub fn set_payload_len(&mut self, len: u16) {
         put_u16(self.m(), 4, len);
@@ -207,14 +201,13 @@ mod tests {
         assert_eq!((p.src(), p.dst(), p.payload()), (h.src, h.dst, &[0xaa; 3][..]));
 
         p.set_traffic_class(0x01);
-        p.set_flow_label(0xffff_ffff);
         p.set_payload_len(900);
         p.set_next_header(44);
         p.set_src(h.dst);
         p.set_dst(h.src);
         p.decrement_hop_limit();
         p.decrement_hop_limit();
-        assert_eq!((p.version(), p.traffic_class(), p.flow_label()), (6, 1, 0xfffff));
+        assert_eq!((p.version(), p.traffic_class(), p.flow_label()), (6, 1, 0xfabcd));
         assert_eq!((p.payload().len(), p.next_header(), p.hop_limit()), (8, 44, 0));
         assert_eq!((p.src(), p.dst()), (h.dst, h.src));
         assert!(Ipv6::new(&b[..39]).is_none());

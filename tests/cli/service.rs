@@ -132,13 +132,17 @@ fn the_log_is_as_it_is_asked_for() {
     let log = service.stop();
     assert!(log.iter().any(|l| l.trim_start().starts_with("INFO SIGHUP: ")), "{log:?}");
 
-    let mut command = Command::new(env!("CARGO_BIN_EXE_sekisho"));
-    let command = command.current_dir(dir.path()).args(["run", "gw.toml"]).env("SEKISHO_LOG_FORMAT", "xml");
-    let out = command.output().unwrap();
-    assert_eq!(
-        (out.status.code(), String::from_utf8_lossy(&out.stderr).as_ref()),
-        (Some(1), "sekisho: SEKISHO_LOG_FORMAT is 'xml': it may be human, json or journald\n")
-    );
+    let refused = |variable: &str, word: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sekisho"));
+        let out =
+            command.current_dir(dir.path()).args(["run", "gw.toml"]).env(variable, word).output().unwrap();
+        assert_eq!(out.status.code(), Some(1));
+        String::from_utf8(out.stderr).unwrap()
+    };
+    let format = refused("SEKISHO_LOG_FORMAT", "xml");
+    assert_eq!(format, "sekisho: SEKISHO_LOG_FORMAT is 'xml': it may be human, json or journald\n");
+    let words = refused("SEKISHO_LOG", "verbose");
+    assert!(words.starts_with("sekisho: SEKISHO_LOG: 'verbose' chooses nothing: "), "{words}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use sekisho::base::Mac;
 use sekisho::io::netlink::{Hook, Netlink};
 
+use crate::contract::until;
 use crate::netns::Netns;
 
 #[test]
@@ -32,7 +33,8 @@ fn a_veth_pair_between_namespaces_carries_packets_and_goes_with_either_end() {
         n.addr_add(right, "fd09::2/64".parse().unwrap()).unwrap();
         n.set_up(right).unwrap();
     });
-    here.run(|| assert!(Netlink::open().unwrap().link("left").unwrap().running));
+    // The kernel notes the carrier when it gets to it.
+    until("the carrier", || here.run(|| Netlink::open().unwrap().link("left").unwrap().running));
     for (client, server) in [("10.9.0.1", "10.9.0.2:7"), ("fd09::1", "[fd09::2]:7")] {
         let socket = there.run(|| std::net::UdpSocket::bind(server).unwrap());
         here.run(|| std::net::UdpSocket::bind((client, 0)).unwrap().send_to(b"hello", server).unwrap());

@@ -30,7 +30,9 @@ fn bound(space: &Netns, at: &str) -> UdpSocket {
 #[test]
 fn what_is_said_of_a_datagram_is_what_its_receiver_sees() {
     isolate::test(|| {
-        let gw = Gateway::new(&Choice { rules4: RULES, ..Choice::default() });
+        // No flow may end while they are counted.
+        let more = "[conntrack.timeouts]\nudp = 3600\nicmp = 3600\n";
+        let gw = Gateway::new(&Choice { rules4: RULES, more, ..Choice::default() });
         gw.acquaint();
         let said = |words: &str| gw.tell(&["explain", "-q", words]).trim_end().to_owned();
         let flows = || gw.tell(&["conntrack", "-C"]).trim().to_owned();

@@ -61,6 +61,8 @@ pub(crate) struct Choice {
     /// Rules in the format of iptables-save; empty: none.
     pub(crate) rules4: &'static str,
     pub(crate) rules6: &'static str,
+    /// Sections of the configuration besides these.
+    pub(crate) more: &'static str,
 }
 
 impl Default for Choice {
@@ -75,6 +77,7 @@ impl Default for Choice {
             services: false,
             rules4: "",
             rules6: "",
+            more: "",
         }
     }
 }
@@ -329,7 +332,7 @@ fn hosts(choice: &Choice) -> Topology {
 }
 
 fn config(choice: &Choice, control: &Path) -> String {
-    let Choice { workers, offload, driver, far_mtu, services, rules4, rules6, .. } = choice;
+    let Choice { workers, offload, driver, far_mtu, services, rules4, rules6, more, .. } = choice;
     format!(
         r#"
 [router]
@@ -359,7 +362,7 @@ discard = {services}
 [firewall]
 rules4 = '''{rules4}'''
 rules6 = '''{rules6}'''
-"#,
+{more}"#,
         control.display()
     )
 }

@@ -272,8 +272,7 @@ fn what_a_rate_costs_is_measured() {
             println!("{:.0} ns a packet: {with:?}, without a router {without:?}", with.cost(&without));
             [&with, &without].into_iter().all(|used| {
                 let passed = used.traffic.received > 0 && used.traffic.sent >= used.traffic.received / 2;
-                let charged = used.threads > used.processes && used.processes > Duration::ZERO;
-                passed && charged && used.machine > Duration::ZERO
+                passed && used.threads > used.processes && used.processes > Duration::ZERO
             })
         });
         assert_eq!(memory::conntrack_count(&lab["client"]).unwrap_or(0), 0);

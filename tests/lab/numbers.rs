@@ -122,10 +122,14 @@ fn what_is_shown_is_what_has_passed() {
         assert_eq!(number(&one(&stats["conntrack"]["kinds"], "protocol", "udp")["flows"]), 1);
         assert!(number(&one(&stats["neighbors"], "family", "ipv4")["neighbors"]) >= 1);
 
-        let workers = stats["workers"].as_array().unwrap();
-        let links = stats["links"].as_array().unwrap().iter().filter(|l| l["kind"] == "packet");
-        let walked: i64 = workers.iter().map(|w| number(&w["rx_packets"])).sum();
-        assert_eq!(walked, links.map(|l| number(&l["rx_packets"])).sum::<i64>());
+        // What the hosts say of their own accord may come between the one count and the other.
+        wait_until("workers and links count the same", || {
+            let stats = gw.stats();
+            let workers = stats["workers"].as_array().unwrap();
+            let links = stats["links"].as_array().unwrap().iter().filter(|l| l["kind"] == "packet");
+            let walked: i64 = workers.iter().map(|w| number(&w["rx_packets"])).sum();
+            walked == links.map(|l| number(&l["rx_packets"])).sum::<i64>()
+        });
         // A worker that waits for a CPU has not said yet how long it slept.
         wait_until("all of the time is accounted for", || {
             let stats = gw.stats();
@@ -184,9 +188,11 @@ fn top_shows_who_is_busy() {
             let words: Vec<_> = flow.unwrap_or_default().split_whitespace().collect();
             if let [_, from, to, there, back, _, link, ..] = words[..] {
                 assert_eq!((from, to, link), ("10.1.0.2:4000", "10.2.0.2:53", "lan"), "{said}");
-                assert!(there != "0" && back != "0", "{said}");
                 assert!(said.contains("busiest flows (every packet)"), "{said}");
-                break;
+                // An answer may have come too late to be among them.
+                if there != "0" && back != "0" {
+                    break;
+                }
             }
             assert!(Instant::now() < deadline, "{said}");
         }

@@ -14,6 +14,7 @@ use sekisho::lab::{Spawned, Workplace, isolate, tools};
 use sekisho::run::{SystemCalls, seal};
 
 use crate::gateway::{Choice, Gateway, SEKISHO, SERVER, START, STOP, ip, run};
+use crate::home::wait_until;
 
 /// CAP_NET_ADMIN and CAP_NET_RAW.
 const BOTH: &str = "0000000000003000";
@@ -30,11 +31,16 @@ fn status(dir: &Path, key: &str) -> String {
     line.unwrap_or_else(|| panic!("no {key} in {text}")).trim().to_owned()
 }
 
-/// Looks at every thread of a process.
+/// Looks at every thread of a process, when each has its name: it gives itself one when it begins.
 fn is_sealed(pid: u32, uid: u32) {
+    let threads = || fs::read_dir(format!("/proc/{pid}/task")).unwrap().map(|thread| thread.unwrap().path());
+    wait_until("the threads have their names", || {
+        let names: Vec<String> = threads().map(|thread| status(&thread, "Name")).collect();
+        let first = names.first().unwrap();
+        names.iter().filter(|name| *name == first).count() == 1
+    });
     let mut names = Vec::new();
-    for thread in fs::read_dir(format!("/proc/{pid}/task")).unwrap() {
-        let thread = thread.unwrap().path();
+    for thread in threads() {
         let of = |key| status(&thread, key);
         let name = of("Name");
         let uids: Vec<String> = of("Uid").split_whitespace().map(str::to_owned).collect();
@@ -76,7 +82,15 @@ fn router(place: &Workplace, lines: &str) -> (std::path::PathBuf, std::path::Pat
 
 /// Runs `sekisho stats` as somebody: its exit code, and what it says on stderr.
 fn asked_by(control: &Path, uid: u32, gid: u32) -> (Option<i32>, String) {
-    let mut command = Command::new(SEKISHO);
+    // Where it was built not everybody may look. Copied by another process: what this one has open for writing, those that
+    // other tests start meanwhile have for a moment, and what is open for writing can't be run.
+    let program = control.with_file_name("sekisho");
+    if !program.exists() {
+        let mut copy = Command::new("sh");
+        copy.args(["-c", "cp \"$0\" \"$1\" && chmod 755 \"$1\"", SEKISHO]).arg(&program);
+        assert!(copy.status().unwrap().success());
+    }
+    let mut command = Command::new(program);
     // With another user come no other groups.
     command.arg("stats").arg("--control").arg(control).uid(uid).gid(gid);
     let out = command.output().unwrap();
@@ -248,6 +262,7 @@ fn it_is_the_same_in_a_user_namespace() {
 #[test]
 #[ignore = "ends its process"]
 fn in_a_sealed_process() {
+    let mut other = Command::new("true").spawn().unwrap();
     seal(None, SystemCalls::Refused).unwrap();
     // What a router does goes on.
     let read = std::thread::spawn(|| fs::read_to_string("/proc/self/status").unwrap()).join().unwrap();
@@ -258,6 +273,10 @@ fn in_a_sealed_process() {
     let no = |e: std::io::Error| e.kind() == std::io::ErrorKind::PermissionDenied;
     assert!(Command::new("true").spawn().is_err_and(no));
     assert!(std::os::unix::fs::symlink("a", "b").is_err_and(no));
+    assert!(fs::rename("a", "b").is_err_and(no) && fs::create_dir("a").is_err_and(no));
+    assert!(other.kill().is_err_and(no));
+    // It ends by itself, and whether this process may hear of it is of no matter.
+    let _ = other.wait();
     println!("and now");
     // This ends it.
     let e = Command::new("true").exec();

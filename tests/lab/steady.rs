@@ -1,7 +1,10 @@
 //! Datagrams at a steady rate through the gateway while something else happens: of those that were sent, how many came.
 
 use std::net::UdpSocket;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicBool, AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
+};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -21,6 +24,8 @@ pub(crate) struct Steady {
     sent: AtomicU64,
     come: AtomicU64,
     end: AtomicBool,
+    /// Nothing more is sent.
+    done: AtomicBool,
     begun: Instant,
     longest: Duration,
 }
@@ -37,19 +42,22 @@ impl Steady {
             sent: AtomicU64::new(0),
             come: AtomicU64::new(0),
             end: AtomicBool::new(false),
+            done: AtomicBool::new(false),
             begun: Instant::now(),
             longest,
         };
         let s = &steady;
         thread::scope(|scope| {
             scope.spawn(move || {
-                while (!s.end.load(Relaxed) || s.come.load(Relaxed) < s.sent()) && s.lasts() {
+                // The sender says itself when it is done: one that was sent may not have been counted when the end is seen.
+                while (!s.done.load(Acquire) || s.come.load(Relaxed) < s.sent()) && s.lasts() {
                     if far.recv(&mut [0; LENGTH as usize]).is_ok() {
                         s.come.fetch_add(1, Relaxed);
                     }
                 }
             });
             scope.spawn(move || {
+                let _done = End(&s.done);
                 while !s.end.load(Relaxed) && s.lasts() {
                     if s.sent() < s.come.load(Relaxed) + AHEAD {
                         near.send(&[7; LENGTH as usize]).unwrap();
@@ -82,11 +90,11 @@ impl Steady {
     }
 }
 
-/// Ends it.
+/// Sets it when it is dropped, also in a panic.
 struct End<'a>(&'a AtomicBool);
 
 impl Drop for End<'_> {
     fn drop(&mut self) {
-        self.0.store(true, Relaxed);
+        self.0.store(true, Release);
     }
 }

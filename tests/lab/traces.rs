@@ -25,7 +25,7 @@ COMMIT
 ";
 
 /// How long may pass until a packet that is sent again and again has been told of.
-const TOLD: Duration = Duration::from_secs(20);
+const TOLD: Duration = Duration::from_secs(100);
 
 /// Each test in namespaces of its own.
 macro_rules! isolated {

@@ -178,7 +178,8 @@ fn has_another_mtu(kind: &str, workers: usize) {
         assert!(out.status.success() && said.is_empty(), "{said}");
     };
     let ping = Ping::new(ip(SERVER[0]));
-    wait_until("there is a way through", || s.here().run(|| ping.clone().run()).is_ok_and(|r| r.complete()));
+    let once = ping.clone().wait(Duration::from_secs(1));
+    wait_until("there is a way through", || s.here().run(|| once.run()).is_ok_and(|r| r.complete()));
     let before = link();
     thread::scope(|scope| {
         let pings = scope.spawn(|| s.here().run(|| ping.clone().count(100).run()).unwrap());

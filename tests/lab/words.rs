@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use sekisho::lab::{Netns, isolate};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::firewall::{book, firewall, kernel_router, traffic};
 use crate::gateway::SEKISHO;
@@ -26,6 +26,19 @@ struct Said {
     err: String,
 }
 
+impl Said {
+    /// Leaves out neighbors of which nobody has heard, where the kernel has none such: it forgets them when all namespaces of
+    /// the machine together have many, now and then.
+    fn forget(&mut self, kernel: &Said) {
+        let idle = |line: &String| line.ends_with(" STALE") || line.ends_with(" FAILED");
+        self.out.retain(|line| !idle(line) || kernel.out.contains(line));
+        let idle = |v: &Value| v["state"] == json!(["STALE"]) || v["state"] == json!(["FAILED"]);
+        if let (Some(Value::Array(ours)), Some(Value::Array(theirs))) = (&mut self.json, &kernel.json) {
+            ours.retain(|v| !idle(v) || theirs.contains(v));
+        }
+    }
+}
+
 /// What is wrong with a line of a list.
 fn judged(line: &str, ours: impl Fn(&str) -> Said, kernel: impl Fn(&str) -> Said) -> Option<String> {
     if let Some(words) = line.strip_prefix("! ") {
@@ -34,7 +47,8 @@ fn judged(line: &str, ours: impl Fn(&str) -> Said, kernel: impl Fn(&str) -> Said
         return (!refused).then(|| format!("{words}: is to be refused: {said:?}"));
     }
     let (words, codes_only) = line.strip_prefix("~ ").map_or((line, false), |words| (words, true));
-    let (ours, kernel) = (ours(words), kernel(words));
+    let (mut ours, kernel) = (ours(words), kernel(words));
+    ours.forget(&kernel);
     // What the kernel says of what it refuses differs from one version to the next.
     let by_kernel = kernel.code == Some(2) || codes_only;
     let same = ours.code == kernel.code

@@ -118,6 +118,15 @@ pub(crate) const ROUTES: [(&str, &str, &str); 6] = [
     ("fd0a::/32", "fe80::fe", "lan"),
 ];
 
+/// Routes of both with an MTU of their own, locked or not.
+pub(crate) const NARROW: [(&str, &str, &str, u32, bool); 5] = [
+    ("10.110.0.0/16", "10.2.0.254", "wan", 1300, false),
+    ("10.111.0.0/16", "10.2.0.254", "wan", 1000, true),
+    ("10.112.0.0/16", "10.3.0.254", "dmz", 1400, false),
+    ("fd6e::/32", "fd02::fe", "wan", 1300, false),
+    ("fd6f::/32", "fd02::fe", "wan", 1300, true),
+];
+
 /// Routes of both that lead nowhere.
 pub(crate) const REFUSALS: [(&str, Refusal); 6] = [
     ("10.66.1.0/24", Refusal::Unreachable),
@@ -231,6 +240,10 @@ pub(crate) fn kernel_plan(settings: &[(&str, &str)]) -> Plan {
     for (to, via, dev) in ROUTES {
         plan = plan.route_on("router", to.parse().unwrap(), via.parse().unwrap(), dev);
     }
+    for (to, via, dev, mtu, lock) in NARROW {
+        let (to, via) = (to.parse().unwrap(), via.parse().unwrap());
+        plan = plan.route_on("router", to, via, dev).route_mtu(mtu, lock);
+    }
     for (to, how) in REFUSALS {
         plan = plan.refuse("router", to.parse().unwrap(), how);
     }
@@ -314,6 +327,10 @@ fn config(control: &Path) -> String {
     }
     for (to, via, dev) in ROUTES {
         text += &format!("[[route]]\nto = \"{to}\"\nvia = \"{via}\"\ndev = \"{dev}\"\n");
+    }
+    for (to, via, dev, mtu, lock) in NARROW {
+        text += &format!("[[route]]\nto = \"{to}\"\nvia = \"{via}\"\ndev = \"{dev}\"\n");
+        text += &format!("mtu = {mtu}\nmtu_lock = {lock}\n");
     }
     for (to, how) in REFUSALS {
         text += &format!("[[route]]\nto = \"{to}\"\ntype = \"{}\"\n", word(how));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time;
 
 use sekisho::base::{Instant, LinkId};
-use sekisho::fib::{NextHop, Rib, Route, RouteKind};
+use sekisho::fib::{Metrics, NextHop, Rib, Route, RouteKind};
 use sekisho::host::{Host, Services};
 use sekisho::io::netlink::Refusal;
 use sekisho::link::{Address, Link, LinkKind, Links, RpFilter};
@@ -13,7 +13,7 @@ use sekisho::packet::{Caps, Packet};
 use sekisho::path::{FlowCacheConfig, Hooks, Listeners, LiveConfig, Snapshot};
 use sekisho::router::{Router, Worker};
 
-use crate::twin::{Port, REFUSALS, ROUTES, Wires};
+use crate::twin::{NARROW, Port, REFUSALS, ROUTES, Wires};
 
 /// A router in memory, its local stack with it.
 pub(crate) struct Walk {
@@ -39,6 +39,13 @@ impl Walk {
             let link = links.named(dev).unwrap().id;
             let hop = NextHop::new(Some(via.parse().unwrap()), Some(link));
             rib.insert(Route::new(to.parse().unwrap(), RouteKind::Unicast(vec![hop]))).unwrap();
+        }
+        for (to, via, dev, mtu, lock) in NARROW {
+            let link = links.named(dev).unwrap().id;
+            let hop = NextHop::new(Some(via.parse().unwrap()), Some(link));
+            let metrics = Metrics { mtu: Metrics::mtu_of(mtu), mtu_lock: lock, ..Metrics::default() };
+            let route = Route::new(to.parse().unwrap(), RouteKind::Unicast(vec![hop]));
+            rib.insert(Route { metrics, ..route }).unwrap();
         }
         for (to, how) in REFUSALS {
             let kind = match how {

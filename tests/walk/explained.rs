@@ -284,14 +284,6 @@ fn client(b: &mut Bench, l3: &[u8]) -> Outcome {
 
 const FAR: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
 const FAR6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 7);
-const MASQUERADE: &str = "*nat
-:PREROUTING ACCEPT
-:INPUT ACCEPT
-:OUTPUT ACCEPT
-:POSTROUTING ACCEPT
--A POSTROUTING -o wan -j MASQUERADE
-COMMIT
-";
 
 #[test]
 fn each_kind_of_end_in_one_line() {

@@ -14,14 +14,6 @@ use crate::make::*;
 use crate::net::*;
 
 const FAR: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
-const NAT: &str = "*nat
-:PREROUTING ACCEPT
-:INPUT ACCEPT
-:OUTPUT ACCEPT
-:POSTROUTING ACCEPT
--A POSTROUTING -o wan -j MASQUERADE
-COMMIT
-";
 
 fn local(b: &mut Bench, l3: &[u8]) {
     b.worker.handle_local(Packet::from_slice(l3), b.now);
@@ -34,7 +26,7 @@ fn source(p: &Packet) -> IpAddr {
 
 #[test]
 fn a_refused_connection_of_the_router_to_itself_is_told_so() {
-    let mut b = Plan::default().rules(&format!("{STATEFUL}{NAT}"), "").build().acquaint();
+    let mut b = Plan::default().rules(&format!("{STATEFUL}{MASQUERADE}"), "").build().acquaint();
     local(&mut b, &tcp(LAN_ADDR, LAN_ADDR, (1000, 81), tcp::SYN, b""));
     assert_eq!(b.host.len(), 1, "the SYN");
     // The stack refuses it; with that the flow ends, before the reset has come round.
@@ -53,7 +45,7 @@ fn what_output_rejects_is_told_the_local_stack() {
             "*filter\n:INPUT ACCEPT\n:FORWARD ACCEPT\n:OUTPUT ACCEPT\n-A OUTPUT -d 198.51.100.7/32 -p {} -j REJECT --reject-with {with}\nCOMMIT\n",
             if with == "tcp-reset" { "tcp" } else { "udp" }
         );
-        let mut b = Plan::default().rules(&format!("{refuse}{NAT}"), "").build().acquaint();
+        let mut b = Plan::default().rules(&format!("{refuse}{MASQUERADE}"), "").build().acquaint();
         let before = b.totals();
         local(&mut b, &l3);
         let gone = b.totals().drops(DropReason::ConntrackGone);
@@ -67,7 +59,7 @@ fn what_output_rejects_is_told_the_local_stack() {
 
 #[test]
 fn a_neighbor_that_does_not_answer_is_told_who_is_behind_nat() {
-    let mut b = Plan::default().rules(NAT, "").build().acquaint();
+    let mut b = Plan::default().rules(MASQUERADE, "").build().acquaint();
     b.client_sends(&udp(CLIENT, Ipv4Addr::new(10, 2, 0, 99), (1000, 53), b"x"));
     b.sent(WAN);
     // Others begin flows meanwhile, and one of them is the worker's last.
@@ -122,8 +114,8 @@ fn a_queued_packet_keeps_its_flow_whatever_becomes_of_the_table() {
     };
     let ask = udp(CLIENT, FAR, (1000, 53), b"x");
     // Twice at once: the first makes the flow, the second joins it, others having begun flows between them.
-    let mut b = Plan::default().rules(NAT, "").build().acquaint();
-    queueing(&b, NAT);
+    let mut b = Plan::default().rules(MASQUERADE, "").build().acquaint();
+    queueing(&b, MASQUERADE);
     let queue = b.router.queue(1, 8);
     b.client_sends(&ask);
     b.client_sends(&ask);
@@ -148,7 +140,7 @@ fn a_queued_packet_keeps_its_flow_whatever_becomes_of_the_table() {
 
 /// A gateway that holds UDP back after its source has been chosen, and before its flow is in the table.
 fn choosing(rule: &str) -> Bench {
-    let nat = NAT.replace("-A POSTROUTING -o wan -j MASQUERADE", rule);
+    let nat = MASQUERADE.replace("-A POSTROUTING -o wan -j MASQUERADE", rule);
     let b = Plan::default().rules(&nat, "").build().acquaint();
     let snap = Plan::default().rules(&nat, "").snapshot();
     let call = |_: &At, p: &mut Packet| match p.meta.proto {
@@ -217,7 +209,7 @@ fn one_flow_begun_twice_with_two_ports_is_answered_at_both() {
 fn a_stolen_packet_that_comes_in_again_begins_anew() {
     let kept = Arc::new(std::sync::Mutex::new(Vec::new()));
     let steal = kept.clone();
-    let snap = Plan::default().rules(NAT, "").snapshot();
+    let snap = Plan::default().rules(MASQUERADE, "").snapshot();
     let call = move |_: &At, p: &mut Packet| {
         let mut kept = steal.lock().unwrap();
         if p.meta.proto != proto::UDP || !kept.is_empty() {
@@ -242,14 +234,14 @@ fn a_stolen_packet_that_comes_in_again_begins_anew() {
 
 #[test]
 fn when_the_rules_translate_no_more_the_translated_flows_end() {
-    let mut b = Plan::default().rules(&format!("{STATEFUL}{NAT}"), "").build().acquaint();
+    let mut b = Plan::default().rules(&format!("{STATEFUL}{MASQUERADE}"), "").build().acquaint();
     b.client_sends(&udp(CLIENT, FAR, (1000, 53), b"x"));
     assert_eq!(source(&b.one(WAN)), IpAddr::from(WAN_ADDR));
     local(&mut b, &udp(WAN_ADDR, FAR, (7, 53), b"x"));
     b.one(WAN);
     assert_eq!(b.flows().len(), 2);
     // Other rules that translate: it goes on.
-    b.router.replace(Plan::default().rules(NAT, "").snapshot());
+    b.router.replace(Plan::default().rules(MASQUERADE, "").snapshot());
     assert_eq!(b.flows().len(), 2);
     b.router.replace(Plan::default().rules(STATEFUL, STATEFUL).snapshot());
     assert!(b.router.snapshot().hooks.tracks(Family::V4));
@@ -279,7 +271,7 @@ fn a_table_nat_of_one_chain_translates_answers_too() {
 fn an_option_put_into_a_syn_that_came_in_pieces_leaves_it_good() {
     let rules = format!(
         "*mangle\n:PREROUTING ACCEPT\n:INPUT ACCEPT\n:FORWARD ACCEPT\n:OUTPUT ACCEPT\n:POSTROUTING ACCEPT
--A FORWARD -p tcp --tcp-flags SYN,RST SYN -j TCPMSS --set-mss 500\nCOMMIT\n{NAT}"
+-A FORWARD -p tcp --tcp-flags SYN,RST SYN -j TCPMSS --set-mss 500\nCOMMIT\n{MASQUERADE}"
     );
     let mut b = Plan::default().rules(&rules, &rules).build().acquaint();
     for syn in

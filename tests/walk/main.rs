@@ -27,6 +27,7 @@ mod neighbors;
 mod net;
 mod offloads;
 mod redirects;
+mod route_mtu;
 mod routes;
 mod rules;
 mod samples;

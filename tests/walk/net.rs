@@ -46,6 +46,15 @@ pub(crate) const STATEFUL: &str = "*filter
 -A FORWARD -i lan -m conntrack --ctstate NEW -j ACCEPT
 COMMIT
 ";
+/// Whoever goes out does so by the name of `wan`.
+pub(crate) const MASQUERADE: &str = "*nat
+:PREROUTING ACCEPT
+:INPUT ACCEPT
+:OUTPUT ACCEPT
+:POSTROUTING ACCEPT
+-A POSTROUTING -o wan -j MASQUERADE
+COMMIT
+";
 
 /// A router with `lan` (10.1.0.1/24, fd01::1/64), `wan` (10.2.0.1/24, fd02::1/64) and `tun0` (10.3.0.1/24,
 /// fd03::1/64), all up, and a default route to 10.2.0.2 and fd02::2.

@@ -366,7 +366,7 @@ impl Asking {
         let Asking { form, filter, kinds, buffer, timeout, control, .. } = self;
         let flows = match command {
             Does::Count => Flows::Count,
-            Does::Flush => Flows::Flush,
+            Does::Flush => Flows::Flush {},
             Does::Stats => Flows::Stats,
             Does::Get => {
                 names_one(&filter)?;

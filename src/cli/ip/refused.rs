@@ -152,6 +152,7 @@ fn in_words(errno: &str) -> &str {
         "ENOSPC" => "No space left on device",
         "EOPNOTSUPP" => "Operation not supported",
         "ESRCH" => "No such process",
+        "ETIMEDOUT" => "Connection timed out",
         "EXDEV" => "Invalid cross-device link",
         other => other,
     }

@@ -80,6 +80,7 @@ pub(super) fn trim_route(r: Route, f: &RouteFilter, opts: &Options) -> Route {
     if f.table != Table::All {
         r.table = None;
     }
+    unlocked(&mut r, opts);
     if opts.numeric {
         numbers_of_route(&mut r);
     }
@@ -100,9 +101,17 @@ fn in_detail(mut r: Route, tables: bool) -> Route {
     r
 }
 
+/// What is locked, iproute2 says in words only.
+pub(super) fn unlocked(r: &mut Route, opts: &Options) {
+    if opts.json {
+        r.metrics.iter_mut().for_each(|m| m.lock.clear());
+    }
+}
+
 /// What is shown of a way.
 pub(super) fn trim_way(r: Route, opts: &Options) -> Route {
     let mut r = if opts.details { in_detail(r, true) } else { r };
+    unlocked(&mut r, opts);
     if opts.numeric {
         numbers_of_route(&mut r);
     }
@@ -310,6 +319,12 @@ pub(super) fn route(r: &Route, opts: &Options) -> String {
         let _ = write!(out, "{newline}    cache ");
         if !cache.is_empty() {
             let _ = write!(out, "<{}> ", cache.join(","));
+        }
+    }
+    for (word, bytes) in r.metrics.iter().flat_map(|m| [("mtu", m.mtu), ("advmss", m.advmss)]) {
+        if let Some(bytes) = bytes {
+            let locked = r.metrics.iter().any(|m| m.lock.iter().any(|lock| lock == word));
+            let _ = write!(out, "{word} {}{bytes} ", if locked { "lock " } else { "" });
         }
     }
     if let Some(iif) = &r.iif {

@@ -22,7 +22,7 @@ command ends, or nothing is different. `sekisho config` prints what has come of 
   route    [show] [[root|match|exact] PREFIX] [table main|local|all]
            [dev NAME] [via ADDRESS] [proto NAME] [scope SCOPE] [type TYPE] [metric N] [src PREFIX]
            add|append|prepend|replace|change|del [TYPE] PREFIX|default [via [inet6] ADDRESS] [dev NAME] [onlink]
-           [metric N] [src ADDRESS] [proto NAME] [nexthop via ADDRESS [dev NAME] [onlink] [weight N]]…
+           [metric N] [mtu [lock] N] [advmss [lock] N] [src ADDRESS] [proto NAME] [nexthop via ADDRESS [dev NAME] [onlink] [weight N]]…
            flush …                as show chooses; routes that follow from addresses stay
            get ADDRESS [from ADDRESS] [iif NAME] [oif NAME] [tos N] [mark N] [ipproto P] [sport N] [dport N] [fibmatch]
   neighbor [show] [[to] PREFIX] [dev NAME] [nud STATE]

@@ -3,6 +3,9 @@
 use std::io::{self, IsTerminal};
 use std::os::unix::fs::MetadataExt;
 
+use super::journal::Journal;
+use crate::cli::paint::Paint;
+
 /// How.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Format {
@@ -21,11 +24,11 @@ impl Format {
     /// What `SEKISHO_LOG_FORMAT` says; else text on a terminal, entries if standard error is the journal, JSON otherwise.
     pub(super) fn choose() -> io::Result<Self> {
         let asked = std::env::var_os("SEKISHO_LOG_FORMAT").filter(|word| !word.is_empty());
-        let terminal = io::stderr().is_terminal();
+        let colours = Paint::stderr().is_on();
         match asked.as_deref().map(|word| word.to_string_lossy()) {
-            Some(word) => Self::named(&word, terminal),
-            None if terminal => Ok(Format::Human { colours: true }),
-            None if is_journal() => Ok(Format::Journald),
+            Some(word) => Self::named(&word, colours),
+            None if io::stderr().is_terminal() => Ok(Format::Human { colours }),
+            None if is_journal() && Journal::open().is_ok() => Ok(Format::Journald),
             None => Ok(Format::Json),
         }
     }

@@ -20,7 +20,18 @@ const SOCKET: &str = "/run/systemd/journal/socket";
 pub(super) struct Journal(UnixDatagram);
 
 impl Journal {
+    /// The way there, if somebody listens at its end.
     pub(super) fn open() -> io::Result<Self> {
+        Self::to(SOCKET)
+    }
+
+    fn to(socket: &str) -> io::Result<Self> {
+        let no = |e| {
+            io::Error::other(format!(
+                "the log can't go to the journal at {socket}: {e}; SEKISHO_LOG_FORMAT=json or human writes it to stderr"
+            ))
+        };
+        UnixDatagram::unbound()?.connect(socket).map_err(no)?;
         UnixDatagram::unbound().map(Journal)
     }
 }
@@ -151,6 +162,16 @@ mod tests {
             "PRIORITY=4\nSYSLOG_IDENTIFIER=sekisho\nTARGET=rules\nMESSAGE=one\\nPRIORITY=0\\ntwo\n\
              SEKISHO_LINK=lan\nSEKISHO_PORT_NUMBER=7\n"
         );
+    }
+
+    #[test]
+    fn a_journal_that_is_not_there_is_told_of() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("socket");
+        let to = || Journal::to(socket.to_str().unwrap());
+        assert!(to().err().unwrap().to_string().contains("SEKISHO_LOG_FORMAT=json"));
+        let _listens = UnixDatagram::bind(&socket).unwrap();
+        assert!(to().is_ok());
     }
 
     #[test]

@@ -10,9 +10,10 @@ use super::super::build::shown;
 use super::super::meant::{MTU_IPV6, unfit};
 use super::super::{AddrChange, LinkConfig, Refusal};
 use super::owned::{Owner, is_link_local, prefix};
+use super::work::pass;
 use super::{Draft, Unsettled};
 use crate::control::protocol::LinkFilter;
-use crate::fib::{self, Family, Protocol, RouteError, Table};
+use crate::fib::{self, Family, Protocol, RouteError, Table, Users};
 use crate::link::{Address, Links};
 
 /// The loopback's name.
@@ -113,8 +114,12 @@ impl Draft<'_> {
         if self.neighbors.with(addr).any(|n| !local || n.dev == dev) {
             return Some(Refusal::of("EINVAL", format!("{addr} is a static neighbor: delete that first")));
         }
-        let gateways = self.gateways();
         let own = (!local).then_some(addr);
+        let leans = self.leans();
+        let named = |via: &IpAddr| leans.has_next_hop(*via);
+        let taken: Vec<_> = own.into_iter().chain(new.broadcast().map(IpAddr::V4)).filter(named).collect();
+        // Whose next hop it is is asked only then: that takes going over all routes.
+        let gateways = if taken.is_empty() { Arc::default() } else { self.gateways() };
         let led_to = |via: IpAddr| {
             let routes = gateways.get(&via).into_iter().flatten().chain(self.edits.led_to(via));
             // Those that have gone since lead nowhere.
@@ -123,7 +128,7 @@ impl Draft<'_> {
             };
             routes.copied().find(stays)
         };
-        if let Some(to) = own.into_iter().chain(new.broadcast().map(IpAddr::V4)).find_map(led_to) {
+        if let Some(to) = taken.into_iter().find_map(led_to) {
             let text = format!(
                 "{addr}/{prefix_len} takes the next hop of the route to {}: change that first",
                 shown(to)
@@ -147,6 +152,7 @@ impl Draft<'_> {
     fn gateways(&mut self) -> Arc<HashMap<IpAddr, Vec<IpNet>>> {
         let config = &self.config;
         let all = || {
+            pass();
             let mut gateways: HashMap<IpAddr, Vec<IpNet>> = HashMap::new();
             for route in config.own_routes() {
                 for via in route.hops.iter().filter_map(|h| h.via) {
@@ -206,8 +212,33 @@ impl Draft<'_> {
             addresses.remove(at);
         }
         self.owned().remove(owner, &gone);
-        self.unsettled = Some(Unsettled::Gone);
+        match self.is_leaned_on(owner, &gone) {
+            true => self.unsettled = Some(Unsettled::Gone),
+            false => drop(self.unsettled.get_or_insert(Unsettled::Come)),
+        }
         Ok(())
+    }
+
+    /// Whether a route, other than those that follow from it, may have lost its way or its source with an address that has
+    /// gone from the configuration just now.
+    fn is_leaned_on(&mut self, owner: Owner, gone: &Address) -> bool {
+        let v4 = |a: &Address| a.addr.is_ipv4();
+        if let Owner::Link(at) = owner
+            && v4(gone)
+            && !self.config.links.get(at).is_some_and(|l| l.addresses.iter().any(v4))
+        {
+            return true;
+        }
+        let (net, leans) = (gone.network(), self.leans());
+        let follows = |r: &fib::Route| {
+            r.protocol == Protocol::Kernel && r.src == Some(gone.addr) && r.hops().len() == 1
+        };
+        leans.has_next_hop_in(net)
+            || match leans.users_of(gone.addr) {
+                Users::Nobody => false,
+                Users::OneOfKernel => self.rib.find(net, follows).is_none(),
+                Users::Others => true,
+            }
     }
 
     fn flush_addresses(&mut self, filter: &LinkFilter) -> Result<(), Refusal> {
@@ -217,6 +248,7 @@ impl Draft<'_> {
         {
             return Err(self.no_link(dev));
         }
+        pass();
         self.settle()?;
         self.owned = None;
         let up = |name: &str| self.links.named(name).is_some_and(|l| l.up);

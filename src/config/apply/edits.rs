@@ -53,6 +53,11 @@ impl Edits {
         self.gateways.get(&via).map_or(&[], Vec::as_slice)
     }
 
+    /// Where the routes that were touched lead.
+    pub(super) fn prefixes(&self) -> impl Iterator<Item = IpNet> + '_ {
+        self.order.iter().map(|(net, ..)| *net)
+    }
+
     /// There is a route less.
     pub(super) fn removed(&mut self, route: &Route, links: &Links) {
         let key = key(&own(route, links));
@@ -151,6 +156,7 @@ pub(in crate::config) fn with_hops(route: &Route, hops: Arc<[HopConfig]>) -> Rou
         metric: Some(route.metric).filter(|m| *m != route.family().default_metric()),
         src: route.src,
         proto: route.protocol,
+        metrics: route.metrics,
     }
 }
 

@@ -18,6 +18,7 @@ impl Draft<'_> {
     pub(super) fn route(&mut self, change: &RouteChange) -> Result<(), Refusal> {
         self.settle()?;
         self.routed = true;
+        self.leans = None;
         match change {
             RouteChange::One { action: RouteOp::Delete, route } => self.delete_route(route),
             RouteChange::One { action, route } => self.put_route(*action, route),

@@ -243,7 +243,7 @@ fn routes_that_lead_nowhere_are_refused_as_the_kernel_does() {
         ("10.7.0.1/16 dev lan", "EINVAL"),
         ("10.7.0.0/16 dev lo", "EINVAL"),
         ("10.7.0.0/16 dev lan src 10.99.0.1", "EINVAL"),
-        ("10.7.0.0/16 dev lan mtu 1400", "EINVAL"),
+        ("10.7.0.0/16 dev lan window 1400", "EINVAL"),
         ("10.7.0.0/16 dev lan table 7", "EINVAL"),
         ("fe80::/64 dev lan", "EINVAL"),
         ("local 10.7.0.1 dev lan", "EINVAL"),

@@ -8,7 +8,7 @@ use crate::control::protocol::LinkFilter;
 
 /// A change of a link's addresses.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "op", rename_all = "kebab-case")]
+#[serde(deny_unknown_fields, tag = "op", rename_all = "kebab-case")]
 pub enum AddrChange {
     /// One more.
     Add {

@@ -6,7 +6,7 @@ use crate::base::Mac;
 
 /// A change of the links.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "op", rename_all = "kebab-case")]
+#[serde(deny_unknown_fields, tag = "op", rename_all = "kebab-case")]
 pub enum LinkChange {
     /// One more.
     Add {
@@ -35,7 +35,7 @@ pub enum LinkChange {
 
 /// Settings of a link.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(deny_unknown_fields, default)]
 pub struct LinkSettings {
     /// The kernel's interface.
     pub device: Option<String>,

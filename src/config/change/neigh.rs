@@ -8,7 +8,7 @@ use crate::control::protocol::NeighborFilter;
 
 /// A change of the neighbors. Permanent ones are part of the configuration, others of the living table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "op", rename_all = "kebab-case")]
+#[serde(deny_unknown_fields, tag = "op", rename_all = "kebab-case")]
 pub enum NeighChange {
     /// One is there, or is different.
     Set {

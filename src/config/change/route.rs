@@ -6,7 +6,7 @@ use crate::control::protocol::RouteFilter;
 
 /// A change of the routes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "op", rename_all = "kebab-case")]
+#[serde(deny_unknown_fields, tag = "op", rename_all = "kebab-case")]
 pub enum RouteChange {
     /// One route.
     One {

@@ -19,7 +19,7 @@ pub struct RulesChange {
 
 /// What to do with the rules.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "op", rename_all = "kebab-case")]
+#[serde(deny_unknown_fields, tag = "op", rename_all = "kebab-case")]
 pub enum Edit {
     /// What iptables(8) does with these words behind it.
     Command {

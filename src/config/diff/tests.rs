@@ -9,6 +9,9 @@ fn setup(text: &str) -> Setup {
     Setup::build(config, None).unwrap_or_else(|e| panic!("{e}\n{text}"))
 }
 
+/// Flows there is room for.
+const ROOM: u32 = 1_000_000;
+
 /// `object -before +after (note)`.
 fn told(old: &str, new: &str) -> Vec<String> {
     let line = |d: Difference| {
@@ -18,7 +21,7 @@ fn told(old: &str, new: &str) -> Vec<String> {
         d.note.into_iter().for_each(|n| line += &format!(" ({n})"));
         line
     };
-    diff(&setup(old), &setup(new)).into_iter().map(line).collect()
+    diff(&setup(old), &setup(new), ROOM).into_iter().map(line).collect()
 }
 
 const LAN: &str = "[link.lan]\nkind = \"tap\"\naddresses = [\"10.1.0.1/24\"]\nlink_local = false\n";
@@ -46,6 +49,13 @@ fn keys_are_told_with_both_values_and_those_that_take_a_restart() {
             "services -echo = false +echo = true",
         ]
     );
+}
+
+#[test]
+fn more_flows_than_there_is_room_for_take_a_restart() {
+    let with = |max: u32| format!("{LAN}[conntrack]\nmax = {max}\n");
+    assert_eq!(told(LAN, &with(ROOM)), ["conntrack -max = 262144 +max = 1000000"]);
+    assert_eq!(told(LAN, &with(ROOM + 1)), ["conntrack -max = 262144 +max = 1000001 (takes a restart)"]);
 }
 
 #[test]
@@ -109,6 +119,20 @@ fn rules_are_lines_and_policies() {
         ]
     );
     assert_eq!(told(&old, LAN).len(), 2, "only rules go: policies are the usual ones");
+}
+
+#[test]
+fn a_route_with_another_mtu_is_another_route() {
+    let route = |more: &str| {
+        format!("{LAN}[[route]]\nto = \"192.0.2.0/24\"\nvia = \"10.1.0.2\"\ndev = \"lan\"\n{more}")
+    };
+    assert_eq!(
+        told(&route("mtu = 1400\n"), &route("mtu = 1400\nmtu_lock = true\nadvmss = 1300\n")),
+        [
+            "route -192.0.2.0/24 via 10.1.0.2 dev lan proto static mtu 1400 +192.0.2.0/24 via 10.1.0.2 dev lan proto static mtu lock 1400 advmss 1300"
+        ]
+    );
+    assert_eq!(told(&route(""), &route("mtu = 0\n")), [""; 0]);
 }
 
 #[test]

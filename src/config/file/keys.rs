@@ -61,7 +61,21 @@ pub(super) const LINK: Section = Section {
 
 pub(super) const ROUTE: Section = Section {
     header: "[[route]]",
-    keys: &["to", "via", "dev", "onlink", "metric", "src", "nexthops", "type", "proto"],
+    keys: &[
+        "to",
+        "via",
+        "dev",
+        "onlink",
+        "metric",
+        "src",
+        "nexthops",
+        "type",
+        "proto",
+        "mtu",
+        "mtu_lock",
+        "advmss",
+        "advmss_lock",
+    ],
 };
 
 pub(super) const NEXTHOP: Section = Section { header: "nexthops", keys: &["via", "dev", "onlink", "weight"] };

@@ -8,7 +8,7 @@ use super::{LOOPBACK, Names, address, within, word};
 use crate::config::file::{Given, HopTable, RouteTable, Scalar};
 use crate::config::problem::{Sink, plain, quoted};
 use crate::config::{Doubt, HopConfig, LinkConfig, RouteConfig, RouteType};
-use crate::fib::Protocol;
+use crate::fib::{Metrics, Protocol};
 
 /// The route, if all is well with it.
 pub(super) fn route(
@@ -39,6 +39,7 @@ pub(super) fn route(
     };
     let metric = within(&t.metric, &format!("{what}: metric"), 0..=u32::MAX, sink);
     let proto = proto(&t.proto, &what, sink);
+    let metrics = metrics(&t, &what, sink);
     let hops = ways_out(&t, kind, &what, names, sink);
 
     let family = to.flatten().map(|net| net.addr().is_ipv4());
@@ -70,7 +71,7 @@ pub(super) fn route(
         sink.odd(t.at, format!("{what}: has no effect: {why}"));
     }
     let hops = hops.into_iter().map(|(hop, _)| hop).collect();
-    Some(RouteConfig { line: sink.line(t.at), to, kind: kind?, hops, metric, src, proto: proto? })
+    Some(RouteConfig { line: sink.line(t.at), to, kind: kind?, hops, metric, src, proto: proto?, metrics })
 }
 
 /// Next hops of the other family, where that can't be. `everything`: the route says `default`, and no family.
@@ -102,6 +103,20 @@ fn proto(given: &Given<Scalar>, what: &str, sink: &mut Sink<'_>) -> Option<Proto
     };
     sink.wrong(given.at, format!("{what}: proto: {wrong}"));
     None
+}
+
+/// What it says of sizes; 0 says nothing.
+fn metrics(t: &RouteTable, what: &str, sink: &mut Sink<'_>) -> Metrics {
+    let mut size = |given, key, most: u16| within(given, &format!("{what}: {key}"), 0..=most.into(), sink);
+    let mtu = size(&t.mtu, "mtu", Metrics::MAX_MTU).unwrap_or(0);
+    let advmss = size(&t.advmss, "advmss", Metrics::MAX_ADVMSS).unwrap_or(0);
+    let is = |given: &Given<bool>| given.get().is_some_and(|g| g.value);
+    Metrics {
+        mtu: Metrics::mtu_of(mtu),
+        advmss: Metrics::advmss_of(advmss),
+        mtu_lock: is(&t.mtu_lock),
+        advmss_lock: is(&t.advmss_lock),
+    }
 }
 
 /// As `weight` of iproute2, which counts from 1 and keeps a byte.

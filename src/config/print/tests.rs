@@ -65,7 +65,7 @@ fn a_setup_is_recreated_from_its_print() {
         [[route]]\nto = \"default\"\nvia = \"10.2.0.2\"\nmetric = 100\nsrc = \"192.0.2.1\"\n\
         [[route]]\nto = \"default\"\nvia = \"fe80::2\"\ndev = \"lan\"\n\
         [[route]]\nto = \"198.51.100.0/24\"\nnexthops = [{ via = \"10.2.0.2\", weight = 2 }, { via = \"10.9.0.2\", dev = \"lan\", onlink = true }]\n\
-        [[route]]\nto = \"::/0\"\ntype = \"blackhole\"\nmetric = 2000\n\
+        [[route]]\nto = \"::/0\"\ntype = \"blackhole\"\nmetric = 2000\nmtu = 1400\nmtu_lock = true\nadvmss = 1300\nadvmss_lock = true\n\
         [[neighbor]]\nip = \"10.2.0.2\"\nmac = \"02:00:00:00:02:02\"\ndev = \"eth0.7\"\n\
         [firewall]\nrules4_file = \"rules.v4\"\nrules6 = \"\"\n\
         [conntrack]\nmax = 128\nprofile = \"rfc\"\nenable = \"on\"\ntcp_loose = false\ntcp_max_retrans = 9\n\
@@ -107,7 +107,7 @@ fn routes_that_were_changed_are_written_as_they_are() {
     let neighbors = NeighborTable::new(neighbor::Config::default(), 1);
     for (action, route) in [
         (RouteOp::Delete, "192.0.2.0/24"),
-        (RouteOp::Add, "203.0.113.0/24 via 10.1.0.3 metric 5"),
+        (RouteOp::Add, "203.0.113.0/24 via 10.1.0.3 metric 5 mtu lock 1400 advmss 1300"),
         (RouteOp::Add, "blackhole 203.0.114.0/24 proto bgp"),
     ] {
         let change = Change::Route(RouteChange::One { action, route: route.into() });
@@ -116,7 +116,7 @@ fn routes_that_were_changed_are_written_as_they_are() {
     let printed = again(&s);
     assert!(!printed.contains("192.0.2.0") && printed.contains("198.51.100.0/24"), "{printed}");
     assert!(
-        printed.contains("via = \"10.1.0.3\"\ndev = \"lan\"\nmetric = 5\nproto = \"boot\"\n"),
+        printed.contains("via = \"10.1.0.3\"\ndev = \"lan\"\nmetric = 5\nmtu = 1400\nmtu_lock = true\nadvmss = 1300\nproto = \"boot\"\n"),
         "{printed}"
     );
     assert!(printed.contains("proto = \"bgp\"\ntype = \"blackhole\"\n"), "{printed}");
@@ -209,7 +209,9 @@ const CHANGES: &[&str] = &[
     r#"{"object":"route","op":"one","action":"add","route":"0.0.0.0/0 via inet6 fe80::9 dev lan metric 9"}"#,
     r#"{"object":"route","op":"one","action":"add","route":"198.51.100.0/24 nexthop via 10.1.0.3 weight 3 nexthop via 10.2.0.3"}"#,
     r#"{"object":"route","op":"one","action":"replace","route":"default via 10.1.0.8 src 10.1.0.1"}"#,
+    r#"{"object":"route","op":"one","action":"replace","route":"default via 10.2.0.2 mtu 1400"}"#,
     r#"{"object":"route","op":"one","action":"delete","route":"default"}"#,
+    r#"{"object":"route","op":"one","action":"change","route":"default via 10.1.0.8 mtu lock 0 advmss 1300"}"#,
     r#"{"object":"neigh","op":"set","ip":"fd01::7","dev":"lan","mac":"02:00:00:00:07:07","state":"permanent","create":true,"replace":true}"#,
     r#"{"object":"neigh","op":"delete","ip":"10.1.0.2","dev":"lan"}"#,
     r#"{"object":"rules","family":"inet","op":"command","words":["-A","FORWARD","-i","lan","-j","DROP"]}"#,
@@ -248,11 +250,11 @@ proptest! {
         for n in order {
             let change: Change = serde_json::from_str(CHANGES[n]).unwrap();
             if let Ok(changed) = s.changed(&change, &neighbors, Instant::ZERO) {
-                let told = crate::config::diff(&s, &changed.setup);
+                let told = crate::config::diff(&s, &changed.setup, u32::MAX);
                 s = changed.setup;
                 prop_assert!(told.len() < 200, "{told:?}");
             }
-            prop_assert_eq!(crate::config::diff(&s, &s), Vec::new());
+            prop_assert_eq!(crate::config::diff(&s, &s, u32::MAX), Vec::new());
         }
         again(&s);
     }

@@ -170,6 +170,10 @@ fn links_that_can_not_be() {
             "[link.a]\nkind = \"tap\"\nmac = \"02-00-00-00-01-01\"",
             "3: link a: mac: '02-00-00-00-01-01' is not a MAC address: write it like 02:00:00:00:01:01",
         ),
+        (
+            "[[route]]\nto = \"10.9.0.0/16\"\ntype = \"blackhole\"\nmtu = 65521",
+            "4: route 10.9.0.0/16: mtu: 65521 is out of range: 0 to 65520",
+        ),
         ("[link.a]\nkind = \"tap\"\nmtu = 67", "3: link a: mtu: 67 is out of range: 68 to 65521"),
         ("[link.a]\nkind = \"tap\"\nmtu = 65536", "3: link a: mtu: 65536 is out of range: 68 to 65521"),
         (

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+use super::full::may_go;
 use super::*;
 use crate::conntrack::testing::{flow, host, tuple4, tuple6, udp_flow};
 use crate::packet::flow::pack;

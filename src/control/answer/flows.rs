@@ -38,7 +38,7 @@ pub(super) fn answer(asked: &Flows, s: &Sources<'_>) -> Answer {
             let timeout = timeout.map(|s| Duration::from_secs(s.into()));
             pages(form, filter, Deed::Update { mark: *mark, timeout })
         }
-        Flows::Flush => pages(&FlowForm::default(), &FlowFilter::default(), Deed::Flush),
+        Flows::Flush {} => pages(&FlowForm::default(), &FlowFilter::default(), Deed::Flush),
         Flows::Get { form, filter } => get(s.conntrack, *form, filter, s.now),
         Flows::Events { form, filter, kinds, buffer } => {
             Answer::Feed(Box::new(follow::Follow::new(s.conntrack, *form, filter.clone(), kinds, *buffer)))

@@ -207,6 +207,10 @@ impl Shower<'_> {
             metric: if group { Some(CONNECTED) } else { v6.map(|r| r.metric) },
             mark: self.asked.mark.filter(|mark| v4 && *mark != 0),
             uid: self.asked.uid.filter(|_| v4 && !comes_in),
+            metrics: match self.way {
+                Way::Out { .. } if !group => route.as_ref().map_or(Vec::new(), |r| shown::metrics(r.metrics)),
+                _ => Vec::new(),
+            },
             cache: v4.then(|| flags.iter().map(|f| (*f).to_owned()).collect()),
             iif: self.iif.map(|l| l.name.clone()),
             pref: (!v4).then(|| "medium".to_owned()),

@@ -95,7 +95,7 @@ impl World {
         };
         match answer(&verb, &sources) {
             Answer::Done(value) => Ok(value),
-            Answer::Refused(no) => Err(no.text),
+            Answer::Refused(no) | Answer::PartsBut(_, no) => Err(no.text),
             Answer::Later(_) | Answer::Feed(_) => panic!("it is answered at once"),
             Answer::Parts(parts) => {
                 let parts = parts.flat_map(|p| p.as_array().unwrap().clone());

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// How many, and how often.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(deny_unknown_fields, default)]
 pub struct Busiest {
     /// At most so many flows each time: 1 to 1,000.
     pub count: usize,

@@ -9,7 +9,7 @@ use crate::router::Outcome;
 
 /// `explain`: answered with an [`Explanation`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "said", rename_all = "kebab-case")]
+#[serde(deny_unknown_fields, tag = "said", rename_all = "kebab-case")]
 pub enum Explain {
     /// A packet in words; see [`crate::wire::words`].
     Words {

@@ -11,7 +11,7 @@ use super::Family;
 
 /// A question about flows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "command", rename_all = "kebab-case")]
+#[serde(deny_unknown_fields, tag = "command", rename_all = "kebab-case")]
 pub enum Flows {
     /// `-L`: answered in parts, with a list of lines or, as [`FlowKind::Json`], of [`Flow`](crate::control::view::Flow)s.
     List {
@@ -56,7 +56,7 @@ pub enum Flows {
         timeout: Option<u32>,
     },
     /// `-F`: ends all flows, some with each part of the answer, which are empty lists.
-    Flush,
+    Flush {},
     /// `-E`: what happens to flows from now on, until the client hangs up: lists of [`FlowNews`](crate::control::view::FlowNews).
     Events {
         /// How they are to be shown.
@@ -95,7 +95,7 @@ pub enum EventName {
 
 /// How flows are shown.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(deny_unknown_fields, default)]
 pub struct FlowForm {
     /// In which language.
     pub kind: FlowKind,
@@ -124,7 +124,7 @@ pub enum FlowKind {
 
 /// Which flows. What is absent is not asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(deny_unknown_fields, default)]
 pub struct FlowFilter {
     /// Only this family's.
     pub family: Option<Family>,
@@ -170,6 +170,7 @@ pub struct FlowFilter {
 
 /// What an end is translated to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Translated {
     /// The address; absent: any.
     pub to: Option<IpAddr>,

@@ -8,6 +8,7 @@ use super::Family;
 
 /// `ip route get`: answered with a [`Route`](crate::control::view::Route).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct RouteGet {
     /// Where to.
     pub to: IpAddr,
@@ -42,7 +43,7 @@ pub struct RouteGet {
 
 /// `ip monitor`: followed live, in lists of [`Event`](crate::control::view::Event)s.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(deny_unknown_fields, default)]
 pub struct Monitor {
     /// Changes of these; empty: of all.
     pub objects: Vec<Watched>,

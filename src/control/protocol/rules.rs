@@ -6,6 +6,7 @@ use super::Family;
 
 /// `iptables-save`: answered in parts, with lists of lines.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Rules {
     /// Whose.
     pub family: Family,
@@ -22,7 +23,7 @@ pub struct Rules {
 
 /// `-Z`: of the whole table, if nothing is said.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(deny_unknown_fields, default)]
 pub struct Zero {
     /// This chain only.
     pub chain: Option<String>,

@@ -9,7 +9,7 @@ use crate::path::trace::{Missed, Point, Record};
 
 /// `trace`: answered with lists of [`Told`].
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(deny_unknown_fields, default)]
 pub struct Trace {
     /// Which packets, as an expression: see docs/trace.md; empty: all.
     pub filter: String,

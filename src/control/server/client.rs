@@ -7,10 +7,11 @@ use mio::net::UnixStream;
 use serde_json::Value;
 
 use crate::base::Instant;
-use crate::control::protocol::{Decoder, MAX_REQUEST, Request, Response, encode};
+use crate::config::Refusal;
+use crate::control::protocol::{Decoder, MAX_REQUEST, Request, Response, empty, encode};
 use crate::io::sys::Peer;
 
-use super::{Answer, FEED_PAUSE, Fed, Feed, Handler};
+use super::{Answer, FEED_PAUSE, Fed, Feed, Handler, PATIENCE};
 
 /// Steps (a request answered, a part sent, a read) a client is given before the others have their turn.
 const STEPS: usize = 64;
@@ -32,7 +33,8 @@ pub(super) enum Standing {
 /// What of the answer to the last request is still to come.
 enum Rest {
     Nothing,
-    Parts(Box<dyn Iterator<Item = Value> + Send>),
+    /// With how it ends.
+    Parts(Box<dyn Iterator<Item = Value> + Send>, Option<Refusal>),
     Later(Receiver<Answer>),
     /// With the time it is asked next.
     Feed(Box<dyn Feed>, Instant),
@@ -102,7 +104,7 @@ impl Client {
             let said = match self.rest {
                 Rest::Nothing => self.answer_next(now, handler),
                 // A part may take long to make: one, and the others have their turn.
-                Rest::Parts(_) => {
+                Rest::Parts(..) => {
                     self.go_on(now);
                     return Standing::HasMore;
                 }
@@ -175,14 +177,31 @@ impl Client {
         }
     }
 
+    /// Tells it why it is sent away, if it has read what was said before.
+    pub(super) fn told_off(&mut self) {
+        if self.taken == self.output.len() && !self.last_words {
+            let error = format!(
+                "nothing was asked for {} s: the router hangs up; connect again to ask more",
+                PATIENCE.as_secs()
+            );
+            self.say(&Response::Error { error, errno: None });
+            // As far as the socket takes it at once.
+            let _ = self.stream.write(&self.output);
+        }
+    }
+
     /// The answer's next piece, if it is there.
     fn go_on(&mut self, now: Instant) -> bool {
         match &mut self.rest {
             Rest::Nothing => false,
-            Rest::Parts(parts) => {
-                match parts.next() {
-                    Some(value) => self.say(&Response::Part { value }),
-                    None => self.finish(Value::Null),
+            Rest::Parts(parts, no) => {
+                match (parts.next(), no.take()) {
+                    (Some(value), end) => {
+                        *no = end;
+                        self.say(&Response::Part { value });
+                    }
+                    (None, None) => self.finish(Value::Null),
+                    (None, Some(no)) => self.begin(Answer::Refused(no), now),
                 }
                 true
             }
@@ -231,7 +250,8 @@ impl Client {
                 let errno = no.errno.map(str::to_owned);
                 self.say(&Response::Error { error: no.text, errno });
             }
-            Answer::Parts(parts) => self.rest = Rest::Parts(parts),
+            Answer::Parts(parts) => self.rest = Rest::Parts(parts, None),
+            Answer::PartsBut(parts, no) => self.rest = Rest::Parts(parts, Some(no)),
             Answer::Later(answer) => self.rest = Rest::Later(answer),
             Answer::Feed(feed) => self.rest = Rest::Feed(feed, now),
         }
@@ -258,7 +278,7 @@ impl Client {
             }
         }
         self.taken = 0;
-        self.output.clear();
+        empty(&mut self.output);
         Ok(true)
     }
 
@@ -273,6 +293,7 @@ impl Client {
                 return true;
             }
         };
+        self.input.shrink();
         self.heard = now;
         let answer = request.map_or_else(Answer::no, |r| handler(r.verb, self.peer));
         self.begin(answer, now);

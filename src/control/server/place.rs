@@ -3,7 +3,7 @@
 use std::fs::{self, DirBuilder, File, Permissions, TryLockError};
 use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt, chown};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -15,8 +15,11 @@ use crate::io::sys::{bind_local, listen, peer_of};
 /// The longest path a Unix socket takes, in bytes, without its closing zero (`sun_path`, unix(7)).
 pub const MAX_PATH: usize = 107;
 
-/// How long another router may hold the directory while it starts.
-const TURN: Duration = Duration::from_secs(2);
+/// The file in a directory of sockets that those lock who put one there.
+const TURNS: &str = ".sekisho.lock";
+
+/// How long another router may keep its turn while it starts.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Why the control socket can't be had.
 #[derive(Debug, thiserror::Error)]
@@ -39,8 +42,10 @@ pub enum BindError {
         "{0} can't be the path of a socket: it takes a file name and at most {MAX_PATH} bytes in all; choose another `control` path"
     )]
     Path(PathBuf),
-    /// Somebody else holds the directory.
-    #[error("another process keeps {0} locked: try again, or choose another `control` path")]
+    /// Somebody else has the turn.
+    #[error(
+        "another router is starting, and keeps {0}/{TURNS} locked: try again, or choose another `control` path"
+    )]
     Locked(PathBuf),
     /// The user and the group of the file can't have it.
     #[error(
@@ -57,12 +62,13 @@ pub enum BindError {
     },
 }
 
-/// A socket in its place, at which nobody is listened to yet. Nobody else takes it for dead, for its directory is locked.
+/// A socket in its place, at which nobody is listened to yet. Nobody else takes it for dead, for they wait for
+/// their turn.
 pub(super) struct Placed {
     socket: OwnedFd,
     path: PathBuf,
     identity: (u64, u64),
-    _turn: File,
+    _turn: Turn,
 }
 
 impl Placed {
@@ -89,7 +95,7 @@ pub(super) fn bind(path: &Path, name: &str, access: Access) -> Result<Placed, Bi
     }
     // What runs under /run is for all to see; who may talk is the socket's affair.
     DirBuilder::new().recursive(true).mode(0o755).create(parent).map_err(failed)?;
-    let turn = lock(parent, path)?;
+    let turn = Turn::take(parent, path)?;
     look(path, name)?;
     // Left behind by a process of the same number that was killed right here.
     let _ = fs::remove_dir_all(&ours);
@@ -151,20 +157,52 @@ pub(super) fn look(path: &Path, name: &str) -> Result<(), BindError> {
     }
 }
 
-/// Holds the directory, so that of two routers that find the same dead socket one goes first.
-fn lock(parent: &Path, path: &Path) -> Result<File, BindError> {
-    let failed = |source| BindError::Io { path: path.to_owned(), source };
-    let dir = File::open(parent).map_err(failed)?;
-    let until = Instant::now() + TURN;
-    loop {
-        match dir.try_lock() {
-            Ok(()) => return Ok(dir),
-            Err(TryLockError::WouldBlock) if Instant::now() < until => {
-                std::thread::sleep(Duration::from_millis(5));
+/// A turn at the sockets of a directory: of two routers that find the same dead one, one goes first. Taken by a lock on a
+/// file that only its user can open: the directory itself anybody could lock, and keep routers from starting.
+struct Turn {
+    path: PathBuf,
+    _locked: File,
+}
+
+impl Turn {
+    /// Takes it, after those who have it already.
+    fn take(parent: &Path, path: &Path) -> Result<Self, BindError> {
+        let file = parent.join(TURNS);
+        let until = Instant::now() + PATIENCE;
+        loop {
+            match Self::try_take(&file) {
+                Ok(Some(turn)) => return Ok(turn),
+                Ok(None) if Instant::now() < until => std::thread::sleep(Duration::from_millis(5)),
+                Ok(None) => return Err(BindError::Locked(parent.to_owned())),
+                Err(source) => return Err(BindError::Io { path: path.to_owned(), source }),
             }
-            Err(TryLockError::WouldBlock) => return Err(BindError::Locked(parent.to_owned())),
-            Err(TryLockError::Error(e)) => return Err(failed(e)),
         }
+    }
+
+    /// Takes it if nobody has it.
+    fn try_take(path: &Path) -> io::Result<Option<Self>> {
+        // Where others may write too, it might be a link that leads elsewhere, or a pipe.
+        let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+        let mut options = File::options();
+        let options = options.write(true).create(true).truncate(false).mode(0o600).custom_flags(flags);
+        let file = options.open(path)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(e)) => return Err(e),
+        }
+        // Whoever had it before may have removed the file: then it is nobody's, and others take another.
+        let (ours, there) = (file.metadata()?, identity(path));
+        Ok(there
+            .is_ok_and(|id| id == (ours.dev(), ours.ino()))
+            .then(|| Turn { path: path.to_owned(), _locked: file }))
+    }
+}
+
+impl Drop for Turn {
+    /// While it is still locked. Who gave up the right to remove it may leave it: an empty file, which does no harm.
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
     }
 }
 

@@ -256,7 +256,7 @@ fn there_is_room_for_so_many() {
 fn who_says_nothing_is_sent_away() {
     // A minute passes in 60 ms.
     let running = Running::start(1_000);
-    let mut idle = StdStream::connect(running.path()).unwrap();
+    let idle = StdStream::connect(running.path()).unwrap();
     let mut dribbling = StdStream::connect(running.path()).unwrap();
     let mut hung_up = None;
     until(|| {
@@ -266,7 +266,8 @@ fn who_says_nothing_is_sent_away() {
         }
         hung_up.is_some()
     });
-    assert_eq!(idle.read(&mut [0; 10]).unwrap(), 0);
+    let said = last_words(idle);
+    assert!(said.contains("nothing was asked for 60 s"), "{said}");
 }
 
 #[test]
@@ -433,6 +434,24 @@ fn many_who_connect_and_go_hold_up_nobody() {
         assert_eq!(answers, [true; 100]);
     });
     until(|| Client::connect(&running.path()).is_ok_and(|mut c| c.ask::<Value>(Verb::Hello).is_ok()));
+}
+
+#[test]
+fn a_directory_that_anybody_may_read_is_not_kept_from_us() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("gw.sock");
+    // As any user can who may look into it.
+    let theirs = std::fs::File::open(dir.path()).unwrap();
+    theirs.lock().unwrap();
+    // Left behind by one that was killed, or has given up the right to remove it.
+    std::fs::write(dir.path().join(".sekisho.lock"), "").unwrap();
+    drop(Server::bind(&path, "gw").unwrap());
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+
+    let victim = dir.path().join("victim");
+    std::os::unix::fs::symlink(&victim, dir.path().join(".sekisho.lock")).unwrap();
+    assert!(matches!(Server::bind(&path, "gw"), Err(BindError::Io { .. })));
+    assert!(!victim.exists(), "a link is not followed");
 }
 
 #[test]

@@ -33,7 +33,7 @@ impl<B: Bits> Lpm<B> {
             };
         }
         let under: Arc<[Ref]> = if shape.under { under.into() } else { Arc::default() };
-        let store = Store::of(&b.rows);
+        let store = Store::of(&b.rows, shape.under);
         Lpm { shape, chosen_for: prefixes.len(), direct: direct.into(), under, store }
     }
 }

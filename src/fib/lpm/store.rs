@@ -113,6 +113,12 @@ impl Extent {
         }
     }
 
+    /// With as much again as a quarter of it.
+    fn and_room(self) -> Extent {
+        let more = |n: usize| n + n / 4;
+        Extent { words: more(self.words), pages: more(self.pages), skips: more(self.skips) }
+    }
+
     /// Bytes of it.
     pub(super) fn bytes<B: Bits>(self) -> usize {
         self.words * size_of::<u64>()
@@ -161,10 +167,11 @@ impl<B: Bits> Clone for Store<B> {
 }
 
 impl<B: Bits> Store<B> {
-    /// With these rows and no room behind them.
-    pub(super) fn of(rows: &Rows<B>) -> Self {
+    /// With these rows, and no room behind them unless they are to grow: a change that finds none moves all of them.
+    pub(super) fn of(rows: &Rows<B>, grows: bool) -> Self {
         let needed = rows.extent();
-        let store = Store { needed, ..Self::room_for(needed) };
+        let room = if grows { needed.and_room() } else { needed };
+        let store = Store { needed, ..Self::room_for(room) };
         store.write(Extent::default(), rows);
         *store.end() = needed;
         store
@@ -219,9 +226,7 @@ impl<B: Bits> Store<B> {
             *end = after;
             return self.clone();
         }
-        let more = |n: usize| n + n / 4;
-        let room = Extent { words: more(after.words), pages: more(after.pages), skips: more(after.skips) };
-        let moved = Store { needed: self.needed, ..Self::room_for(room) };
+        let moved = Store { needed: self.needed, ..Self::room_for(after.and_room()) };
         for (to, from) in moved.lines.iter().zip(self.lines.iter()) {
             to.0.iter().zip(&from.0).for_each(|(to, from)| to.store(from.load(Relaxed), Relaxed));
         }

@@ -152,8 +152,12 @@ impl<B: Bits> Source<B> for Known<B> {
         self.0.get(&(bits, len)).copied()
     }
     fn inside(&self, bits: B, len: u8) -> Vec<Prefix<B>> {
-        let inside = self.0.iter().filter(|((b, l), _)| *l > len && b.common(bits) >= u32::from(len));
-        inside.map(|((bits, len), value)| Prefix { bits: *bits, len: *len, value: *value }).collect()
+        let from = self.0.range((bits.keep(len.into()), 0)..);
+        let inside = from.take_while(|((b, _), _)| bits.common(*b) >= u32::from(len));
+        inside
+            .filter(|((_, l), _)| *l > len)
+            .map(|((bits, len), value)| Prefix { bits: *bits, len: *len, value: *value })
+            .collect()
     }
     fn len_of(&self, value: u32) -> u8 {
         (value >> 16) as u8

@@ -75,7 +75,7 @@ impl<B: Bits> Lpm<B> {
     pub(super) fn without_litter(&self) -> Option<Self> {
         let mut made = Builder::behind(Extent::default(), self.shape);
         let direct: Option<_> = self.direct.iter().map(|r| made.copy(&self.store, *r)).collect();
-        Some(Lpm { direct: direct?, store: Store::of(&made.rows), ..self.clone() })
+        Some(Lpm { direct: direct?, store: Store::of(&made.rows, true), ..self.clone() })
     }
 }
 

@@ -25,6 +25,10 @@ pub struct Pattern {
     pub src: Option<IpAddr>,
     /// Who made it.
     pub protocol: Option<Protocol>,
+    /// The MTU and the largest segment, as they were said.
+    pub sizes: [Option<u32>; 2],
+    /// Which of the two are locked, if one was said to be.
+    pub locks: Option<[bool; 2]>,
 }
 
 /// Reads the words of `ip route del`.
@@ -44,7 +48,19 @@ pub fn parse_pattern(line: &str, links: &Links) -> Result<Pattern, TextError> {
         return Err(super::RouteError::HostBits(prefix).into());
     }
     let metric = said.metric.filter(|m| *m != 0);
-    Ok(Pattern { prefix, kind: said.kind, hops, metric, src: said.src, protocol: said.protocol })
+    let sizes = [said.mtu, said.advmss];
+    let locks =
+        Some(sizes.map(|size| size.is_some_and(|size| size.lock))).filter(|locks| locks.contains(&true));
+    Ok(Pattern {
+        prefix,
+        kind: said.kind,
+        hops,
+        metric,
+        src: said.src,
+        protocol: said.protocol,
+        sizes: sizes.map(|size| size.map(|size| size.bytes)),
+        locks,
+    })
 }
 
 impl Pattern {
@@ -73,5 +89,14 @@ impl Pattern {
             && self.metric.is_none_or(|metric| metric == route.metric)
             && self.src.is_none_or(|src| route.src == Some(src))
             && self.protocol.is_none_or(|protocol| route.protocol == protocol)
+            && (self.prefix.addr().is_ipv6() || self.fits_metrics(route))
+    }
+
+    /// What was said of sizes, which the kernel asks of IPv4 only (`fib_metrics_match`).
+    fn fits_metrics(&self, route: &Route) -> bool {
+        let m = route.metrics;
+        let has = [u32::from(m.mtu), u32::from(m.advmss)];
+        self.sizes.iter().zip(has).all(|(said, has)| said.is_none_or(|said| said == has))
+            && self.locks.is_none_or(|locks| locks == [m.mtu_lock, m.advmss_lock])
     }
 }

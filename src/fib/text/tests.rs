@@ -101,7 +101,12 @@ fn errors_say_what_would_be_right() {
         ("10.9.0.0/16 dev lan weight 0", "'0' is no weight"),
         ("10.9.0.0/16 nexthop dev lan weight 257", "'257' is no weight"),
         ("10.9.0.0/16 dev lan bogus 5", "'bogus' is no word"),
-        ("10.9.0.0/16 dev lan mtu 1400", "'mtu' is not supported"),
+        ("10.9.0.0/16 dev lan mtu", "'mtu' has nothing behind it"),
+        ("10.9.0.0/16 dev lan mtu lock", "'mtu' has nothing behind it"),
+        ("10.9.0.0/16 dev lan mtu -1", "'-1' is no mtu"),
+        ("10.9.0.0/16 dev lan advmss lock x", "'x' is no advmss"),
+        ("10.9.0.0/16 dev lan mtu 1400 mtu 1300", "'mtu' stands there twice"),
+        ("10.9.0.0/16 dev lan window 1400", "'window' is not supported"),
         ("10.9.0.0/16 dev lan table 7", "'table 7' is not supported"),
         ("10.9.0.0/16 dev lan table main table local", "'table local' is not supported"),
         ("10.9.0.0/16 dev lan scope host", "scope 'host' is not supported"),
@@ -211,13 +216,19 @@ fn any_route() -> impl Strategy<Value = Route> {
             Just(RouteKind::Prohibit),
             Just(RouteKind::Blackhole),
         ];
-        (prefix, kind, 1..=u32::MAX, any::<u8>()).prop_map(|(prefix, kind, metric, protocol)| Route {
-            prefix,
-            kind,
-            metric,
-            protocol: Protocol::from_number(protocol),
-            src: None,
-        })
+        let metrics = (0..=Metrics::MAX_MTU, 0..=Metrics::MAX_ADVMSS, any::<bool>(), any::<bool>())
+            .prop_map(|(mtu, advmss, mtu_lock, advmss_lock)| Metrics { mtu, advmss, mtu_lock, advmss_lock });
+        let metrics = prop_oneof![Just(Metrics::default()), metrics];
+        (prefix, kind, 1..=u32::MAX, any::<u8>(), metrics).prop_map(
+            |(prefix, kind, metric, protocol, metrics)| Route {
+                prefix,
+                kind,
+                metric,
+                protocol: Protocol::from_number(protocol),
+                src: None,
+                metrics,
+            },
+        )
     })
 }
 
@@ -232,6 +243,7 @@ proptest! {
         Just("via"), Just("dev"), Just("lan"), Just("10.0.0.0/8"), Just("nexthop"), Just("inet6"), Just("fe80::1"),
         Just("metric"), Just("weight"), Just("1"), Just("default"), Just("onlink"), Just("src"), Just("blackhole"),
         Just("to"), Just("pref"), Just("medium"), Just("/"), Just("::/0"),
+        Just("mtu"), Just("lock"), Just("advmss"),
     ], 0..12)) {
         if let Ok(Some(route)) = parse_line(&words.join(" "), &links()) {
             prop_assert_eq!(route.validate(), Ok(()));

@@ -1,3 +1,5 @@
+//! Texts for iptables-restore: what is wrong is told with its line, what is right stays as it is.
+
 use proptest::prelude::*;
 
 use super::*;

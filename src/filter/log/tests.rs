@@ -1,3 +1,5 @@
+//! Lines as the kernel writes them, of whatever packet.
+
 use super::*;
 
 use crate::packet::Meta;

@@ -45,6 +45,7 @@ use super::verdict::{Env, Verdict};
 
 pub use carry::Legacy;
 pub use claims::Claim;
+pub use mss::lower_mss;
 pub use shadow::Remembered;
 
 use compile::Code;

@@ -57,6 +57,16 @@ pub(super) fn set<A: Addr, E: Env>(
     Ok(())
 }
 
+/// Brings the largest segment that a TCP header announces down to this, if it announces a larger one.
+pub fn lower_mss(p: &mut Packet, mss: u16) {
+    let l4 = usize::from(p.meta.l4);
+    let bytes = p.l3().get(l4..).unwrap_or_default();
+    let Some(header) = Tcp::new(bytes).and_then(|tcp| bytes.get(..tcp.header_len())) else { return };
+    if let Some(at) = find(header) {
+        lower(p, l4, at, mss);
+    }
+}
+
 /// Where the option's value is, from the TCP header.
 fn find(header: &[u8]) -> Option<usize> {
     let mut at = tcp::HEADER_LEN;

@@ -1,3 +1,5 @@
+//! Programs beside rules that are read one after the other; the parts by what they ask.
+
 mod ask;
 mod chains;
 mod matches;

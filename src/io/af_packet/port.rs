@@ -150,11 +150,7 @@ impl Port for PacketPort {
             if !self.is_bound_to(index) {
                 self.release();
                 if let Err(e) = shared.incarnate(&mut incarnation, index) {
-                    let complaint = Some(e.to_string());
-                    if incarnation.complaint != complaint {
-                        tracing::warn!("{e}");
-                        incarnation.complaint = complaint;
-                    }
+                    incarnation.complaint.say(&e);
                     return Status::Down;
                 }
                 self.adopt(&mut incarnation);

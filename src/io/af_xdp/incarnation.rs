@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::super::bpf::{Link, XdpMode};
+use super::super::complaint::Complaint;
 use super::super::guard::Guard;
 use super::super::named::Named;
 use super::super::netlink::{Device, Netlink};
@@ -40,8 +41,8 @@ pub(super) struct Incarnation {
     shares: Vec<Option<Share>>,
     /// Why there will never be a next one: the process may not load programs any more.
     pub(super) refused: Option<Arc<str>>,
-    /// Why there is no next one although an interface has the name; said once, not four times a second.
-    pub(super) complaint: Option<String>,
+    /// Why there is no next one although an interface has the name.
+    pub(super) complaint: Complaint,
 }
 
 /// What a worker has of an incarnation.
@@ -106,7 +107,7 @@ impl Shared {
             hold: Some((link, guard)),
             shares,
             refused: None,
-            complaint: None,
+            complaint: Complaint::default(),
         };
         Ok(())
     }

@@ -220,11 +220,7 @@ impl Port for XdpPort {
                     incarnation.refused = Some(e.to_string().into());
                     return Status::Down;
                 }
-                let complaint = Some(e.to_string());
-                if incarnation.complaint != complaint {
-                    tracing::warn!("{e}");
-                    incarnation.complaint = complaint;
-                }
+                incarnation.complaint.say(&e);
                 return Status::Down;
             }
             self.adopt(&mut incarnation);

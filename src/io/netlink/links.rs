@@ -13,7 +13,7 @@ use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
 };
 use netlink_packet_route::route::{
-    RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
+    RouteAttribute, RouteHeader, RouteMessage, RouteMetric, RouteProtocol, RouteScope, RouteType,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
@@ -200,7 +200,24 @@ impl Netlink {
         via: Option<IpAddr>,
         dev: Option<u32>,
     ) -> Result<(), NetlinkError> {
+        self.route_of_mtu(to, via, dev, None)
+    }
+
+    /// The same with an MTU of its own, locked or not.
+    pub fn route_of_mtu(
+        &mut self,
+        to: IpNet,
+        via: Option<IpAddr>,
+        dev: Option<u32>,
+        mtu: Option<(u32, bool)>,
+    ) -> Result<(), NetlinkError> {
+        /// `1 << RTAX_MTU` (linux/rtnetlink.h).
+        const LOCK_MTU: u32 = 1 << 2;
         let mut message = route(to, RouteType::Unicast);
+        message.attributes.extend(mtu.map(|(mtu, lock)| {
+            let lock = lock.then_some(RouteMetric::Lock(LOCK_MTU));
+            RouteAttribute::Metrics(lock.into_iter().chain([RouteMetric::Mtu(mtu)]).collect())
+        }));
         message.header.scope = if via.is_some() { RouteScope::Universe } else { RouteScope::Link };
         message.attributes.extend(via.map(|v| RouteAttribute::Gateway(v.into())));
         message.attributes.extend(dev.map(RouteAttribute::Oif));

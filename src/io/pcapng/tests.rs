@@ -1,3 +1,5 @@
+//! Blocks as they stand in a file, whatever is written.
+
 use proptest::prelude::*;
 
 use super::*;

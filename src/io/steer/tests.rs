@@ -1,3 +1,5 @@
+//! The programs beside the function that they are copies of, on a machine of our own.
+
 use libc::{BPF_ABS, BPF_ADD, BPF_AND, BPF_H, BPF_JEQ, BPF_LSH, BPF_MOD, BPF_MUL, BPF_RSH, BPF_W, BPF_XOR};
 use proptest::prelude::*;
 

@@ -99,7 +99,9 @@ pub fn steady(
     let start = Instant::now();
     let (sent, received) = (generator.sent()?, sink.packets()?);
     sleep(window.length);
-    let (sent, received) = (generator.sent()? - sent, sink.packets()? - received);
+    // In the other order than before: what passes while this thread waits for a CPU between the two was sent, not received.
+    let received = sink.packets()? - received;
+    let sent = generator.sent()? - sent;
     let elapsed = start.elapsed();
     generator.set_rate(Rate::Off)?;
     // Frames that the other end of the veth refuses were sent all the same.

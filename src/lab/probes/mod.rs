@@ -143,7 +143,7 @@ impl Family {
 
 /// How long an answer may take unless it is said otherwise: who is answered does not wait for it, and a busy machine may let
 /// whoever answers wait for a CPU.
-pub const PATIENCE: Duration = Duration::from_secs(5);
+pub const PATIENCE: Duration = Duration::from_secs(20);
 /// How long a transfer may take unless it is said otherwise.
 pub const TRANSFER: Duration = Duration::from_secs(100);
 

@@ -1,3 +1,5 @@
+//! What becomes one frame and what does not, and that it would be cut into the same bytes again.
+
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 

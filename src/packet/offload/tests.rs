@@ -1,3 +1,5 @@
+//! Headers of the kernel's, as they come and as they go; lies; checksums finished as a receiver accepts them.
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! Super-frames cut: each segment by its bytes, what is none, any shape, any bytes.
+
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use proptest::prelude::*;

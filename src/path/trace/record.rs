@@ -219,10 +219,13 @@ pub enum Step {
     TooBig {
         /// Its length in bytes, or that of its segments or fragments.
         len: usize,
-        /// What the link takes.
+        /// What the link takes, or the route lets go.
         mtu: usize,
         /// The link.
         dev: String,
+        /// It is the route that says so: the link takes more.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        route: bool,
     },
     /// It is cut for the next link: what follows is said of each piece.
     Cut {
@@ -418,7 +421,7 @@ mod tests {
                 nexthops: Some(2),
             },
             Step::Ttl { before: 2, after: 1 },
-            Step::TooBig { len: 1, mtu: 1, dev: s() },
+            Step::TooBig { len: 1, mtu: 1, dev: s(), route: true },
             Step::Cut { pieces: 2, into: s() },
             Step::Piece { len: 1 },
             Step::Reassembly { state: s(), len: 1, with: vec![1] },

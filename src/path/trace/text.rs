@@ -126,7 +126,10 @@ impl Display for Text<'_> {
                 }
             }
             Step::Ttl { before, after } => write!(f, "{before} → {after}"),
-            Step::TooBig { len, mtu, dev } => write!(f, "{len} bytes do not fit the {mtu} of {dev}"),
+            Step::TooBig { len, mtu, dev, route } => {
+                let of = if *route { "the route out of " } else { "" };
+                write!(f, "{len} bytes do not fit the {mtu} of {of}{dev}")
+            }
             Step::Cut { pieces, into } => write!(f, "into {pieces} {into}"),
             Step::Piece { len } => write!(f, "{len} bytes"),
             Step::Reassembly { state, len, with } => match state.as_str() {

@@ -10,10 +10,11 @@ use std::collections::VecDeque;
 use crate::base::LinkId;
 use crate::config::{Config, LinkConfig, Refusal, Setup};
 use crate::io::{DeviceSpec, Port};
+use crate::link::LinkKind;
 use crate::packet::Steering;
 use crate::router::Router;
 
-use crate::run::desk::Desk;
+use crate::run::desk::{Desk, NotSet};
 
 /// How devices are opened.
 pub(in crate::run) struct Devices {
@@ -98,6 +99,21 @@ impl Devices {
         let opened_now: Vec<LinkId> = opened.come.iter().map(|(id, _)| *id).collect();
         self.closed.retain(|name| next.links.named(name).is_some_and(|l| !opened_now.contains(&l.id)));
         Ok(opened)
+    }
+
+    /// Whether the devices that [`Devices::open`] would open, or give another MTU, are there and could be, as far as that can
+    /// be seen without doing it.
+    pub(in crate::run) fn look(&self, before: &Setup, next: &Setup) -> Result<(), Refusal> {
+        for link in &next.config.links {
+            let spec = self.spec(link);
+            // One that is ours already is given up first.
+            let ours = before.config.links.iter().find(|o| o.device == link.device || o.name == link.name);
+            let differs = ours.is_none_or(|o| self.spec(o) != spec);
+            if differs && (spec.kind == LinkKind::Packet || ours.is_none()) {
+                crate::io::look(&spec).map_err(|e| refusal(link, &e))?;
+            }
+        }
+        Ok(())
     }
 
     /// The link, if all that is different of its device is the MTU: that before, and that it is to have.
@@ -187,17 +203,24 @@ struct OtherMtu<'a> {
     before: u32,
 }
 
-/// Sets all, or none.
+/// Sets all, or none. Before the setup is in force, so that nothing of it is if a device won't: a higher one is there before
+/// anybody knows of it, and with a lower one the device takes what is longer until nobody has it any more
+/// ([`Opened::in_force`]'s caller says when).
 fn set_mtus(all: &[OtherMtu<'_>], desk: &Desk) -> Result<(), Refusal> {
     for (n, other) in all.iter().enumerate() {
-        if let Err(e) = desk.set_mtu(other.id, other.link.mtu) {
-            for done in all.iter().take(n) {
-                if let Err(e) = desk.set_mtu(done.id, done.before) {
-                    tracing::error!("link {}: its MTU can't be what it was: {e}", done.link.name);
-                }
+        let Err(no) = desk.set_mtu(other.id, other.link.mtu) else { continue };
+        // What nobody can say of one may have been done.
+        let undecided = usize::from(matches!(no, NotSet::Undecided(_)));
+        for done in all.iter().take(n + undecided) {
+            if let Err(e) = desk.set_mtu(done.id, done.before) {
+                tracing::error!("link {}: its MTU can't be what it was: {e}", done.link.name);
             }
-            return Err(refusal(other.link, &e));
+            desk.shorten(done.id);
         }
+        return Err(match no {
+            NotSet::Device(e) => refusal(other.link, &e),
+            late => Refusal::of("ETIMEDOUT", format!("link {}: {late}", other.link.name)),
+        });
     }
     Ok(())
 }

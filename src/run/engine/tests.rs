@@ -1,8 +1,11 @@
 //! Without devices: routes that follow their links, and transactions of what needs none.
 
+mod reloads;
+
 use std::net::IpAddr;
 
 use super::*;
+use crate::control::protocol::Reload;
 use crate::fib::Action;
 use crate::packet::Steering;
 use crate::run::sample;

@@ -56,14 +56,22 @@ fn looked_at() -> Result<Vec<(c_long, Vec<SeccompRule>)>, BackendError> {
     };
     let no_code = rule(&[(2, Dword, MaskedEq(libc::PROT_EXEC as u64), 0)])?;
     let thread = rule(&[(0, Qword, MaskedEq(THREAD | NAMESPACES), THREAD)])?;
-    // Words put into a terminal's input are commands of whoever sits there.
-    let no_typing = rule(&[(1, Dword, Ne, TIOCSTI), (1, Dword, Ne, TIOCLINUX), (1, Dword, Ne, TIOCSETD)])?;
+    // Words put into a terminal's input are commands of whoever sits there. A signal that a descriptor sends may go to anybody.
+    let none_of =
+        |n: u8, values: &[u64]| rule(&values.iter().map(|v| (n, Dword, Ne, *v)).collect::<Vec<_>>());
+    let no_typing = none_of(1, &[TIOCSTI, TIOCLINUX, TIOCSETD, FIOSETOWN, SIOCSPGRP])?;
+    let no_signals =
+        none_of(1, &[libc::F_SETOWN, F_SETOWN_EX, F_SETSIG].map(|v| u64::from(v.cast_unsigned())))?;
+    let ourselves = std::process::id().cast_signed();
     Ok(vec![
         (libc::SYS_mmap, vec![no_code.clone()]),
         (libc::SYS_mprotect, vec![no_code]),
         (libc::SYS_clone, vec![thread]),
         (libc::SYS_clone3, Vec::new()),
         (libc::SYS_ioctl, vec![no_typing]),
+        (libc::SYS_fcntl, vec![no_signals]),
+        (libc::SYS_tgkill, any_of(0, &[ourselves])?),
+        (libc::SYS_prlimit64, any_of(0, &[0, ourselves])?),
         (libc::SYS_socket, any_of(0, &SOCKETS)?),
         (libc::SYS_socketpair, any_of(0, &[libc::AF_UNIX])?),
         (libc::SYS_prctl, any_of(0, &OPTIONS)?),
@@ -87,6 +95,13 @@ const TIOCSTI: u64 = 0x5412;
 const TIOCLINUX: u64 = 0x541c;
 const TIOCSETD: u64 = 0x5423;
 
+/// Commands of fcntl(2) and requests of ioctl(2) (asm-generic/fcntl.h, sockios.h) that have a descriptor send signals: which, and to
+/// whom.
+const F_SETSIG: libc::c_int = 10;
+const F_SETOWN_EX: libc::c_int = 15;
+const FIOSETOWN: u64 = 0x8901;
+const SIOCSPGRP: u64 = 0x8902;
+
 /// The families of sockets: control, service manager and journal, services and metrics, netlink, packets.
 const SOCKETS: [libc::c_int; 6] =
     [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK, libc::AF_PACKET, libc::AF_XDP];
@@ -102,7 +117,6 @@ const PLAIN: &[c_long] = &[
     libc::SYS_munmap,
     libc::SYS_mremap,
     libc::SYS_madvise,
-    libc::SYS_memfd_create,
     libc::SYS_membarrier,
     // threads and time
     libc::SYS_futex,
@@ -126,7 +140,6 @@ const PLAIN: &[c_long] = &[
     libc::SYS_rt_sigprocmask,
     libc::SYS_rt_sigreturn,
     libc::SYS_sigaltstack,
-    libc::SYS_tgkill,
     // who we are, and on what
     libc::SYS_getpid,
     libc::SYS_gettid,
@@ -141,7 +154,6 @@ const PLAIN: &[c_long] = &[
     libc::SYS_uname,
     libc::SYS_sysinfo,
     libc::SYS_getrusage,
-    libc::SYS_prlimit64,
     libc::SYS_getrandom,
     // descriptors
     libc::SYS_read,
@@ -152,7 +164,6 @@ const PLAIN: &[c_long] = &[
     libc::SYS_pwrite64,
     libc::SYS_close,
     libc::SYS_close_range,
-    libc::SYS_fcntl,
     libc::SYS_dup,
     libc::SYS_dup3,
     libc::SYS_pipe2,
@@ -174,16 +185,11 @@ const PLAIN: &[c_long] = &[
     libc::SYS_lseek,
     libc::SYS_readlinkat,
     libc::SYS_unlinkat,
-    libc::SYS_renameat2,
-    libc::SYS_mkdirat,
     libc::SYS_getdents64,
     libc::SYS_getcwd,
     libc::SYS_faccessat,
     libc::SYS_faccessat2,
     libc::SYS_flock,
-    libc::SYS_ftruncate,
-    libc::SYS_fsync,
-    libc::SYS_fdatasync,
     // sockets
     libc::SYS_bind,
     libc::SYS_listen,
@@ -213,9 +219,6 @@ const LEGACY: &[c_long] = &[
     libc::SYS_access,
     libc::SYS_readlink,
     libc::SYS_unlink,
-    libc::SYS_rmdir,
-    libc::SYS_rename,
-    libc::SYS_mkdir,
     libc::SYS_poll,
     libc::SYS_epoll_wait,
     libc::SYS_dup2,
@@ -223,7 +226,7 @@ const LEGACY: &[c_long] = &[
     libc::SYS_time,
 ];
 #[cfg(not(target_arch = "x86_64"))]
-const LEGACY: &[c_long] = &[libc::SYS_renameat];
+const LEGACY: &[c_long] = &[];
 
 /// Calls that a router never makes, and that an attacker has most use for.
 const DEADLY: &[c_long] = &[

@@ -1,3 +1,5 @@
+//! The line that each kind of frame becomes, whole or cut short.
+
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! What options ask for, which are refused and where the pointer then points, what replies and fragments carry.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Chains of extension headers, as they should be and as somebody would like them to be.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Messages both ways, and what RFC 4861 refuses.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Words that are packets, by their bytes; words that are none.
+
 use proptest::prelude::*;
 
 use super::*;

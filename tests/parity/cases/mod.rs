@@ -2,6 +2,7 @@
 
 mod arp;
 mod limits;
+mod mtu;
 mod v4;
 mod v4_errors;
 mod v4_local;
@@ -49,7 +50,7 @@ impl Case {
 
 /// All of them.
 pub(crate) fn all() -> Vec<Case> {
-    let mut list = List { cases: vec![], n: 9 };
+    let mut list = List { cases: vec![], n: 9, spoiled: vec![] };
     v4::cases(&mut list);
     v4_errors::cases(&mut list);
     v4_local::cases(&mut list);
@@ -59,6 +60,7 @@ pub(crate) fn all() -> Vec<Case> {
     v6_local::cases(&mut list);
     v6_ndp::cases(&mut list);
     limits::cases(&mut list);
+    mtu::cases(&mut list);
     list.cases
 }
 
@@ -67,6 +69,8 @@ pub(crate) fn all() -> Vec<Case> {
 pub(crate) struct List {
     cases: Vec<Case>,
     n: u8,
+    /// Stations of which a router has learned what is not so: no later case has them.
+    spoiled: Vec<u8>,
 }
 
 impl List {
@@ -76,12 +80,19 @@ impl List {
         gives: &[&'static str],
         sent: impl FnOnce(Hosts) -> Vec<(Port, Vec<u8>)>,
     ) -> &mut Case {
-        self.n = if self.n >= 240 { 10 } else { self.n + 1 };
-        if self.n == crate::twin::ABSENT {
-            self.n += 1;
+        loop {
+            self.n = if self.n >= 240 { 10 } else { self.n + 1 };
+            if self.n != crate::twin::ABSENT && !self.spoiled.contains(&self.n) {
+                break;
+            }
         }
         self.cases.push(Case::new(name, sent(Hosts(self.n)), gives));
         self.cases.last_mut().unwrap()
+    }
+
+    /// The last case's station is known by a wrong MAC from now on.
+    fn spoil(&mut self) {
+        self.spoiled.push(self.n);
     }
 }
 

@@ -119,6 +119,7 @@ fn lied_to(l: &mut List) {
         multicast(h, solicitation_with(h.a6(Lan), us, &option))
     })
     .known("ARP or neighbor solicitation with a group address as the sender's MAC");
+    l.spoil();
 }
 
 fn told(l: &mut List) {

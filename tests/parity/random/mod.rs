@@ -76,7 +76,8 @@ fn run(sides: [&mut dyn Side; 2], otherwise: Duration) -> Tally {
     let first = number("SEKISHO_PARITY_FROM", 10).unwrap_or(0);
     let strategy = sequences();
     let (mut tally, start) = (Tally::default(), Instant::now());
-    while start.elapsed() < time && tally.sequences < most && tally.findings.len() < MOST_FINDINGS {
+    let in_time = |tally: &Tally| start.elapsed() < time || tally.sequences < FEWEST_SEQUENCES;
+    while in_time(&tally) && tally.sequences < most && tally.findings.len() < MOST_FINDINGS {
         let seed =
             only.unwrap_or((first.wrapping_add(tally.sequences)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 16);
         if only.is_none() && KNOWN.iter().any(|(known, _)| *known == seed) {
@@ -120,6 +121,9 @@ fn every_known_sequence_has_its_row() {
 
 /// What is run unless a time is asked for: the same on every machine that is not too slow.
 const MOST_SEQUENCES: u64 = 8_000;
+
+/// However slow a machine is: of fewer nothing can be said.
+const FEWEST_SEQUENCES: u64 = 100;
 
 /// A test that finds this much has said enough.
 const MOST_FINDINGS: usize = 8;

@@ -219,7 +219,7 @@ fn commands_and_what_each_takes() {
     let udp = FlowFilter { proto: Some(17), ..FlowFilter::default() };
     assert_eq!(asked("-D -p udp"), Flows::Delete { form: TEXT, filter: udp.clone() });
     assert_eq!(asked("--delete"), Flows::Delete { form: TEXT, filter: FlowFilter::default() });
-    assert_eq!((asked("-F"), asked("--flush conntrack")), (Flows::Flush, Flows::Flush));
+    assert_eq!((asked("-F"), asked("--flush conntrack")), (Flows::Flush {}, Flows::Flush {}));
     assert_eq!((asked("-S"), asked("--stats"), asked("-S -j")), (Flows::Stats, Flows::Stats, Flows::Stats));
     assert_eq!(asked("--count"), Flows::Count);
     assert_eq!(

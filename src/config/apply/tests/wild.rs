@@ -352,27 +352,12 @@ fn refused(change: Value) -> Refusal {
 
 #[test]
 fn what_no_verb_sends_is_refused_as_the_kernel_does() {
+    let add = |addr: &str, prefix_len: u8| json!({"object": "addr", "op": "add", "dev": "t0", "addr": addr, "prefix_len": prefix_len});
     for (change, errno, says) in [
-        (
-            json!({"object": "addr", "op": "add", "dev": "t0", "addr": "10.9.0.9", "prefix_len": 200}),
-            "EINVAL",
-            "0 to 32",
-        ),
-        (
-            json!({"object": "addr", "op": "add", "dev": "t0", "addr": "10.9.0.9", "prefix_len": 33}),
-            "EINVAL",
-            "0 to 32",
-        ),
-        (
-            json!({"object": "addr", "op": "add", "dev": "t0", "addr": "fd09::9", "prefix_len": 129}),
-            "EINVAL",
-            "0 to 128",
-        ),
-        (
-            json!({"object": "addr", "op": "add", "dev": "t0", "addr": "10.3.0.1", "prefix_len": 99}),
-            "EINVAL",
-            "0 to 32",
-        ),
+        (add("10.9.0.9", 200), "EINVAL", "0 to 32"),
+        (add("10.9.0.9", 33), "EINVAL", "0 to 32"),
+        (add("fd09::9", 129), "EINVAL", "0 to 128"),
+        (add("10.3.0.1", 99), "EINVAL", "0 to 32"),
         (json!({"object": "addr", "op": "flush", "scope": "globl"}), "EINVAL", "globl"),
         (json!({"object": "route", "op": "flush", "scope": "globl"}), "EINVAL", "globl"),
         (json!({"object": "route", "op": "flush", "kind": "hole"}), "EINVAL", "hole"),

@@ -1,3 +1,5 @@
+//! Errors about translated packets: what they quote is what was sent, or they go no further.
+
 use proptest::prelude::*;
 
 use super::*;

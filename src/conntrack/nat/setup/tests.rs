@@ -1,3 +1,5 @@
+//! Which address and port a flow gets, beside which others, and when none.
+
 use std::net::SocketAddr;
 
 use proptest::prelude::*;

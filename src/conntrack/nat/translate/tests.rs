@@ -1,3 +1,5 @@
+//! Packets of every kind there and back; what is cut short or of something else.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -71,6 +71,9 @@ struct Line<'a> {
     scope: Option<String>,
     /// What is said of no next hop.
     rest: Vec<String>,
+    /// Sizes, and whether they are locked.
+    mtu: Option<(bool, u32)>,
+    advmss: Option<(bool, u32)>,
     /// The way where there is but one, and whether anything is said of it.
     own: Hop<'a>,
     hop: bool,
@@ -129,6 +132,8 @@ impl<'a> Line<'a> {
                     let metric = number(words, word, "\"metric\" value is invalid")?;
                     self.rest.extend(["metric".to_owned(), metric.to_string()]);
                 }
+                "mtu" => size(&mut self.mtu, words, word, "\"mtu\" value is invalid")?,
+                "advmss" => size(&mut self.advmss, words, word, "\"mss\" value is invalid")?,
                 _ if word.len() > 3 && "protocol".starts_with(word) => {
                     let text = words.value(word)?;
                     let proto = protocol(text, "\"protocol\" value is invalid")?;
@@ -259,6 +264,13 @@ impl<'a> Line<'a> {
             let said = "Error: IPv6 does not support RTA_VIA attribute.";
             return Err(Misuse::new(REFUSED, said, "an IPv6 route needs an IPv6 gateway"));
         }
+        for (word, size) in [("mtu", self.mtu), ("advmss", self.advmss)] {
+            if let Some((lock, bytes)) = size {
+                self.rest.push(word.to_owned());
+                self.rest.extend(lock.then(|| "lock".to_owned()));
+                self.rest.push(bytes.to_string());
+            }
+        }
         if let Some(scope) = &self.scope {
             self.rest.extend(["scope".to_owned(), scope.clone()]);
         }
@@ -316,6 +328,25 @@ impl Hop<'_> {
         let parts: Vec<String> = words.iter().flat_map(|w| w.split(' ').map(str::to_owned)).collect();
         parts.into_iter()
     }
+}
+
+/// `[lock] N`; what was locked stays so.
+fn size(
+    of: &mut Option<(bool, u32)>,
+    words: &mut Words<'_>,
+    word: &str,
+    said: &'static str,
+) -> Result<(), Misuse> {
+    let mut lock = of.is_some_and(|(lock, _)| lock);
+    let mut text = words.value(word)?;
+    if text == "lock" {
+        lock = true;
+        text = words.value(word)?;
+    }
+    let text_of = || format!("'{text}' is no number of bytes for '{word}'");
+    let bytes = super::super::values::number_of(text, u32::MAX);
+    *of = Some((lock, bytes.ok_or_else(|| Misuse::value(text, said, text_of()))?));
+    Ok(())
 }
 
 /// A link's name; its absence is no word.

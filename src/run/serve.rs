@@ -75,12 +75,12 @@ pub fn serve(
         if let Some(name) = running.failed() {
             return Err(ServeError::Thread(name.to_owned()));
         }
-        let now = running.now();
-        let well = pulses.look(now);
+        let well = pulses.look(running.now());
         if well {
-            watchdog.turn(now);
+            watchdog.turn(running.now());
         }
-        turn(running, server, &mut poll, &mut events, handler, watchdog.next().filter(|_| well))?;
+        let next = watchdog.next().filter(|_| well);
+        turn(running, server, &mut poll, &mut events, handler, next)?;
     }
 }
 

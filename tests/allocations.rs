@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use sekisho::base::counters::Tally;
 use sekisho::fib::{NextHop, Route, RouteKind};
-use sekisho::link::RpFilter;
+use sekisho::filter::{Family, Program, Ruleset, iptables};
+use sekisho::link::{Links, RpFilter};
 use sekisho::packet::{Caps, Csum, Gso, GsoKind, Offload, Packet};
 use sekisho::path::Handed;
 
@@ -29,9 +30,13 @@ mod net;
 
 thread_local! {
     static CALLS: Cell<u64> = const { Cell::new(0) };
+    static BYTES: Cell<i64> = const { Cell::new(0) };
 }
 
-/// The system's allocator, counting the calls of each thread.
+/// What an allocation takes beside what was asked for, about.
+const HEAD: i64 = 16;
+
+/// The system's allocator, counting the calls of each thread, and the bytes it has.
 struct Counting;
 
 // SAFETY: every call goes to the system's allocator as it is; counting touches no memory of the caller's, and
@@ -39,17 +44,20 @@ struct Counting;
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         CALLS.set(CALLS.get() + 1);
+        BYTES.set(BYTES.get() + layout.size() as i64 + HEAD);
         // SAFETY: the caller keeps the contract of `alloc`, which is the same.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         CALLS.set(CALLS.get() + 1);
+        BYTES.set(BYTES.get() + size as i64 - layout.size() as i64);
         // SAFETY: as above.
         unsafe { System.realloc(ptr, layout, size) }
     }
 
     unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
+        BYTES.set(BYTES.get() - layout.size() as i64 - HEAD);
         // SAFETY: as above.
         unsafe { System.dealloc(ptr, layout) }
     }
@@ -189,6 +197,57 @@ fn segments_that_go_on_together_ask_for_no_memory() {
         let made = b.tally(Tally::Coalesced);
         assert_eq!(made >= 1_000, of_flows < 8, "{made} super-frames of {of_flows} flows");
         assert_eq!(n, 0, "{of_flows} flows");
+    }
+}
+
+/// Rules of many kinds.
+fn ruleset() -> Ruleset {
+    let mut text = String::from("*filter\n:some -\n:one-with-a-longer-name -\n");
+    for n in 0..500 {
+        let source = format!("10.{}.{}.{}", n / 250, n % 250, n % 7);
+        for rule in [
+            format!(
+                "-A FORWARD -s {source} -p tcp --dport {} -m comment --comment \"number {n}\" -j ACCEPT",
+                n + 1
+            ),
+            format!("-A some -s {source}/24 -i lan -m conntrack --ctstate NEW -m limit --limit 5/s -j DROP"),
+            format!("-A some -p udp -m multiport --dports 53,{} -j one-with-a-longer-name", n + 1000),
+            format!("-A one-with-a-longer-name -d {source} -j LOG --log-prefix \"seen: \""),
+        ] {
+            text += &rule;
+            text.push('\n');
+        }
+    }
+    text += "-A FORWARD -j some\nCOMMIT\n*nat\n-A POSTROUTING -o wan -j MASQUERADE\nCOMMIT\n";
+    iptables::read(&text, Family::V4).expect("good rules")
+}
+
+#[test]
+fn what_rules_take_beside_others_is_told_as_it_is() {
+    let links = || Links::new([]);
+    for line in [
+        "-F",
+        "-A FORWARD -j DROP",
+        "-I some 7 -j DROP",
+        "-N another",
+        "-t nat -A POSTROUTING -j ACCEPT",
+        "-t mangle -A FORWARD -j ACCEPT",
+    ] {
+        // The configuration has the rules, and the program that runs.
+        let rules = ruleset();
+        let program = Program::compile(&rules, &links()).expect("good rules");
+        let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+        let next = iptables::edit(&words, &rules).expect("a good change").rules;
+        let after = Program::after(&next, &links(), Some(&program)).expect("good rules");
+        let told = program.apart_from(Some(&after)) as i64;
+        let before = BYTES.get();
+        drop((rules, program));
+        let freed = before - BYTES.get();
+        assert!(
+            (told * 8 / 10..told * 12 / 10).contains(&freed),
+            "{line}: {freed} bytes were freed, {told} were told of"
+        );
+        drop((next, after));
     }
 }
 

@@ -4,9 +4,10 @@
 
 mod files;
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use super::out::Stop;
@@ -14,10 +15,10 @@ use super::router::Control;
 use super::trace::{Which, lack};
 use super::{Outcome, Run, complain, misused};
 use crate::control::base64;
-use crate::control::protocol::{Capture as Asked, Captured, CapturedFrame, MAX_SNAPLEN, Missed, Verb};
+use crate::control::protocol::{Capture as Asked, Captured, CapturedFrame, MAX_SNAPLEN, Verb};
 use crate::io::pcapng::{Enhanced, LinkType};
-use crate::path::trace::Point;
-use files::{Files, Ring};
+use crate::path::trace::{Missed, Point};
+use files::{Files, Ring, Spoilt};
 
 /// Write packets to a pcapng file, each with what became of it as a comment.
 #[derive(Debug, clap::Args)]
@@ -80,7 +81,8 @@ impl Run for Capture {
         let stop = stopped()?;
         let (mut frames, mut missed) = (0u64, Missed::default());
         let asked = Verb::Capture(Asked { of, at: self.at, snaplen });
-        let followed = client.ask_list(asked, |told: Vec<Captured>| {
+        // Ended by whoever began it, it is told what is left: of what still waits, how far it has come.
+        let followed = client.ask_until(asked, &stop, |told: Vec<Captured>| {
             for one in told {
                 match one {
                     Captured::Frame(frame) => {
@@ -95,11 +97,9 @@ impl Run for Capture {
                     }
                 }
             }
-            files.flush()?;
-            // Ended by whoever began it: that is no failure.
-            if stop.load(Relaxed) { Err(Stop::NobodyReads) } else { Ok(()) }
+            files.flush().map_err(Spoilt::stop)
         });
-        let finished = files.finish().map_err(Stop::from);
+        let finished = files.finish().map_err(Spoilt::stop);
         let outcome = Stop::outcome(followed.and(finished));
         if outcome.is_ok() {
             complain(&said(frames, &missed));
@@ -130,7 +130,16 @@ fn put(files: &mut Files, f: &CapturedFrame) -> Result<(), Stop> {
         ..Enhanced::default()
     };
     let kind = if f.ethernet { LinkType::Ethernet } else { LinkType::Raw };
-    Ok(files.packet(&name, kind, packet)?)
+    files.packet(&name, kind, packet).map_err(Spoilt::stop)
+}
+
+impl Spoilt {
+    fn stop(self) -> Stop {
+        match self.why.kind() {
+            ErrorKind::BrokenPipe => Stop::NobodyReads,
+            _ => Stop::Failed(self.to_string()),
+        }
+    }
 }
 
 /// What was captured, in a sentence.
@@ -168,7 +177,7 @@ Wireshark and tshark open it, and show the comment: the verdict, the rules that 
 FILTER is that of `sekisho trace`. --at says where on its way a packet is written, once for each point it comes to: frames at \
 ingress and egress stand under their link's name; packets at hooks, from their IP header on, as LINK:POINT. A packet's frames \
 have one number in their comments, `#17`; what the router made because of it names it. One that waits (for a MAC) is written \
-when it has gone on, or after five seconds.
+when it has gone on, or after five seconds, or when the capture ends: its comment then says that it was still waiting.
 
 With -C or -G there are several files, numbered before the extension (ring.00.pcapng, ring.01.pcapng, …); with -W so many \
 are kept. Packets that were not captured because more came than may be (--rate, 10000 a second for each worker if nothing is \

@@ -10,7 +10,8 @@ use super::{Failure, Outcome, Run, Sekisho};
 
 /// Print the completions for a shell.
 ///
-/// They are made of the same definitions as the parser. Put them where the shell looks for them:
+/// They are made of the same definitions as the parser. Put them where the shell looks for them, in a directory that may have
+/// to be made first (`mkdir -p`):
 ///
 /// bash: `sekisho completions bash > ~/.local/share/bash-completion/completions/sekisho`
 ///

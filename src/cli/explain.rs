@@ -3,13 +3,13 @@
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::out::{Out, Stop};
 use super::router::Control;
-use super::{Outcome, Paint, Run, misused, say};
+use super::{Outcome, Paint, Run, complain, misused, say};
 use crate::base::shown;
 use crate::control::client::Client;
 use crate::control::protocol::{Explain as Asked, Explanation, Verb};
@@ -141,14 +141,27 @@ struct Show<'a> {
 impl Show<'_> {
     fn file(&mut self, file: &Path, out: &mut Out) -> Result<(), Stop> {
         let wrong = |e: &dyn std::fmt::Display| Stop::Failed(format!("{}: {e}", file.display()));
-        let opened = File::open(file).map_err(|e| wrong(&e))?;
+        let opened: Box<dyn Read> = match file.as_os_str() == "-" {
+            true => Box::new(io::stdin()),
+            false => Box::new(File::open(file).map_err(|e| wrong(&e))?),
+        };
+        let mut passed_over = 0;
         for frame in Frames::new(BufReader::new(opened)).map_err(|e| wrong(&e))? {
             let frame = frame.map_err(|e| wrong(&e))?;
             let number = frame.number;
             if self.said.frame.is_some_and(|n| n != number) {
                 continue;
             }
-            let asked = asked(&frame, self.said.link.clone()).map_err(|e| wrong(&e))?;
+            let asked = match asked(&frame, self.said.link.clone()) {
+                Ok(asked) => asked,
+                Err(why) if self.said.frame.is_some() => return Err(wrong(&why)),
+                // The others may be understood.
+                Err(why) => {
+                    complain(&format!("{}: {why}", file.display()));
+                    passed_over += 1;
+                    continue;
+                }
+            };
             self.one(asked, Some(number), out)?;
             if self.said.frame.is_some() {
                 return Ok(());
@@ -156,7 +169,8 @@ impl Show<'_> {
         }
         match self.said.frame {
             Some(n) => Err(wrong(&format!("it has no frame {n}"))),
-            None if self.shown == 0 => Err(wrong(&"it has no frames")),
+            None if self.shown == 0 && passed_over == 0 => Err(wrong(&"it has no frames")),
+            None if self.shown == 0 => Err(wrong(&"none of its frames can be asked about")),
             None => Ok(()),
         }
     }
@@ -193,9 +207,18 @@ fn asked(frame: &Frame, link: Option<String>) -> Result<Asked, String> {
     let (skip, ethernet) = match frame.begins {
         Begins::Ethernet => (0, true),
         Begins::Ip => (0, false),
-        Begins::Cooked(n) => (n, false),
+        Begins::Cooked(n) if frame.data.get(n).is_some_and(|b| matches!(b >> 4, 4 | 6)) => (n, false),
+        Begins::Cooked(_) => {
+            return Err(format!(
+                "frame {} holds no IP packet, and without its MACs nothing else can be asked",
+                frame.number
+            ));
+        }
         Begins::Other(kind) => {
-            return Err(format!("frames of link type {kind} are not known here, but Ethernet and raw IP"));
+            return Err(format!(
+                "frame {} is of link type {kind}, which is not known here: Ethernet, raw IP and Linux cooked are",
+                frame.number
+            ));
         }
     };
     let bytes = frame.data.get(skip..).unwrap_or_default();
@@ -273,7 +296,7 @@ icmp      echo-request (default), echo-reply, port-unreachable, … or type N, c
 arp       who-has ADDRESS tell ADDRESS, reply ADDRESS is-at MAC to ADDRESS
 frame     smac MAC, dmac MAC, vlan N; default: from the neighbor who has the address, to the router
 
--r, --read FILE      the frames of a pcap or pcapng file, each by itself; with -i LINK
+-r, --read FILE      the frames of a pcap or pcapng file (-: standard input), each by itself; with -i LINK
 -n, --frame N        only that one, counted from 1
 -q, --brief          only the verdict
 -j, --json           a list of objects, each with its steps as `sekisho trace -j` prints them
@@ -310,6 +333,22 @@ mod tests {
             (file.file, file.frame, file.link.as_deref()),
             (Some("my file.pcap".into()), Some(3), Some("lan"))
         );
+    }
+
+    #[test]
+    fn what_stands_in_front_of_an_ip_packet_is_taken_off() {
+        let frame = |begins, data: &[u8]| Frame { number: 7, begins, data: data.to_vec(), len: data.len() };
+        let of = |begins, data: &[u8]| asked(&frame(begins, data), None);
+        let ip = Asked::Frame { link: None, frame: "4500".into(), ethernet: false };
+        assert_eq!(of(Begins::Ip, &[0x45, 0]), Ok(ip.clone()));
+        assert_eq!(of(Begins::Cooked(2), &[9, 9, 0x45, 0]), Ok(ip));
+        // An ARP message, and one that ends before it begins.
+        for data in [&[9, 9, 0, 1][..], &[9, 9]] {
+            assert!(of(Begins::Cooked(2), data).unwrap_err().contains("frame 7 holds no IP packet"));
+        }
+        assert!(of(Begins::Other(105), &[0x45]).unwrap_err().contains("frame 7 is of link type 105"));
+        let cut = Frame { len: 9, ..frame(Begins::Ip, &[0x45]) };
+        assert!(asked(&cut, None).unwrap_err().contains("only 1 of its 9 bytes"));
     }
 
     #[test]

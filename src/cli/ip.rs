@@ -134,15 +134,19 @@ fn act(client: &mut Client, deed: &Deed, opts: &Options, out: &mut Out) -> Resul
             out.end()?;
         }
         Deed::Monitor(monitor, label) => {
-            client.ask_list(Verb::Monitor(monitor.clone()), |events: Vec<view::Event>| {
+            let told = client.ask_list(Verb::Monitor(monitor.clone()), |events: Vec<view::Event>| {
                 for e in events {
                     if let view::Happening::Lost { events } = e.what {
                         complain(&format!("{events} events were lost: more happened than was read in time"));
                         continue;
                     }
-                    out.texts(std::iter::once(event::line(&e, opts, *label)))?;
+                    out.texts(std::iter::once(event::line(&e, opts, *label))).map_err(Shown::Stop)?;
                 }
-                out.end()
+                out.end().map_err(Shown::Stop)
+            });
+            told.map_err(|e| match e {
+                Shown::Client(e) => no(e),
+                Shown::Stop(stop) => stop.into(),
             })?;
         }
     }

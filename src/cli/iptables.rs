@@ -108,7 +108,8 @@ impl Tool {
                 match chains.filter(|_| manner.verbose) {
                     Some((does, Some(chain))) => told += &format!("{does} chain `{chain}'\n"),
                     Some((does, None)) => {
-                        let all = iptables::table(&self.rules(&mut client, table, None)??, table).chains;
+                        let which = List::default();
+                        let all = iptables::table(&self.rules(&mut client, table, &which)??, table).chains;
                         let meant = all.iter().filter(|c| does != "Deleting" || c.policy.is_none());
                         meant.for_each(|c| told += &format!("{does} chain `{}'\n", c.name));
                     }
@@ -143,26 +144,40 @@ impl Tool {
         client.ask(Verb::Change(Change::Rules(RulesChange { family: self.family, edit })))
     }
 
-    /// The rules of a table as they are, counters included; and sets those to zero that are to be.
-    fn rules(
+    /// The rules of a table as they are saved, as far as a list needs them; and sets those counters to zero that are to be.
+    fn saved(
         self,
         client: &mut Client,
         table: TableName,
-        zero: Option<Zero>,
-    ) -> Result<Result<Ruleset, ClientError>, Failure> {
+        which: &List,
+        counters: bool,
+    ) -> Result<String, ClientError> {
         let table = Some(table.name().to_owned());
-        let asked = Rules { family: self.family, counters: true, table, zero };
+        let zero = which.zero.map(|number| Zero { chain: which.chain.clone(), number });
+        let chain = which.chain.clone();
+        let asked = Rules { family: self.family, counters, table, chain, zero };
         let mut text = String::new();
-        let answer = client.ask_list(Verb::Rules(asked), |lines: Vec<String>| -> Result<(), ClientError> {
+        client.ask_list(Verb::Rules(asked), |lines: Vec<String>| -> Result<(), ClientError> {
             lines.iter().for_each(|line| {
                 text.push_str(line);
                 text.push('\n');
             });
             Ok(())
-        });
-        if let Err(e) = answer {
-            return Ok(Err(e));
-        }
+        })?;
+        Ok(text)
+    }
+
+    /// The same, read, with counters.
+    fn rules(
+        self,
+        client: &mut Client,
+        table: TableName,
+        which: &List,
+    ) -> Result<Result<Ruleset, ClientError>, Failure> {
+        let text = match self.saved(client, table, which, true) {
+            Ok(text) => text,
+            Err(e) => return Ok(Err(e)),
+        };
         iptables::read(&text, self.family.into()).map(Ok).map_err(|problems| {
             let first = problems.first().map(ToString::to_string).unwrap_or_default();
             Failure(format!(
@@ -172,8 +187,20 @@ impl Tool {
     }
 
     fn list(self, client: &mut Client, table: TableName, which: &List, manner: &Manner) -> Outcome {
-        let zero = which.zero.map(|number| Zero { chain: which.chain.clone(), number });
-        let rules = match self.rules(client, table, zero)? {
+        if which.as_commands && !manner.verbose && !manner.json {
+            let saved = match self.saved(client, table, which, false) {
+                Ok(saved) => saved,
+                Err(e) => return self.refused(e),
+            };
+            return match iptables::saved_commands(&saved, table, which) {
+                Ok(text) => {
+                    let mut out = Out::new();
+                    Stop::outcome(out.texts(std::iter::once(text)).and_then(|()| out.end()))
+                }
+                Err(no) => self.no(&no),
+            };
+        }
+        let rules = match self.rules(client, table, which)? {
             Ok(rules) => rules,
             Err(e) => return self.refused(e),
         };
@@ -234,6 +261,7 @@ pub(super) fn complain(text: &str) {
 /// The chains of a table that are asked for, as values.
 fn as_json(rules: &Ruleset, table: &Table, which: &List) -> Vec<Value> {
     let chains = table.chains.iter().filter(|c| which.chain.as_ref().is_none_or(|name| *name == c.name));
+    let references = iptables::references(table);
     let chain = |c: &Chain| {
         let numbered = (1..).zip(&c.rules).filter(|(n, _)| which.number.is_none_or(|number| number == *n));
         let listed = numbered.map(|(n, r): (usize, _)| {
@@ -253,7 +281,7 @@ fn as_json(rules: &Ruleset, table: &Table, which: &List) -> Vec<Value> {
                 value["packets"] = c.counters.packets.into();
                 value["bytes"] = c.counters.bytes.into();
             }
-            None => value["references"] = iptables::references(table, &c.name).into(),
+            None => value["references"] = references.get(c.name.as_str()).copied().unwrap_or(0).into(),
         }
         value["rules"] = listed.into();
         value

@@ -25,8 +25,8 @@ use format::Format;
 
 /// Lines that may wait to be written.
 const WAITING: usize = 1_024;
-/// How long the end of the router waits for those that still do.
-const LAST_WORDS: Duration = Duration::from_millis(250);
+/// How long the end of the router waits for those that still do: longer than a busy machine lets a thread wait for a CPU.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// What the router has to say while it runs: warnings, what links do, and the lines of LOG rules. `SEKISHO_LOG` chooses
 /// (see [`filter`]), `SEKISHO_LOG_FORMAT` says how.

@@ -18,8 +18,8 @@ use crate::control::view::Applied;
 /// With `--confirm 60` the router goes back by itself to what was before unless `sekisho confirm` follows within 60
 /// seconds: an operator who cut their own line gets it back. `sekisho rollback` goes back at once, and at any time later.
 ///
-/// What can't change while the router runs is refused, all of it named at once: of `[router]` all but `route_files`, and
-/// a `max` of `[conntrack]` of more than four times what the table began with. SIGHUP reloads too, and says in the log how
+/// What can't change while the router runs is refused, all of it named at once: of `[router]` all but `route_files`,
+/// `flow_cache`, and `name` where `control` says where the socket is; and a `max` of `[conntrack]` of more than four times what the table began with. SIGHUP reloads too, and says in the log how
 /// it went.
 #[derive(Debug, clap::Args)]
 pub(super) struct Reload {

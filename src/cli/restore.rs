@@ -62,10 +62,10 @@ struct Options {
     binary: bool,
     /// Taken, and of no effect: nothing is waited for
     #[arg(short, long, value_name = "SECONDS", num_args = 0..=1)]
-    wait: Option<Option<u32>>,
-    /// Taken, and of no effect, likewise
-    #[arg(short = 'W', long, value_name = "MICROSECONDS")]
-    wait_interval: Option<u32>,
+    wait: Option<Option<String>>,
+    /// Taken with -w, and of no effect, likewise
+    #[arg(short = 'W', long, value_name = "MICROSECONDS", num_args = 0..=1)]
+    wait_interval: Option<Option<String>>,
     /// Say which iptables-restore this is like
     #[arg(short = 'V', long)]
     version: bool,
@@ -94,6 +94,11 @@ impl Run for Ip6tablesRestore {
 fn restore(tool: Tool, options: Options) -> Outcome {
     let Options { counters, noflush, test, table, control, file, version, .. } = options;
     let name = format!("{}-restore", tool.name);
+    if let Err((why, code)) = patience(&options.wait, &options.wait_interval) {
+        let nowhere = if code == 2 { "\nError occurred at line: 0" } else { "" };
+        complain(&format!("{name}: {why}{nowhere}"));
+        return Ok(ExitCode::from(code));
+    }
     if version {
         super::say(super::iptables::version(&name))?;
         return Ok(ExitCode::SUCCESS);
@@ -114,6 +119,24 @@ fn restore(tool: Tool, options: Options) -> Outcome {
             Ok(ExitCode::from(code))
         }
         Err(e) => Err(e.into()),
+    }
+}
+
+/// Whether `-w` and `-W` are as iptables-restore wants them; or why not, and the exit code.
+fn patience(
+    wait: &Option<Option<String>>,
+    interval: &Option<Option<String>>,
+) -> Result<(), (&'static str, u8)> {
+    // As scanf(3) reads it: what stands behind a number does not matter.
+    let number = |text: &str| {
+        text.trim_start().trim_start_matches(['-', '+']).starts_with(|c: char| c.is_ascii_digit())
+    };
+    match (wait, interval) {
+        (Some(Some(wait)), _) if !number(wait) => Err(("wait seconds not numeric", 2)),
+        (_, Some(None)) => Err(("wait interval value required", 2)),
+        (_, Some(Some(interval))) if !number(interval) => Err(("wait interval not numeric", 2)),
+        (None, Some(_)) => Err(("option --wait-interval requires option --wait", 1)),
+        _ => Ok(()),
     }
 }
 

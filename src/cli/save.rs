@@ -51,6 +51,12 @@ struct Options {
     /// Taken, and of no effect: there are no modules
     #[arg(short = 'M', long, value_name = "COMMAND")]
     modprobe: Option<String>,
+    /// Taken, and of no effect: all that is there is printed
+    #[arg(short, long)]
+    dump: bool,
+    /// Taken, and of no effect but that it is said: texts are text
+    #[arg(short, long)]
+    binary: bool,
     /// Say which iptables-save this is like
     #[arg(short = 'V', long)]
     version: bool,
@@ -71,18 +77,21 @@ impl Run for Ip6tablesSave {
 }
 
 fn save(tool: Tool, options: Options) -> Outcome {
-    let Options { counters, table, control, file, version, .. } = options;
+    let Options { counters, table, control, file, version, binary, .. } = options;
     let (name, family) = (format!("{}-save", tool.name), tool.family);
     if version {
         super::say(super::iptables::version(&name))?;
         return Ok(ExitCode::SUCCESS);
+    }
+    if binary {
+        complain("-b/--binary option is not implemented");
     }
     if let Some(Err(no)) = table.as_deref().map(|table| iptables::table_named(table, family.into())) {
         complain(&format!("{name}: {}", no.told()));
         return Ok(ExitCode::FAILURE);
     }
     let mut client = control.client()?;
-    let verb = Verb::Rules(Rules { family, counters, table, zero: None });
+    let verb = Verb::Rules(Rules { family, counters, table, chain: None, zero: None });
     if let Some(file) = file {
         let mut text = String::new();
         client.ask_list(verb, |lines: Vec<String>| -> Result<(), ClientError> {

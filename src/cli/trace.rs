@@ -5,8 +5,8 @@ use std::io::{self, Write as _};
 use super::out::Stop;
 use super::router::Control;
 use super::{Outcome, Paint, Run, grouped, misused};
-use crate::control::protocol::{Missed, Told, Trace as Asked, Verb};
-use crate::path::trace::{Expr, ExprError, Record, Step, text};
+use crate::control::protocol::{Told, Trace as Asked, Verb};
+use crate::path::trace::{Expr, ExprError, Missed, Record, Step, text};
 
 /// Follow packets through the router, live: each stage, and why one was dropped.
 #[derive(Debug, clap::Args)]
@@ -86,7 +86,9 @@ pub(super) fn block(paint: Paint, record: &Record) -> Vec<String> {
         let said = step.text().to_string();
         let line = match step {
             Step::Dropped { .. } => format!("   {}{}", paint.red(label), paint.red(said)),
-            Step::Sent { .. } | Step::Delivered { .. } => format!("   {}{said}", paint.green(label)),
+            Step::Sent { .. } | Step::Given { .. } | Step::Delivered { .. } => {
+                format!("   {}{said}", paint.green(label))
+            }
             Step::Hook { .. } => format!("   {}{}", paint.bold(label), paint.dim(said)),
             Step::Rule { .. } | Step::Policy { .. } => format!("   {}{said}", paint.yellow(label)),
             _ => format!("   {}{said}", paint.cyan(label)),
@@ -128,13 +130,13 @@ fragments) is told so, and goes on later under the same number. What the router 
 FILTER is an expression as for tcpdump(8), judged by the packet as it came in:
 
   host ADDR   net PREFIX   port PORT   portrange A-B      with src or dst before them, or tcp, udp, ip, ip6, …
-  tcp udp icmp icmp6 sctp arp ip ip6   proto NAME
+  tcp udp icmp icmp6 sctp gre esp ah arp ip ip6   proto NAME
   in LINK     out LINK                 the link it came in by, or left by
   drop        drop REASON              it was dropped; for the reason of this name in `sekisho stats`
   state NEW   mark N[/MASK]            what conntrack said of it; its mark when it ended
   flow NUMBER                          of the flow of this number, as traces tell it
   flow PROTO ADDR:PORT ADDR:PORT       both directions of a flow, however it is translated
-  and or not ( )
+  and or not ( )                       and and or bind alike, from left to right, as in tcpdump
 
 Nothing is paid for while nobody traces. With a trace, each worker follows 1000 packets a second at most (--rate); what matches \
 beyond that goes its way untold, and is counted. Packets that the flow cache would have replayed walk instead, and say so.

@@ -22,8 +22,8 @@ use crate::link::Links;
 /// The most differences of one kind (links, routes, rules …) that are told.
 pub(crate) const MOST: usize = 1_000;
 
-/// Keys of `[router]` that a running router has taken for good.
-const FIXED: [&str; 7] = ["name", "workers", "flow_cache", "control", "metrics", "user", "group"];
+/// Keys of `[router]` that a running router has taken for good. So has it `name`, where that names the control socket.
+const FIXED: [&str; 5] = ["workers", "control", "metrics", "user", "group"];
 
 /// What `new` would change of `old`: removed and changed before added, of each kind. `flows` is how many there is room for.
 pub fn diff(old: &Setup, new: &Setup, flows: u32) -> Vec<Difference> {
@@ -32,7 +32,8 @@ pub fn diff(old: &Setup, new: &Setup, flows: u32) -> Vec<Difference> {
     let route_files = [was, will].map(|c| c.route_files.iter().map(|f| settings::path(&f.path)));
     let [files_before, files_after] = route_files;
     let mut all = Vec::new();
-    all.extend(bounded(settings_differ("router", "", &router[0], &router[1]).map(Differs::told).chain(
+    let named = names_the_socket(was, will);
+    all.extend(bounded(settings_differ("router", "", &router[0], &router[1]).map(|d| d.told(named)).chain(
         lists_differ("router", files_before.map(|f| format!("route_files {f}")).collect(), {
             files_after.map(|f| format!("route_files {f}")).collect()
         }),
@@ -53,7 +54,7 @@ pub fn diff(old: &Setup, new: &Setup, flows: u32) -> Vec<Difference> {
             ("conntrack", "max") if will.conntrack.table.max > flows => {
                 Difference { note: Some(RESTART.to_owned()), ..d.difference }
             }
-            _ => d.told(),
+            _ => d.difference,
         }));
     }
     all
@@ -64,8 +65,14 @@ type Section = fn(&Config) -> Vec<Setting>;
 /// The keys of `[router]` that differ and can't change while the router runs, as people are told of them.
 pub fn fixed(old: &Config, new: &Config) -> Vec<String> {
     let router = [settings::router(old), settings::router(new)];
-    let keys = settings_differ("router", "", &router[0], &router[1]).filter(Differs::is_fixed);
+    let named = names_the_socket(old, new);
+    let keys = settings_differ("router", "", &router[0], &router[1]).filter(|d| d.is_fixed(named));
     keys.map(|d| format!("[router] {}", d.key)).collect()
+}
+
+/// Whether the control socket would have another path with another name.
+fn names_the_socket(old: &Config, new: &Config) -> bool {
+    old.control.is_none() || new.control.is_none()
 }
 
 /// What is said of a key that a running router has taken for good.
@@ -93,15 +100,13 @@ struct Differs {
 }
 
 impl Differs {
-    fn is_fixed(&self) -> bool {
-        match self.difference.object.as_str() {
-            "router" => FIXED.contains(&self.key),
-            _ => false,
-        }
+    /// Of a key of `[router]`; `named`: the name is the socket's.
+    fn is_fixed(&self, named: bool) -> bool {
+        FIXED.contains(&self.key) || (named && self.key == "name")
     }
 
-    fn told(self) -> Difference {
-        let note = self.is_fixed().then(|| RESTART.to_owned());
+    fn told(self, named: bool) -> Difference {
+        let note = self.is_fixed(named).then(|| RESTART.to_owned());
         Difference { note, ..self.difference }
     }
 }

@@ -60,7 +60,7 @@ impl Setup {
             return Ok(self.clone());
         }
         let wrong = |text: String| Refusal::of("EINVAL", format!("Invalid argument. {text}"));
-        let program = Program::compile(&edited.rules, &self.links);
+        let program = Program::after(&edited.rules, &self.links, self.programs[place].as_deref());
         let program =
             program.map_err(|all| wrong(all.first().map(|p| p.text.clone()).unwrap_or_default()))?;
         if program.needs_conntrack() && self.config.conntrack.enable == Enable::Off {

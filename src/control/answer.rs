@@ -138,7 +138,7 @@ fn with_dev(s: &Sources<'_>, dev: Option<&str>, then: impl FnOnce() -> Answer) -
 }
 
 /// That there is no link of a name.
-fn no_link(links: &Links, name: &str) -> String {
+pub(super) fn no_link(links: &Links, name: &str) -> String {
     format!("no link named '{}': the links here are {}", shown(name), links.names())
 }
 

@@ -5,9 +5,11 @@
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
+use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
@@ -32,7 +34,9 @@ pub enum ClientError {
     #[error("no router is running at {0}: start one with `sekisho run FILE`, or name another socket")]
     NotThere(PathBuf),
     /// A socket that nobody listens at.
-    #[error("the router that made {0} is gone: start it again with `sekisho run FILE`")]
+    #[error(
+        "the router that made {0} is gone: start it again with `sekisho run FILE`, if it is not only just starting"
+    )]
     Gone(PathBuf),
     /// No router of that name.
     #[error("no router named {0} is running: start it with `sekisho run FILE`, or name its socket")]
@@ -231,10 +235,29 @@ impl Client {
     pub fn ask_list<T: DeserializeOwned, E: From<ClientError>>(
         &mut self,
         verb: Verb,
+        each: impl FnMut(Vec<T>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.ask_until(verb, &AtomicBool::new(false), each)
+    }
+
+    /// The same of what is followed live until somebody says to `stop`: then the router is told that it is enough, and has
+    /// the last word. Looked at after each part; there is one twice a second at least.
+    ///
+    /// # Errors
+    /// The router refused or did not answer, or `each` had enough.
+    pub fn ask_until<T: DeserializeOwned, E: From<ClientError>>(
+        &mut self,
+        verb: Verb,
+        stop: &AtomicBool,
         mut each: impl FnMut(Vec<T>) -> Result<(), E>,
     ) -> Result<(), E> {
         self.send(verb)?;
+        let mut told = false;
         loop {
+            if stop.load(Relaxed) && !std::mem::replace(&mut told, true) {
+                // A router that is gone has hung up already.
+                self.stream.shutdown(Shutdown::Write).ok();
+            }
             match self.response()? {
                 Response::Part { value } => each(self.read_as(value)?)?,
                 Response::Done { value: Value::Null } => return Ok(()),

@@ -4,17 +4,18 @@
 //! [`Watch`] reads both. Nothing is written while nobody watches, and who is too slow is told how much was lost.
 
 use std::collections::HashSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::answer::no_link;
 use super::protocol::{Monitor, Watched};
 use super::server::{Fed, Feed};
 use super::shown;
 use super::view::{self, Event, Happening};
 use crate::base::counters::LinkTotals;
 use crate::base::{Follower, Instant, Journal, LinkId};
-use crate::config::Setup;
+use crate::config::{Refusal, Setup};
 use crate::fib::{Rib, Route};
 use crate::link::{Address, Link, Links};
 use crate::neighbor::{Change, DadState};
@@ -28,6 +29,17 @@ const PART: usize = 512;
 
 /// How long nothing may happen before that is said.
 const QUIET: Duration = Duration::from_secs(3);
+
+/// Whether what is asked for can be followed here.
+///
+/// # Errors
+/// There is no such link.
+pub fn check(asked: &Monitor, links: &Links) -> Result<(), Refusal> {
+    match asked.dev.as_deref().filter(|dev| links.named(dev).is_none()) {
+        Some(dev) => Err(Refusal::of("ENODEV", no_link(links, dev))),
+        None => Ok(()),
+    }
+}
 
 /// Where changes of links, addresses and routes are written down.
 #[derive(Debug, Clone)]
@@ -133,11 +145,14 @@ impl Writer<'_> {
         // One that comes is checked first, where that is done.
         let checked = a.addr.is_ipv6() && link.is_ethernet() && !deleted;
         let state = if checked { DadState::Tentative } else { DadState::Valid };
-        let addr_info = Some(vec![shown::address(link, secondary, a, state)]);
-        let ifindex = u32::from(link.id.0) + 1;
-        let view = view::Link { ifindex, ifname: link.name.clone(), addr_info, ..view::Link::default() };
-        self.write(deleted, Happening::Address(view));
+        self.write(deleted, of_address(link, secondary, a, state));
     }
+}
+
+fn of_address(link: &Link, secondary: bool, a: &Address, state: DadState) -> Happening {
+    let addr_info = Some(vec![shown::address(link, secondary, a, state)]);
+    let ifindex = u32::from(link.id.0) + 1;
+    Happening::Address(view::Link { ifindex, ifname: link.name.clone(), addr_info, ..view::Link::default() })
 }
 
 /// Somebody who watches.
@@ -147,6 +162,8 @@ pub struct Watch {
     changes: Option<Follower<Entry>>,
     neighbors: Option<Follower<Change>>,
     router: Router,
+    /// The addresses that were being checked for duplicates when somebody last looked.
+    checked: HashSet<(LinkId, Ipv6Addr)>,
     /// The time at [`Instant::ZERO`].
     zero: Duration,
     /// When something was last said.
@@ -163,7 +180,8 @@ impl Watch {
         };
         let tables = objects.iter().any(|o| *o != Watched::Neigh);
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Watch {
+        let mut watch = Watch {
+            checked: HashSet::new(),
             changes: tables.then(|| hub.0.follow()),
             neighbors: objects.contains(&Watched::Neigh).then(|| router.live().neighbors.follow()),
             objects,
@@ -171,7 +189,30 @@ impl Watch {
             router,
             zero: wall.saturating_sub(now.since(Instant::ZERO)),
             said: now,
+        };
+        watch.found_out(now);
+        watch
+    }
+
+    /// What has been found out about addresses that were being checked: each is told of as it is now.
+    fn found_out(&mut self, now: Instant) -> Vec<Event> {
+        let router = self.router.clone();
+        let dad = &router.live().dad;
+        if !self.objects.contains(&Watched::Address) || self.checked.is_empty() && dad.all_valid() {
+            return Vec::new();
         }
+        let (checked, settled): (Vec<_>, Vec<_>) =
+            dad.addresses().into_iter().partition(|(.., state)| *state == DadState::Tentative);
+        let before = std::mem::take(&mut self.checked);
+        self.checked = checked.into_iter().map(|(link, addr, _)| (link, addr)).collect();
+        let snapshot = router.snapshot();
+        let news = settled.into_iter().filter(|(link, addr, _)| before.contains(&(*link, *addr)));
+        let news = news.filter_map(|(id, addr, state)| {
+            let link = snapshot.links.get(id)?;
+            let a = link.addresses.iter().find(|a| a.addr == addr)?;
+            Some(self.event(now, false, of_address(link, false, a, state)))
+        });
+        news.collect()
     }
 
     fn event(&self, at: Instant, deleted: bool, what: Happening) -> Event {
@@ -222,6 +263,7 @@ impl Feed for Watch {
             let view = shown::neighbor(n.ip, dev, n.mac, n.router, n.state);
             events.push(self.event(n.at, n.gone, Happening::Neigh(view)));
         }
+        events.extend(self.found_out(now));
         // Each journal is in order, and the sort keeps that.
         events.sort_by_key(|e| e.time);
         events.retain(|e| self.wanted(&e.what));

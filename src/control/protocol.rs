@@ -34,7 +34,7 @@ pub use explain::{Answering, Explain, Explanation};
 pub use flows::{EventName, FlowFilter, FlowForm, FlowKind, Flows, MOST_WAITING, Translated};
 pub use ip::{Monitor, RouteGet, Watched};
 pub use rules::{Rules, Zero};
-pub use trace::{Capture, Captured, CapturedFrame, MAX_SNAPLEN, Missed, Told, Trace};
+pub use trace::{Capture, Captured, CapturedFrame, MAX_SNAPLEN, Told, Trace};
 
 /// The version of this protocol, and the first. A router refuses requests of any other.
 pub const VERSION: u16 = 1;

@@ -77,6 +77,11 @@ pub trait Feed: Send {
     /// What there is to say now. Asked when the client has taken what was said before: what happens meanwhile it keeps,
     /// within a bound, and says what it lost.
     fn poll(&mut self, now: Instant) -> Fed;
+
+    /// Nobody wants more of it: what is left to be said is to be said now, and then [`Fed::End`]. `false`: there is nothing.
+    fn close(&mut self) -> bool {
+        false
+    }
 }
 
 /// What a [`Feed`] has to say.
@@ -285,6 +290,16 @@ impl Server {
                 _ => {}
             }
         }
+    }
+
+    /// Has what is followed live end, because the router does: clients are told what is left of it, and then hung up on.
+    pub fn wind_up(&mut self) {
+        self.clients.iter_mut().flatten().for_each(Client::wind_up);
+    }
+
+    /// Whether there are clients that are yet to be told something of what they followed.
+    pub fn winds_up(&self) -> bool {
+        self.clients.iter().flatten().any(Client::winds_up)
     }
 
     /// When [`Server::turn`] has something to do if no event comes.

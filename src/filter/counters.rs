@@ -72,6 +72,14 @@ impl Counters {
         })
     }
 
+    /// The bytes they take, about.
+    pub(super) fn memory(&self) -> usize {
+        let chunk = |chunk: &OnceLock<Box<Chunk>>| if chunk.get().is_some() { size_of::<Chunk>() } else { 0 };
+        let lane = |lane: &Lane| size_of_val(&*lane.chunks) + lane.chunks.iter().map(chunk).sum::<usize>();
+        let lanes = self.lanes.iter().filter_map(OnceLock::get).map(lane).sum::<usize>();
+        size_of_val(&*self.lanes) + lanes + self.len * size_of::<Count>()
+    }
+
     /// What all lanes and the base make together, by rule.
     pub(super) fn read(&self) -> Vec<Count> {
         let mut sums = self.base().clone();

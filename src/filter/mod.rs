@@ -23,7 +23,7 @@ mod witness;
 
 pub use matches::Match;
 pub use problem::Problem;
-pub use program::{Claim, Legacy, Program, Remembered, lower_mss};
+pub use program::{Claims, Legacy, Program, Remembered, lower_mss};
 pub use rule::{Basic, Chain, Family, Rule, Ruleset, Table, TableName};
 pub use targets::Target;
 pub use verdict::{Env, NatAction, RuleRef, Verdict};

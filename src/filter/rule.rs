@@ -1,6 +1,6 @@
 //! Rules as data: what an iptables-save text says, in the order it says it, nothing resolved yet.
 
-use std::ops::Deref;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use crate::base::Hook;
@@ -86,7 +86,54 @@ pub struct Chain {
     /// Packets and bytes that met the policy, as they stood in the text.
     pub counters: Count,
     /// Its rules.
-    pub rules: Vec<Rule>,
+    pub rules: Rules,
+}
+
+/// The rules of a chain. Who copies them shares them, until one of both changes its own: of a change in one chain the
+/// others cost nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rules(Arc<Vec<Rule>>);
+
+impl Rules {
+    /// Whether both are one and the same list, and not only equal ones.
+    pub fn shared_with(&self, other: &Rules) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Deref for Rules {
+    type Target = [Rule];
+
+    fn deref(&self) -> &[Rule] {
+        &self.0
+    }
+}
+
+impl DerefMut for Rules {
+    fn deref_mut(&mut self) -> &mut [Rule] {
+        Arc::<Vec<Rule>>::make_mut(&mut self.0)
+    }
+}
+
+impl From<Vec<Rule>> for Rules {
+    fn from(rules: Vec<Rule>) -> Self {
+        Rules(Arc::new(rules))
+    }
+}
+
+impl FromIterator<Rule> for Rules {
+    fn from_iter<I: IntoIterator<Item = Rule>>(rules: I) -> Self {
+        Vec::from_iter(rules).into()
+    }
+}
+
+impl<'a> IntoIterator for &'a Rules {
+    type Item = &'a Rule;
+    type IntoIter = std::slice::Iter<'a, Rule>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
 }
 
 /// What becomes of a packet that no rule of a built-in chain decided on.

@@ -85,6 +85,22 @@ impl Services {
     }
 }
 
+/// What was done with a packet that was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Took {
+    /// It was for a service or a connection, or there is nothing to be said to it.
+    Kept,
+    /// It was answered with a reset: nobody listens there.
+    Reset,
+}
+
+/// The same, within.
+enum Dealt {
+    With(Took),
+    /// The packet has become the answer.
+    Answer(udp::Reply),
+}
+
 /// The local stack of one router. One thread owns it.
 pub struct Host {
     services: Services,
@@ -123,24 +139,31 @@ impl Host {
     ///
     /// # Errors
     /// The packet was not taken, and why; the storage is kept for use again.
-    pub fn handle(&mut self, mut packet: Packet, now: Instant) -> Result<(), DropReason> {
-        if self.out.len() >= limits::QUEUE {
+    pub fn handle(&mut self, packet: Packet, now: Instant) -> Result<Took, DropReason> {
+        self.offer(packet, now).map_err(|(reason, packet)| {
             self.out.recycle(packet);
-            return Err(DropReason::HostQueueFull);
+            reason
+        })
+    }
+
+    /// The same for who wants back what was not taken. It may begin with a plain IP header by then.
+    ///
+    /// # Errors
+    /// The packet was not taken, and why.
+    pub fn offer(&mut self, mut packet: Packet, now: Instant) -> Result<Took, (DropReason, Packet)> {
+        if self.out.len() >= limits::QUEUE {
+            return Err((DropReason::HostQueueFull, packet));
         }
         match self.take(&mut packet, now) {
-            Ok(Some(reply)) => {
+            Ok(Dealt::Answer(reply)) => {
                 self.out.send(packet, reply);
-                Ok(())
+                Ok(Took::Kept)
             }
-            Ok(None) => {
+            Ok(Dealt::With(took)) => {
                 self.out.recycle(packet);
-                Ok(())
+                Ok(took)
             }
-            Err(reason) => {
-                self.out.recycle(packet);
-                Err(reason)
-            }
+            Err(reason) => Err((reason, packet)),
         }
     }
 
@@ -156,18 +179,22 @@ impl Host {
         if self.out.len() > 0 { Some(now) } else { self.connections.poll_timeout() }
     }
 
-    /// Deals with one packet. `Some`: the packet has become the reply.
-    fn take(&mut self, packet: &mut Packet, now: Instant) -> Result<Option<udp::Reply>, DropReason> {
+    /// Deals with one packet.
+    fn take(&mut self, packet: &mut Packet, now: Instant) -> Result<Dealt, DropReason> {
         let ends = frame::plain(packet)?;
         if packet.meta.l2 != L2Kind::Host || !ends.is_unicast() {
             return Err(DropReason::HostRefused);
         }
         match packet.meta.proto {
-            UDP => udp::receive(&self.services, packet, &ends),
+            UDP => {
+                let reply = udp::receive(&self.services, packet, &ends)?;
+                Ok(reply.map_or(Dealt::With(Took::Kept), Dealt::Answer))
+            }
             TCP => {
                 frame::verify(packet, &ends)?;
-                self.connections.receive(&self.services, packet.l3(), &ends, now, &mut self.out)?;
-                Ok(None)
+                let l3 = packet.l3();
+                let took = self.connections.receive(&self.services, l3, &ends, now, &mut self.out)?;
+                Ok(Dealt::With(took))
             }
             _ => Err(DropReason::NoProtocol),
         }

@@ -28,7 +28,7 @@ use crate::wire::tcp::{self, Tcp};
 use super::device::{Line, Outgoing};
 use super::frame::Ends;
 use super::limits::{BUFFER, CONNECTIONS, HALF_OPEN, IDLE, KEEP_ALIVE, SILENT, SYN_RECEIVED, YIELD};
-use super::{Service, Services, clock, moment, span};
+use super::{Service, Services, Took, clock, moment, span};
 
 /// All TCP connections of the router.
 pub(super) struct Connections {
@@ -75,7 +75,7 @@ impl Connections {
         ends: &Ends,
         now: Instant,
         out: &mut Outgoing,
-    ) -> Result<(), DropReason> {
+    ) -> Result<Took, DropReason> {
         let tcp = bytes.get(ends.header_len()..).and_then(Tcp::new).ok_or(DropReason::L4TooShort)?;
         let flow = ends.flow((tcp.src_port(), tcp.dst_port()));
         let opens = tcp.flags() & (tcp::SYN | tcp::ACK | tcp::RST | tcp::FIN) == tcp::SYN;
@@ -92,8 +92,7 @@ impl Connections {
             (Some(slot), _) => slot,
             (None, Some(service)) if opens => self.open(flow, service, now, out)?,
             (None, _) => {
-                refuse(&tcp, ends, out);
-                return Ok(());
+                return Ok(refuse(&tcp, ends, out));
             }
         };
         if let Some(c) = &mut self.slots[slot] {
@@ -104,7 +103,7 @@ impl Connections {
                 self.due = self.due.min(now);
             }
         }
-        Ok(())
+        Ok(Took::Kept)
     }
 
     /// Does what is due.
@@ -184,14 +183,14 @@ impl Connections {
 
 /// Answers a segment of no connection as a closed port does (RFC 9293 §3.10.7.1). By hand: smoltcp acknowledges
 /// nothing but a SYN.
-fn refuse(segment: &Tcp<&[u8]>, ends: &Ends, out: &mut Outgoing) {
+fn refuse(segment: &Tcp<&[u8]>, ends: &Ends, out: &mut Outgoing) -> Took {
     let flags = segment.flags();
     if flags & tcp::RST != 0 {
-        return;
+        return Took::Kept;
     }
     let mut bytes = [0; tcp::HEADER_LEN];
     bytes[DATA_OFFSET_AT] = (tcp::HEADER_LEN as u8 / 4) << 4;
-    let Some(mut reset) = Tcp::new(&mut bytes[..]) else { return };
+    let Some(mut reset) = Tcp::new(&mut bytes[..]) else { return Took::Kept };
     reset.set_src_port(segment.dst_port());
     reset.set_dst_port(segment.src_port());
     if flags & tcp::ACK != 0 {
@@ -204,6 +203,7 @@ fn refuse(segment: &Tcp<&[u8]>, ends: &Ends, out: &mut Outgoing) {
         reset.set_flags(tcp::RST | tcp::ACK);
     }
     out.segment_to(ends.back(), &bytes);
+    Took::Reset
 }
 
 /// Where the header says how long it is.

@@ -39,7 +39,7 @@ pub enum Begins {
     Ethernet,
     /// With its IP header.
     Ip,
-    /// With so many bytes in front of its IP header (Linux cooked).
+    /// With so many bytes in front of its network header, which may be another than IP's: Linux cooked, BSD's loopback.
     Cooked(usize),
     /// With something that is not known here.
     Other(u32),
@@ -208,6 +208,8 @@ fn begins(link_type: u32) -> Begins {
         1 => Begins::Ethernet,
         // DLT_RAW by its several numbers; IPv4 and IPv6 alone.
         12 | 14 | 101 | 228 | 229 => Begins::Ip,
+        // DLT_NULL and DLT_LOOP.
+        0 | 108 => Begins::Cooked(4),
         113 => Begins::Cooked(16),
         276 => Begins::Cooked(20),
         other => Begins::Other(other),

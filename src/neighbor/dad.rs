@@ -193,6 +193,11 @@ impl Dad {
         Instant::from_nanos(self.wake.load(Relaxed))
     }
 
+    /// Whether every address is valid, told without looking at them.
+    pub fn all_valid(&self) -> bool {
+        self.doubtful.load(Relaxed) == 0
+    }
+
     /// Every address and its state, ordered by link and address.
     pub fn addresses(&self) -> Vec<(LinkId, Ipv6Addr, DadState)> {
         lock(&self.inner).addresses.iter().map(|((l, a), s)| (*l, *a, s.state)).collect()

@@ -252,6 +252,12 @@ impl Local {
         }
     }
 
+    /// Has the flow cache room for so many directions of flows; it begins empty.
+    pub fn resize_flow_cache(&mut self, entries: u32) {
+        let gone = self.cache.resize(entries);
+        self.counters.tally(Tally::FlowCacheLeft, gone as u64);
+    }
+
     /// Says what a link's device takes; `None`: there is no link.
     pub fn set_caps(&mut self, link: LinkId, caps: Option<Caps>) {
         let Some(old) = self.caps.get_mut(link.index()).filter(|old| **old != caps) else { return };

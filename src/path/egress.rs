@@ -207,7 +207,7 @@ impl Local {
             if let Some(c) = self.counters.link(link) {
                 c.tx_dropped.add(1);
             }
-            self.note_handed(tracer, Some(link), &p, Some(reason));
+            self.note_handed(tracer, link, &p, Some(reason));
             self.turned_away(p, reason);
         }
     }

@@ -131,6 +131,14 @@ impl FlowCache {
         self.clear()
     }
 
+    /// Room for so many records from now on; gives how many there were, which are gone.
+    pub(super) fn resize(&mut self, entries: u32) -> usize {
+        let gone = self.clear();
+        self.config.entries = entries;
+        self.table = Table::new(entries.min(FlowCacheConfig::MOST) as usize);
+        gone
+    }
+
     #[cold]
     fn clear(&mut self) -> usize {
         self.trails.clear();

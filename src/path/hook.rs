@@ -9,6 +9,7 @@
 //! ```
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::base::counters::AtHook;
@@ -16,7 +17,6 @@ use crate::base::{Column, DropReason, Event, HOOKS, Hook, LinkId};
 use crate::filter::{Family, Program, TableName};
 use crate::packet::{Manip, Net, Packet};
 
-use super::claims::Claims;
 use super::trace::{self, Step};
 use super::{Bound, Cx, Hop, defrag, nat, queue, rules, track};
 
@@ -168,7 +168,6 @@ pub enum Tracking {
 pub struct Hooks {
     programs: [Option<Arc<Program>>; 2],
     tracking: Tracking,
-    claims: Arc<Claims>,
     functions: Vec<Function>,
     lists: Arc<[[Vec<Stage>; HOOKS.len()]; 2]>,
 }
@@ -183,7 +182,6 @@ impl Hooks {
     #[must_use]
     pub fn with_rules(mut self, family: Family, program: Option<Arc<Program>>) -> Self {
         self.programs[family as usize] = program;
-        self.claims = Arc::new(Claims::of(self.programs.iter().flatten().map(Arc::as_ref)));
         self.hang();
         self
     }
@@ -221,9 +219,10 @@ impl Hooks {
         self.programs[usize::from(net == Net::Ipv6)].as_deref()
     }
 
-    /// The ports that rules send elsewhere.
-    pub(super) fn claims(&self) -> &Claims {
-        &self.claims
+    /// Whether a rule sends what comes to this address and port elsewhere than to `from`, who wants it.
+    pub(super) fn claimed(&self, proto: u8, addr: IpAddr, port: u16, from: IpAddr) -> bool {
+        let program = &self.programs[usize::from(addr.is_ipv6())];
+        program.as_ref().is_some_and(|program| program.claims().hold(proto, addr, port, from))
     }
 
     /// Hangs up a function.

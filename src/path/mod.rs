@@ -28,7 +28,6 @@
 mod announce;
 mod arp;
 mod ask;
-mod claims;
 mod coalesce;
 mod cx;
 mod defrag;

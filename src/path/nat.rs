@@ -174,7 +174,7 @@ impl nat::Taken for Taken<'_> {
             return false;
         }
         ours(addr) && self.snap.listeners.hold(original.proto, port)
-            || self.snap.hooks.claims().hold(original.proto, addr, port, original.src())
+            || self.snap.hooks.claimed(original.proto, addr, port, original.src())
     }
 
     fn steering(&self) -> Option<&Steering> {

@@ -28,6 +28,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
+use serde::{Deserialize, Serialize};
 
 use crate::base::Instant;
 use crate::packet::TraceId;
@@ -78,7 +79,8 @@ impl Default for Wanted {
 }
 
 /// What a watch did not get since it was asked last.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Missed {
     /// Packets that matched and were not followed: more came than may be.
     pub unfollowed: u64,
@@ -89,9 +91,9 @@ pub struct Missed {
 }
 
 impl Missed {
-    /// Whether there was none.
-    pub fn is_none(&self) -> bool {
-        *self == Missed::default()
+    /// All of it.
+    pub fn all(&self) -> u64 {
+        self.unfollowed + self.unjudged + self.lost
     }
 }
 
@@ -216,23 +218,22 @@ impl Watch {
     /// became of them, and that have waited for too long by `now`.
     pub fn hurry(&self, now: Instant) {
         if self.shared.wants_frames() {
-            self.tell_those_before(self.tracer.time(now).saturating_sub(PATIENCE.as_nanos() as u64));
+            let before = self.tracer.time(now).saturating_sub(PATIENCE.as_nanos() as u64);
+            lock(&self.tracer.parked).hurry(&self.shared, before);
         }
     }
 
-    /// Has no more packets followed, and those that were kept back told as far as they went.
+    /// Has no more packets followed, and those that were kept back told as far as they have come. What workers have in hand
+    /// at this moment comes when they have done with it.
     pub fn close(&self) {
-        self.shared.over.store(true, Relaxed);
-        self.tell_those_before(u64::MAX);
+        if !self.shared.over.swap(true, Relaxed) {
+            lock(&self.tracer.parked).end(&self.shared);
+        }
     }
 
     /// Whether nothing waits to be taken.
     pub fn is_empty(&self) -> bool {
         self.records.is_empty()
-    }
-
-    fn tell_those_before(&self, time: u64) {
-        lock(&self.tracer.parked).hurry(&self.shared, time);
     }
 
     /// What was missed since this was asked last.

@@ -25,7 +25,7 @@ use crate::base::{Column, Counters, DropReason, Event, Instant, LinkId, Mac};
 use crate::conntrack::Flow;
 use crate::filter::Family;
 use crate::neighbor::{self, NeighborTable};
-use crate::packet::{Caps, Direction, Packet, Pool, Status, Steering};
+use crate::packet::{Caps, Direction, Meta, Packet, Pool, Status, Steering};
 use crate::path::{
     self, Cx, FlowCacheConfig, Handed, Live, LiveConfig, Local, Queue, Queued, Snapshot, Verdict,
 };
@@ -220,6 +220,11 @@ impl Worker {
         self.local.set_caps(link, None);
     }
 
+    /// Has its flow cache room for so many directions of flows; it begins empty.
+    pub fn resize_flow_cache(&mut self, entries: u32) {
+        self.local.resize_flow_cache(entries);
+    }
+
     /// Changes neighbors by hand, and does what follows.
     pub fn change_neighbors(
         &mut self,
@@ -311,7 +316,7 @@ impl Worker {
             let mut what = Handed { bytes: p.len() as u64, ..Handed::default() };
             what.sent[p.meta.column as usize] = 1;
             self.local.handed(link, &what);
-            self.local.note_handed(&self.shared.live.tracer, Some(link), &p, None);
+            self.local.note_handed(&self.shared.live.tracer, link, &p, None);
             return Some((link, p));
         }
         None
@@ -369,28 +374,38 @@ impl Worker {
         self.local.counters.tally(Tally::LogLost, n);
     }
 
-    /// Packets for the local stack, in the order they came; say of each what became of it with
-    /// [`Worker::host_took`] or [`Worker::host_refused`].
+    /// Packets for the local stack, in the order they came; say of each what became of it, here or to the worker of another
+    /// thread, with [`Worker::host_took`], [`Worker::host_resets`] or [`Worker::host_refused`].
     pub fn drain_host(&mut self) -> std::vec::Drain<'_, Packet> {
-        self.local.host_fetches();
+        self.local.host_fetches(&self.shared.live.tracer);
         self.local.to_host.drain(..)
     }
 
-    /// The local stack has the packet of this column.
-    pub fn host_took(&self, column: Column) {
-        self.local.counters.event(column, Event::Delivered);
+    /// The local stack has the packet that bore this.
+    pub fn host_took(&mut self, meta: &Meta) {
+        self.host_has(meta, None);
     }
 
-    /// The local stack could not take the packet.
-    pub fn host_refused(&mut self, packet: Packet, reason: DropReason) {
+    /// Likewise, and answers it with a reset: nobody listens there.
+    pub fn host_resets(&mut self, meta: &Meta) {
+        self.host_has(meta, Some("which answers with a reset: nothing listens at that port"));
+    }
+
+    fn host_has(&mut self, meta: &Meta, did: Option<&str>) {
+        self.local.counters.event(meta.column, Event::Delivered);
+        self.local.note_host_took(&self.shared.live.tracer, meta, did);
+    }
+
+    /// The local stack has not taken the packet: there was no room, or it has looked at it and does not want it.
+    pub fn host_refused(&mut self, mut packet: Packet, reason: DropReason) {
         self.local.counters.dropped(packet.meta.column, reason);
-        self.local.note_handed(&self.shared.live.tracer, None, &packet, Some(reason));
+        self.local.note_host_refused(&self.shared.live.tracer, &mut packet, reason);
         self.local.turned_away(packet, reason);
     }
 
-    /// The local stack has looked at the packet and does not want it.
-    pub fn host_dropped(&self, column: Column, reason: DropReason) {
-        self.local.counters.dropped(column, reason);
+    /// Looks who follows packets, for whom it will be said here what the local stack does.
+    pub fn look(&mut self, now: Instant) {
+        self.with(now, |_| ());
     }
 
     /// The device of `link` lost `n` frames before they could be handled.

@@ -27,6 +27,8 @@ use crate::filter::{Family, Program, Remembered};
 use crate::packet::Packet;
 use crate::path::trace::{Record, Wanted, Watch};
 use crate::path::{Chance, FlowCacheConfig, Snapshot};
+use crate::wire::proto;
+use crate::wire::tcp::{self, Tcp};
 
 use super::{Router, Shared, Worker};
 
@@ -116,6 +118,14 @@ impl Router {
     }
 }
 
+/// Whether the local stack would answer a packet with a reset, as far as the ports tell: a connection to a service that has
+/// been closed meanwhile goes on.
+fn resets(snapshot: &Snapshot, p: &Packet) -> bool {
+    p.meta.proto == proto::TCP
+        && Tcp::new(p.l4())
+            .is_some_and(|t| t.flags() & tcp::RST == 0 && !snapshot.listeners.tcp.contains(&t.dst_port()))
+}
+
 impl Shadow {
     /// The shadow's own tables, configuration and counters.
     pub fn router(&self) -> &Router {
@@ -145,6 +155,8 @@ impl Shadow {
         let watch = tracer.watch(Wanted { rate: u32::MAX, ..Wanted::default() }).ok();
         let mut walked = self.pass(link, packet, now);
         walked.records = watch.map(|w: Watch| w.take(RECORDS, usize::MAX)).unwrap_or_default();
+        // What it set off may have ended before it was known that a link took it.
+        walked.records.sort_by_key(|r| r.id);
         walked
     }
 
@@ -156,11 +168,17 @@ impl Shadow {
             Some(link) => worker.handle_frame(link, packet, now),
             None => worker.handle_local(packet, now),
         }
+        let snapshot = self.router.snapshot();
         let (mut sent, mut host) = (Vec::new(), Vec::new());
         loop {
             sent.extend(std::iter::from_fn(|| worker.poll_transmit()));
             let taken: Vec<Packet> = worker.drain_host().collect();
-            taken.iter().for_each(|p| worker.host_took(p.meta.column));
+            for p in &taken {
+                match resets(&snapshot, p) {
+                    true => worker.host_resets(&p.meta),
+                    false => worker.host_took(&p.meta),
+                }
+            }
             host.extend(taken);
             if !worker.settle(now) {
                 break;

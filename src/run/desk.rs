@@ -150,7 +150,13 @@ impl Desk {
 
     /// Waits until no worker is in the round any more that it was in when this was called.
     pub(super) fn settle(&self) {
-        let all: Vec<_> = (0..self.ends.len()).map(|w| self.send(w, Task::Do(Box::new(|_, _| {})))).collect();
+        self.all(|_| {});
+    }
+
+    /// Has each worker do something, and waits until it is done.
+    pub(super) fn all(&self, deed: impl FnOnce(&mut Worker) + Copy + Send + 'static) {
+        let one = |w| self.send(w, Task::Do(Box::new(move |worker, _| deed(worker))));
+        let all: Vec<_> = (0..self.ends.len()).map(one).collect();
         all.into_iter().for_each(|sent| self.wait(sent));
     }
 

@@ -290,6 +290,10 @@ impl Engine {
         self.follow();
         // From here on nobody runs the old rules, or begins flows with the old addresses.
         self.desk.settle();
+        let entries = next.config.flow_cache;
+        if entries != before.config.flow_cache {
+            self.desk.all(move |worker| worker.resize_flow_cache(entries));
+        }
         for link in next.links.iter() {
             let is_other = |b: &crate::link::Link| b.name == link.name && b.mtu != link.mtu;
             if before.links.get(link.id).is_some_and(is_other) {

@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError};
 use mio::{Events, Poll};
 
 use crate::base::DropReason;
-use crate::host::{Host, Services};
+use crate::host::{Host, Services, Took};
 use crate::packet::Packet;
 use crate::router::Worker;
 
@@ -74,23 +74,30 @@ impl HostLoop {
             }
         }
         for p in self.from_workers.try_iter() {
-            self.ledger.host_dropped(p.meta.column, DropReason::Shutdown);
+            self.ledger.host_refused(p, DropReason::Shutdown);
         }
+        self.ledger.tell(self.clock.now());
         Ok(())
     }
 
     fn take(&mut self) -> usize {
         let mut n = 0;
+        if self.from_workers.is_empty() {
+            return n;
+        }
+        self.ledger.look(self.clock.now());
         while n < BATCH
             && let Ok(p) = self.from_workers.try_recv()
         {
             n += 1;
-            let column = p.meta.column;
-            match self.host.handle(p, self.clock.now()) {
-                Ok(()) => self.ledger.host_took(column),
-                Err(reason) => self.ledger.host_dropped(column, reason),
+            let meta = p.meta;
+            match self.host.offer(p, self.clock.now()) {
+                Ok(Took::Kept) => self.ledger.host_took(&meta),
+                Ok(Took::Reset) => self.ledger.host_resets(&meta),
+                Err((reason, p)) => self.ledger.host_refused(p, reason),
             }
         }
+        self.ledger.tell(self.clock.now());
         n
     }
 }

@@ -81,7 +81,9 @@ pub enum StartError {
         source: OpenError,
     },
     /// The metrics can't be offered there.
-    #[error("[router] metrics: can't listen at {at}: {source}")]
+    #[error(
+        "[router] metrics: can't listen at {at}: {source}; choose an address of this host, and a port that is free"
+    )]
     Metrics {
         /// Where.
         at: SocketAddr,
@@ -151,8 +153,8 @@ impl Running {
     }
 
     /// The router's name.
-    pub fn name(&self) -> &str {
-        &self.sight.name
+    pub fn name(&self) -> String {
+        self.setup().config.name.clone()
     }
 
     /// What the router is set up to be.
@@ -171,6 +173,9 @@ impl Running {
         match verb {
             verb if verb.is_transaction() => self.transact(verb),
             Verb::Monitor(asked) => {
+                if let Err(refusal) = monitor::check(&asked, &self.setup().links) {
+                    return Answer::Refused(refusal);
+                }
                 let watch = monitor::Watch::new(asked, &self.hub, self.router().clone(), self.now());
                 Answer::Feed(Box::new(watch))
             }
@@ -202,7 +207,7 @@ impl Running {
 
     /// What it does, in a line: for a service manager.
     pub fn status(&self) -> String {
-        status(self.name(), self.router())
+        status(&self.name(), self.router())
     }
 
     /// The time on the router's clock.

@@ -156,7 +156,9 @@ fn filter(calls: SystemCalls) -> Result<(), PrivilegeError> {
             Err(e)
                 if n == 0 && matches!(e.raw_os_error(), Some(libc::ENOSYS | libc::EINVAL | libc::EPERM)) =>
             {
-                tracing::warn!("system calls are not filtered: the kernel has no seccomp for us: {e}");
+                tracing::warn!(
+                    "system calls are not filtered: seccomp is not to be had here: {e}; under systemd, SystemCallFilter= has to name it"
+                );
                 return Ok(());
             }
             Err(e) => return Err(PrivilegeError::Filter(e.to_string())),

@@ -7,6 +7,7 @@ use crossbeam_channel::TryRecvError;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 
+use crate::base::Instant;
 use crate::control::protocol::Reload;
 use crate::control::server::Handler;
 use crate::control::{Answer, Server, Verb};
@@ -18,6 +19,9 @@ use super::{Running, Signals};
 const SERVER: Token = Token(16);
 /// How late a thread that ended by itself is noticed.
 const LOOK: Duration = Duration::from_millis(250);
+
+/// How long the router waits at its end for those who follow something live to take what is left of it.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// The waker's token, for answers that are there.
 const ANSWERS: Token = Token(15);
@@ -55,6 +59,11 @@ pub fn serve(
         if asked.end {
             // One that is over by now is told of.
             reloading.take().map(still_reloading);
+            server.wind_up();
+            let deadline = running.now() + FAREWELL;
+            while server.winds_up() && running.now() < deadline {
+                turn(running, server, &mut poll, &mut events, handler, None)?;
+            }
             return Ok(());
         }
         if asked.reload {
@@ -71,20 +80,34 @@ pub fn serve(
         if well {
             watchdog.turn(now);
         }
-        server.turn(now, handler);
-        let next = server.poll_timeout(now).into_iter().chain(watchdog.next().filter(|_| well)).min();
-        let wait = next.map_or(LOOK, |at| at.since(running.now()).min(LOOK));
-        match poll.poll(&mut events, Some(wait)) {
-            Ok(()) => {}
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-            Err(e) => return Err(e.into()),
-        }
-        for event in &events {
-            if server.owns(event.token()) {
-                server.event(event.token(), running.now(), handler);
-            }
+        turn(running, server, &mut poll, &mut events, handler, watchdog.next().filter(|_| well))?;
+    }
+}
+
+/// Does what is due, and waits for more: until `next`, if there is nothing before.
+fn turn(
+    running: &Running,
+    server: &mut Server,
+    poll: &mut Poll,
+    events: &mut Events,
+    handler: &mut Handler<'_>,
+    next: Option<Instant>,
+) -> io::Result<()> {
+    let now = running.now();
+    server.turn(now, handler);
+    let next = server.poll_timeout(now).into_iter().chain(next).min();
+    let wait = next.map_or(LOOK, |at| at.since(running.now()).min(LOOK));
+    match poll.poll(events, Some(wait)) {
+        Err(e) if e.kind() != io::ErrorKind::Interrupted => return Err(e),
+        // Interrupted: there are none.
+        _ => {}
+    }
+    for event in &*events {
+        if server.owns(event.token()) {
+            server.event(event.token(), running.now(), handler);
         }
     }
+    Ok(())
 }
 
 /// Says how a reload that a signal asked for has ended, if it has.

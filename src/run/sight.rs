@@ -19,7 +19,6 @@ use crate::router::Router;
 /// What answers are made of. Cloning gives another handle.
 #[derive(Clone)]
 pub(super) struct Sight {
-    pub(super) name: String,
     pub(super) router: Router,
     /// What is in force.
     pub(super) setup: Arc<ArcSwap<Setup>>,
@@ -40,7 +39,7 @@ impl Sight {
         let live = self.router.live();
         let now = self.clock.now();
         look(&Sources {
-            name: &self.name,
+            name: &setup.config.name,
             uptime: now.since(Instant::ZERO),
             now,
             totals: &self.router.totals(),

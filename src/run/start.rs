@@ -14,6 +14,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use mio::Poll;
 
 use crate::base::LinkId;
+use crate::base::counters::Tally;
 use crate::config::{Config, Setup};
 use crate::control::answer::stats;
 use crate::control::metrics::Endpoint;
@@ -104,7 +105,6 @@ impl Opened {
         let stop = Arc::new(AtomicBool::new(false));
         let mut running = Running {
             sight: Sight {
-                name: config.name.clone(),
                 router: router.clone(),
                 setup: Arc::new(ArcSwap::from_pointee(self.setup)),
                 clock,
@@ -161,7 +161,9 @@ impl Opened {
             running.spawn("metrics".into(), serve)?;
         }
         // Ends when the workers do. Not among the others: whoever reads the log may keep it waiting for ever.
-        thread::Builder::new().name("log".into()).spawn(move || log::write(&lines, written))?;
+        let counted = router.clone();
+        let lost = move || counted.totals().tally(Tally::LogLost);
+        thread::Builder::new().name("log".into()).spawn(move || log::write(&lines, lost, written))?;
         let engine = Engine::new(Parts {
             router,
             setup: running.sight.setup.clone(),

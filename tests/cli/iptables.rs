@@ -141,7 +141,7 @@ fn what_is_refused_changes_nothing_and_is_told_as_iptables_does() {
         (
             "iptables -A FORWARD -m recent",
             2,
-            "iptables: Couldn't load match `recent':No such file or directory: match 'recent' is not supported here (yet); see `sekisho iptables --help`\n",
+            "iptables: Couldn't load match `recent':No such file or directory: match 'recent' is not supported here (yet): `-m limit` is there, for all senders together; see `sekisho iptables --help`\n",
         ),
         ("ip6tables -4 -L", 2, "ip6tables: -4 is for IPv4: use iptables; see `sekisho ip6tables --help`\n"),
         (

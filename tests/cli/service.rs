@@ -151,6 +151,9 @@ fn the_unit_in_the_documents_is_good() {
     for line in unit.lines().filter(|l| !l.is_empty() && !l.starts_with(['#', '['])) {
         assert!(line.contains('='), "{line}");
     }
+    // @system-service has neither: without the second the router could not make filters of its own.
+    let calls = unit.lines().find_map(|l| l.strip_prefix("SystemCallFilter=")).unwrap();
+    assert!(["bpf", "seccomp"].iter().all(|call| calls.split(' ').any(|word| word == *call)), "{calls}");
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("sekisho@gw.service");
     std::fs::write(&file, unit.replace("/usr/bin/sekisho", env!("CARGO_BIN_EXE_sekisho"))).unwrap();

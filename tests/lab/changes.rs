@@ -70,7 +70,7 @@ fn a_thousand_changes_of_rules_lose_no_packet_and_no_count() {
         });
         assert_eq!((come, sent > 100), (sent, true), "of {sent} datagrams {come} came");
 
-        let asked = Rules { family: Family::Inet, counters: true, table: None, zero: None };
+        let asked = Rules { family: Family::Inet, counters: true, table: None, chain: None, zero: None };
         let mut rules = Vec::new();
         let mut client = Client::connect(&gw.control()).unwrap();
         client
@@ -103,7 +103,7 @@ const FLOWS: u16 = 4;
 /// The packets and bytes of the rule that counts, in a list that sets it to zero.
 fn taken(gw: &Gateway, zero: Zero) -> (u64, u64) {
     let (family, table) = (Family::Inet, Some("filter".to_owned()));
-    let asked = Rules { family, counters: true, table, zero: Some(zero) };
+    let asked = Rules { family, counters: true, table, chain: None, zero: Some(zero) };
     let mut found = None;
     let mut client = Client::connect(&gw.control()).unwrap();
     client

@@ -394,6 +394,20 @@ fn batches_end_where_they_fail() {
             assert_eq!((ours.code, &ours.err), (kernel.code, &kernel.err), "{force}");
             pair.show_the_same();
         }
+        // What was shown stands before what is said of a later line, also where both go to one file.
+        let batch =
+            pair.place.write("shown", "route show 10.2.0.0/24\nroute add 10.2.0.0/33 dev lan\n").unwrap();
+        let both = pair.place.path("both");
+        let to = File::create(&both).unwrap();
+        let mut command = pair.command(true, &["-batch", batch.to_str().unwrap()]);
+        let done = command.stdout(to.try_clone().unwrap()).stderr(to).status().unwrap();
+        let said = fs::read_to_string(&both).unwrap();
+        let begin: Vec<&str> = said.lines().filter_map(|line| line.split(' ').next()).collect();
+        assert_eq!(
+            (done.code(), begin),
+            (Some(1), vec!["10.2.0.0/24", "Error:", "sekisho:", "Command"]),
+            "{said}"
+        );
         let many: String = (0..30_000)
             .map(|n| format!("route add 100.{}.{}.{}/30 via 10.2.0.2\n", n >> 14, n >> 6 & 255, n << 2 & 255))
             .collect();

@@ -6,10 +6,11 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use sekisho::lab::probes::Ping;
+use sekisho::lab::probes::{Ping, Wiretap};
 use serde_json::Value;
 
-use crate::gateway::{Choice, Gateway, ROUTER, SEKISHO, SERVER, ip};
+use crate::forge;
+use crate::gateway::{Choice, Gateway, LAN_MAC, ROUTER, SEKISHO, SERVER, ip};
 
 /// The inside is hidden, and what begins outside is dropped.
 const RULES4: &str = "\
@@ -45,6 +46,7 @@ isolated! {
     traces_come_and_go_while_packets_pass
     a_capture_names_verdict_rule_and_translation
     a_capture_that_is_interrupted_ends_its_file_well_and_a_ring_keeps_its_size
+    what_waits_when_a_capture_ends_is_written_with_a_word_that_it_did
     the_router_s_own_answers_are_followed
 }
 
@@ -125,22 +127,33 @@ fn intrude(gw: &Gateway) {
 
 fn a_packet_is_told_with_its_rules_and_its_translation() {
     let gw = gateway();
-    let beside =
-        Beside::start(&gw, &["trace", "-c", "1", "in", "lan", "and", "icmp", "and", "dst", SERVER[0]]);
-    let (text, err) = beside.meanwhile(|| ping(&gw));
-    assert_eq!(err, "");
-    let labels: Vec<&str> = text.lines().skip(1).filter_map(|l| l.split_whitespace().next()).collect();
-    assert_eq!(labels.first().zip(labels.last()), Some((&"received", &"sent")), "{text}");
-    for label in
-        ["PREROUTING", "conntrack", "route", "ttl", "FORWARD", "POSTROUTING", "masquerade", "neighbor"]
-    {
-        assert!(labels.contains(&label), "{label}: {text}");
+    // Whether the server's MAC is known or has to be asked for.
+    for known in [false, true] {
+        if known {
+            ping(&gw);
+        }
+        let beside =
+            Beside::start(&gw, &["trace", "-c", "1", "in", "lan", "and", "icmp", "and", "dst", SERVER[0]]);
+        let (text, err) = beside.meanwhile(|| {
+            if !known {
+                sekisho(&gw, &["ip", "neigh", "flush", "dev", "wan"]);
+            }
+            ping(&gw);
+        });
+        assert_eq!(err, "");
+        let labels: Vec<&str> = text.lines().skip(1).filter_map(|l| l.split_whitespace().next()).collect();
+        assert_eq!(labels.first().zip(labels.last()), Some((&"received", &"sent")), "{text}");
+        for label in
+            ["PREROUTING", "conntrack", "route", "ttl", "FORWARD", "POSTROUTING", "masquerade", "neighbor"]
+        {
+            assert!(labels.contains(&label), "{label}: {text}");
+        }
+        assert!(
+            text.contains("nat          iptables POSTROUTING rule 1: -A POSTROUTING -o wan -j MASQUERADE"),
+            "{text}"
+        );
+        assert!(text.contains("masquerade   10.1.0.2 > 10.2.0.2 id"), "{text}");
     }
-    assert!(
-        text.contains("nat          iptables POSTROUTING rule 1: -A POSTROUTING -o wan -j MASQUERADE"),
-        "{text}"
-    );
-    assert!(text.contains("masquerade   10.1.0.2 > 10.2.0.2 id"), "{text}");
 
     // As JSON, by the reason for which it was dropped.
     let beside = Beside::start(&gw, &["trace", "-j", "-c", "1", "drop filtered"]);
@@ -287,6 +300,53 @@ fn a_capture_that_is_interrupted_ends_its_file_well_and_a_ring_keeps_its_size() 
     }
     assert_eq!(names().len(), 2);
     gw.stop();
+}
+
+fn what_waits_when_a_capture_ends_is_written_with_a_word_that_it_did() {
+    let gw = gateway();
+    let dir = tempfile::tempdir().unwrap();
+    let tap = gw.client().run(|| Wiretap::open("eth0")).unwrap();
+    let whole = forge::udp((ip("10.1.0.2"), 5000), (ip(ROUTER[0]), 7), &[0; 64]);
+    let waiting = || gw.stats()["columns"]["received"]["parked"].as_u64().unwrap();
+    // Ended by a signal, by the time, and by the router's own end.
+    let captures = [&["INT"][..], &["TERM"], &["--for", "20"], &["router"]].map(|end| {
+        let file = dir.path().join(end[0]);
+        let more = if end.len() > 1 { end } else { &[] };
+        let args = ["capture", "-w", file.to_str().unwrap(), "--at", "ingress", "udp or icmp"];
+        let capture = Beside::start(&gw, &[&args[..], more].concat());
+        // What is answered is written: it has begun.
+        let deadline = Instant::now() + 2 * TOLD;
+        while std::fs::metadata(&file).map_or(0, |m| m.len()) < 300 {
+            assert!(Instant::now() < deadline, "nothing is written");
+            assert!(gw.client().run(|| Ping::new(ip(ROUTER[0])).run()).unwrap().complete());
+        }
+        (end[0], file, capture)
+    });
+    // A fragment whose others never come waits for thirty seconds.
+    tap.send(&forge::frame(LAN_MAC, &forge::fragment(&whole, 0, 8, 1))).unwrap();
+    let deadline = Instant::now() + TOLD;
+    while waiting() == 0 {
+        assert!(Instant::now() < deadline, "the fragment does not wait");
+    }
+    let mut captures = captures.map(|(end, file, mut capture)| {
+        if ["INT", "TERM"].contains(&end) {
+            let kill = format!("kill -{end} {}", capture.0.id());
+            assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+        }
+        if end != "router" {
+            assert!(capture.0.wait().unwrap().success(), "{end}");
+        }
+        (file, capture)
+    });
+    gw.stop();
+    // It says that the router is gone.
+    assert_eq!(captures[3].1.0.wait().unwrap().code(), Some(1));
+    for (file, _) in captures {
+        let bytes = std::fs::read(&file).unwrap();
+        let still = b"was still waiting when this was written: for its other fragments";
+        assert!(bytes.windows(still.len()).any(|w| w == still), "{file:?}");
+        assert!(!blocks(&bytes).is_empty());
+    }
 }
 
 /// The types of a file's blocks, each of which must be whole.

@@ -291,6 +291,39 @@ fn a_link_that_has_lost_its_interface_is_taken_up_when_it_comes_back() {
 }
 
 #[test]
+fn the_flow_cache_changes_with_a_reload_and_no_packet_is_lost() {
+    isolate::test(|| {
+        let gw = Gateway::new(&Choice { workers: 2, ..Choice::default() });
+        gw.acquaint();
+        let text = fs::read_to_string(gw.file()).unwrap();
+        let header = "[router]\n";
+        assert!(text.contains(header) && !text.contains("flow_cache"), "{text}");
+        let with =
+            |router: &str| fs::write(gw.file(), text.replacen(header, &format!("{header}{router}"), 1));
+        let hits = || {
+            let stats = gw.stats();
+            let all = stats["tallies"].as_array().unwrap().iter();
+            all.filter(|t| t["name"] == "flow_cache_hits").map(|t| t["value"].as_u64().unwrap()).sum::<u64>()
+        };
+        let (sent, come) = Steady::during(&gw, LONGEST, |steady| {
+            wait_until("packets go the way of those before them", || hits() > 10);
+            with("flow_cache = \"off\"\n").unwrap();
+            gw.tell(&["reload"]);
+            let (before, sent) = (hits(), steady.sent());
+            steady.wait_for(sent + 30);
+            assert_eq!(hits(), before, "every packet walks");
+            with("flow_cache = 64\n").unwrap();
+            gw.tell(&["reload"]);
+            wait_until("packets go the way of those before them again", || hits() > before);
+        });
+        assert_eq!((come, sent > 30), (sent, true), "of {sent} datagrams {come} came");
+        assert!(gw.tell(&["config"]).contains("flow_cache = 64"));
+        gw.balanced();
+        gw.stop();
+    });
+}
+
+#[test]
 fn timeouts_change_with_a_reload_and_flows_go_by_them_from_their_next_packet() {
     isolate::test(|| {
         let gw = Gateway::new(&Choice { rules4: rules(1).leak(), ..Choice::default() });

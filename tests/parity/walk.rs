@@ -94,10 +94,10 @@ impl Walk {
             }
             let taken: Vec<Packet> = self.worker.drain_host().collect();
             for p in taken {
-                let column = p.meta.column;
-                match self.host.handle(p, now) {
-                    Ok(()) => self.worker.host_took(column),
-                    Err(reason) => self.worker.host_dropped(column, reason),
+                let meta = p.meta;
+                match self.host.offer(p, now) {
+                    Ok(_) => self.worker.host_took(&meta),
+                    Err((reason, p)) => self.worker.host_refused(p, reason),
                 }
             }
             let mut made = Vec::new();

@@ -45,7 +45,7 @@ fn home(table: TableName, hook: Hook, family: Family) -> BoxedStrategy<(Chain, V
             let rules = |below: &[String]| vec(rule(table, hook, family, below.to_vec()), 0..5);
             let policy = prop_oneof![3 => Just(Policy::Accept), 1 => Just(Policy::Drop)];
             let built_in = (policy, count(), rules(&names)).prop_map(move |(policy, counters, rules)| {
-                Chain { name: hook.name().to_owned(), policy: Some(policy), counters, rules }
+                Chain { name: hook.name().to_owned(), policy: Some(policy), counters, rules: rules.into() }
             });
             let user = |(i, name): (usize, &String)| {
                 let name = name.clone();
@@ -53,7 +53,7 @@ fn home(table: TableName, hook: Hook, family: Family) -> BoxedStrategy<(Chain, V
                     name: name.clone(),
                     policy: None,
                     counters: Count::default(),
-                    rules,
+                    rules: rules.into(),
                 })
             };
             let users: Vec<_> = names.iter().enumerate().map(user).collect();

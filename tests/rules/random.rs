@@ -14,7 +14,7 @@ use crate::kernel::Kernel;
 
 /// Lines are where a rule stands, not what it is.
 fn without_lines(mut rules: Ruleset) -> Ruleset {
-    let rules_of = rules.tables.iter_mut().flat_map(|t| &mut t.chains).flat_map(|c| &mut c.rules);
+    let rules_of = rules.tables.iter_mut().flat_map(|t| &mut t.chains).flat_map(|c| c.rules.iter_mut());
     rules_of.for_each(|r| r.line = 0);
     rules
 }

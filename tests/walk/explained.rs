@@ -16,6 +16,26 @@ use crate::cached::{Act, Talk, acts, rulesets, talks};
 use crate::make::*;
 use crate::net::*;
 
+#[test]
+fn a_packet_s_own_end_is_told_and_not_that_of_what_it_caused() {
+    let rules = "*filter\n:INPUT ACCEPT\n:FORWARD ACCEPT\n:OUTPUT DROP\nCOMMIT\n";
+    let mut b = Plan::default().rules(rules, "").build().acquaint();
+    let other = Ipv4Addr::new(10, 1, 0, 9);
+    assert!(b.router.set_static_neighbor(LAN, other.into(), SERVER_MAC));
+    // It goes back by where it came from: the router would send a redirect, and may not.
+    let sent = udp(CLIENT, other, (1, 2), b"x");
+    let asked = Packet::from_slice(&frame(LAN_MAC, CLIENT_MAC, &sent));
+    let walked = b.router.shadow().walk(Some(LAN), asked, b.now);
+    assert_eq!(walked.records.len(), 2, "{}", crate::traces::text(&walked.records));
+    let outcome = Outcome::of(&walked.records);
+    assert_eq!((outcome.verdict, outcome.dev.as_deref()), (Fate::Forwarded, Some("lan")), "{outcome}");
+    // A trace tells them in this order, too.
+    let w = crate::traces::watch(&b, "udp");
+    b.client_sends(&sent);
+    let told = crate::traces::all(&w);
+    assert!(told.len() == 2 && told[1].cause == Some(told[0].id), "{}", crate::traces::text(&told));
+}
+
 /// All of a router's state that can be seen.
 #[derive(Debug, PartialEq)]
 struct State {

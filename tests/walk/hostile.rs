@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use sekisho::base::{Column, LinkId, Mac};
 use sekisho::fib::{NextHop, Route, RouteKind};
 use sekisho::link::RpFilter;
-use sekisho::packet::{Caps, Csum, Gso, GsoKind, Offload, Packet};
+use sekisho::packet::{Caps, Csum, Gso, GsoKind, Meta, Offload, Packet};
 use sekisho::wire::arp::{Arp, Op};
 use sekisho::wire::ndp::{NeighborAdvert, NeighborSolicit};
 use sekisho::wire::{icmpv6, ipv4::Ipv4, ipv6::Ipv6, ipv6_ext, proto, tcp as wire_tcp, udp::Udp};
@@ -344,7 +344,7 @@ proptest! {
             while b.worker.poll_transmit().is_some() || b.worker.settle(b.now) {}
             let n = b.worker.drain_host().count();
             for _ in 0..n {
-                b.worker.host_took(Column::Originated);
+                b.worker.host_took(&Meta { column: Column::Originated, ..Meta::default() });
             }
             b.balanced();
         }

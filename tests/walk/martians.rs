@@ -215,6 +215,21 @@ fn verdict(rp_filter: RpFilter, default_route: bool, src: IpAddr) -> Option<Drop
 }
 
 #[test]
+fn a_trace_tells_where_the_way_back_leads() {
+    let mut b = filtered(RpFilter::Strict).build().acquaint();
+    let w = crate::traces::watch(&b, "ip");
+    for (src, way) in [
+        ("10.99.1.1", "the way back to its source is default via 10.2.0.2 dev wan, table main"),
+        ("10.2.0.9", "the way back to its source is 10.2.0.0/24 dev wan, table main"),
+        ("10.88.0.1", "no way leads back to its source: 10.88.0.0/16 is refused"),
+    ] {
+        b.client_sends(&probe(v4(src), SERVER));
+        let r = crate::traces::one(&w);
+        assert_eq!((crate::traces::said(&r, "route").as_str(), r.dropped()), (way, Some("rp_filter")), "{r}");
+    }
+}
+
+#[test]
 fn the_way_back_to_the_source() {
     use RpFilter::{Loose, Off, Strict};
     let (far, behind, wrong) = (v4("10.99.1.1").into(), v4("10.77.1.1").into(), v4("10.2.0.9").into());

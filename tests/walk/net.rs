@@ -277,7 +277,7 @@ impl Bench {
             }
             let taken: Vec<Packet> = self.worker.drain_host().collect();
             for p in taken {
-                self.worker.host_took(p.meta.column);
+                self.worker.host_took(&p.meta);
                 self.host.push(p);
             }
             if !self.worker.settle(self.now) {
@@ -370,6 +370,18 @@ impl Bench {
         let arp = Arp { op: Op::Reply, sender_mac: mac, sender_ip: ip, target_mac: own, target_ip: own_ip };
         self.receive(link, &arp_frame(own, mac, &arp));
     }
+}
+
+/// The server says to the router where it is.
+pub(crate) fn server_answers() -> Packet {
+    let arp = Arp {
+        op: Op::Reply,
+        sender_mac: SERVER_MAC,
+        sender_ip: SERVER,
+        target_mac: WAN_MAC,
+        target_ip: WAN_ADDR,
+    };
+    Packet::from_slice(&arp_frame(WAN_MAC, SERVER_MAC, &arp))
 }
 
 /// What frames are, a line each.

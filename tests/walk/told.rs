@@ -8,7 +8,7 @@ use sekisho::packet::Packet;
 use sekisho::path::trace::{End, Point, Record, Wanted, Watch};
 use sekisho::path::{At, FlowCacheConfig, Function, Handed, Hooks, Tracking, Verdict, priority};
 use sekisho::router::Worker;
-use sekisho::wire::arp::{Arp, Op};
+use sekisho::wire::tcp::SYN;
 
 use crate::basics::udp4;
 use crate::make::*;
@@ -134,8 +134,12 @@ fn frames_of_a_packet_that_waits_are_told_with_what_became_of_it() {
     b.router.replace(snap);
     let queue = b.router.queue(5, 9);
     let w = capture(&b, "udp", None);
+    let counting = capture(&b, "udp", Some(1));
     b.client_sends(&udp(CLIENT, SERVER, (4001, 53), b"x"));
     b.pass(Duration::from_secs(6));
+    assert!(!counting.is_over());
+    counting.hurry(b.now);
+    assert!(counting.is_over() && one(&counting).end == End::Parked, "it had as many as it asked for");
     w.hurry(b.now);
     let r = one(&w);
     assert_eq!((r.end, points(&r)), (End::Parked, vec![Point::Ingress, Point::Forward]), "{r}");
@@ -152,7 +156,9 @@ fn frames_of_a_packet_that_waits_are_told_with_what_became_of_it() {
     b.client_sends(&udp(CLIENT, SERVER, (4001, 53), b"x"));
     assert!(all(&w).is_empty());
     w.close();
-    assert_eq!(one(&w).end, End::Parked);
+    let r = one(&w);
+    let still = "was still waiting when this was written: in queue 5, for a program's word";
+    assert!(r.end == End::Parked && r.comment().contains(still), "{}", r.comment());
     b.client_sends(&udp(CLIENT, SERVER, (4001, 53), b"x"));
     w.close();
     assert!(all(&w).is_empty(), "it wants no more");
@@ -194,22 +200,11 @@ fn batch(b: &mut Bench, packets: &[Vec<u8>]) {
     b.collect();
 }
 
-fn arp_answer() -> Packet {
-    let arp = Arp {
-        op: Op::Reply,
-        sender_mac: SERVER_MAC,
-        sender_ip: SERVER,
-        target_mac: WAN_MAC,
-        target_ip: WAN_ADDR,
-    };
-    Packet::from_slice(&arp_frame(WAN_MAC, SERVER_MAC, &arp))
-}
-
 #[test]
 fn a_packet_that_another_worker_sends_while_the_batch_lasts_is_told_whole() {
     let now = Bench::new().now;
     let (mut b, other) = meanwhile(Plan::default(), None, move |w| {
-        w.handle_frame(WAN, arp_answer(), now);
+        w.handle_frame(WAN, server_answers(), now);
         assert!(w.poll_transmit().is_some(), "the packet leaves by the other worker");
         w.settle(now);
     });
@@ -384,13 +379,13 @@ fn what_the_local_stack_or_a_program_does_not_take_is_told() {
     }
     let mut taken: Vec<Packet> = b.worker.drain_host().collect();
     b.worker.host_refused(taken.pop().unwrap(), DropReason::HostQueueFull);
-    b.worker.host_took(taken.pop().unwrap().meta.column);
+    b.worker.host_took(&taken.pop().unwrap().meta);
     b.worker.tell(b.now);
     let records = all(&w);
     let [took, refused] = &records[..] else { panic!("{}", text(&records)) };
     assert_eq!((took.end, said(took, "delivered").as_str()), (End::Delivered, "to the local stack"));
     assert_eq!((refused.end, refused.dropped()), (End::Dropped, Some("host_queue_full")), "{refused}");
-    assert!(!labels(refused).contains(&"delivered"), "{refused}");
+    assert!(!labels(refused).contains(&"delivered") && !labels(refused).contains(&"given"), "{refused}");
     drop(w);
 
     // A program that goes away throws away what it had.
@@ -416,6 +411,59 @@ fn what_the_local_stack_or_a_program_does_not_take_is_told() {
     b.pass(Duration::from_secs(1));
     let r = one(&w);
     assert_eq!((r.continued, r.dropped(), w.is_over()), (true, Some("queue_unbound"), true), "{r}");
+}
+
+#[test]
+fn what_the_local_stack_does_with_a_packet_is_told_when_it_has_said_so() {
+    let mut b = Bench::acquainted();
+    let mut ledger = b.router.worker();
+    let (w, drops) = (watch(&b, "tcp"), watch(&b, "drop"));
+    let frames = capture(&b, "tcp", None);
+    let syn = |port| frame(LAN_MAC, CLIENT_MAC, &tcp(CLIENT, LAN_ADDR, (port, 22), SYN, b""));
+    let mut deliver = |port| {
+        b.worker.handle_frame(LAN, Packet::from_slice(&syn(port)), b.now);
+        let fetched = b.worker.drain_host().next().expect("it is for the local stack");
+        b.worker.tell(b.now);
+        fetched
+    };
+    let [resets, refused, waits] = [1, 2, 3].map(&mut deliver);
+    assert!(all(&w).is_empty() && all(&frames).is_empty(), "nobody knows what it does with them");
+    ledger.look(b.now);
+    ledger.host_resets(&resets.meta);
+    ledger.tell(b.now);
+    let r = one(&w);
+    let did = "to the local stack, which answers with a reset: nothing listens at that port";
+    assert_eq!((r.end, said(&r, "delivered").as_str(), r.continued), (End::Delivered, did, false), "{r}");
+    assert!(one(&frames).comment().starts_with(&format!("#{} delivered {did}", r.id)));
+    ledger.host_refused(refused, DropReason::HostRefused);
+    ledger.tell(b.now);
+    let r = one(&w);
+    assert_eq!((r.end, r.dropped()), (End::Dropped, Some("host_refused")), "{r}");
+    assert_eq!(labels(&r).iter().filter(|l| ["given", "delivered"].contains(l)).count(), 0, "{r}");
+    assert_eq!(one(&drops).id, r.id);
+    assert!(one(&frames).comment().contains("dropped, host_refused"));
+    // One that it has not come to when the capture ends is told as that.
+    frames.close();
+    let r = one(&frames);
+    assert!(r.comment().contains("given to the local stack, which had not looked at it"), "{}", r.comment());
+    ledger.host_took(&waits.meta);
+    ledger.tell(b.now);
+    assert_eq!(one(&w).end, End::Delivered);
+    drop((w, frames, drops));
+
+    // One that nobody follows is told by its end to those who ask for drops.
+    let wanted = Wanted { filter: "drop".parse().unwrap(), rate: 1, ..Wanted::default() };
+    let drops = b.router.live().tracer.watch(wanted).unwrap();
+    let [followed, unfollowed] = [4, 5].map(&mut deliver);
+    assert!(followed.meta.trace.is_some() && unfollowed.meta.trace.is_none());
+    ledger.host_took(&followed.meta);
+    ledger.look(b.now);
+    ledger.host_refused(unfollowed, DropReason::L4BadChecksum);
+    ledger.tell(b.now);
+    let r = one(&drops);
+    assert_eq!((r.partial, r.dropped()), (true, Some("l4_bad_checksum")), "{r}");
+    assert!(r.packet.contains("10.1.0.2.5 > 10.1.0.1.22"), "{r}");
+    b.balanced();
 }
 
 #[test]

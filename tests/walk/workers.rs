@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sekisho::base::{Column, DropReason, Instant, LinkId};
-use sekisho::packet::{Caps, Net, Packet, Steering};
+use sekisho::packet::{Caps, Meta, Net, Packet, Steering};
 use sekisho::path::Handed;
 use sekisho::router::Worker;
 use sekisho::wire::arp::{Arp, Op};
@@ -38,17 +38,6 @@ fn sent(w: &mut Worker) -> Vec<u16> {
     out
 }
 
-fn reply() -> Packet {
-    let arp = Arp {
-        op: Op::Reply,
-        sender_mac: SERVER_MAC,
-        sender_ip: SERVER,
-        target_mac: WAN_MAC,
-        target_ip: WAN_ADDR,
-    };
-    Packet::from_slice(&arp_frame(WAN_MAC, SERVER_MAC, &arp))
-}
-
 #[test]
 fn what_one_parked_leaves_before_what_comes_later_whoever_hears_the_answer() {
     let mut b = Bench::new();
@@ -59,7 +48,7 @@ fn what_one_parked_leaves_before_what_comes_later_whoever_hears_the_answer() {
     }
     assert!(sent(&mut one).is_empty());
     // The other hears the answer: it has the packets now, in its outbox, not yet sent.
-    two.handle_frame(WAN, reply(), now);
+    two.handle_frame(WAN, server_answers(), now);
     // The flow goes on at the first: nothing may overtake.
     for n in 3..6 {
         one.handle_frame(LAN, numbered(n), now);
@@ -84,7 +73,7 @@ fn what_one_learns_the_other_knows() {
     let b = Bench::new();
     let (mut one, mut two) = (another(&b), another(&b));
     one.handle_frame(LAN, numbered(0), b.now);
-    one.handle_frame(WAN, reply(), b.now);
+    one.handle_frame(WAN, server_answers(), b.now);
     assert_eq!(sent(&mut one), [0]);
     one.settle(b.now);
     two.handle_frame(LAN, numbered(1), b.now);
@@ -177,7 +166,7 @@ fn flows_keep_their_order_on_threads() {
                         w.handle_frame(LAN, Packet::from_slice(&frame(LAN_MAC, CLIENT_MAC, &l3)), now);
                     }
                     if n % 50 == 7 {
-                        w.handle_frame(WAN, reply(), now);
+                        w.handle_frame(WAN, server_answers(), now);
                     }
                     if n % 90 == 80 {
                         // The neighbor has another MAC: nobody may go on using the old one.
@@ -186,7 +175,7 @@ fn flows_keep_their_order_on_threads() {
                     w.handle_timeout(now);
                     drain(&mut w, now);
                 }
-                w.handle_frame(WAN, reply(), now);
+                w.handle_frame(WAN, server_answers(), now);
                 drain(&mut w, now);
             });
         }
@@ -312,7 +301,7 @@ fn nothing_leaves_untranslated_when_workers_begin_the_same_flows() {
                 // What came last.
                 while w.poll_transmit().is_some() || w.settle(now) {}
                 let n = w.drain_host().count();
-                (0..n).for_each(|_| w.host_took(Column::Received));
+                (0..n).for_each(|_| w.host_took(&Meta { column: Column::Received, ..Meta::default() }));
             });
         }
     });

@@ -24,6 +24,14 @@ impl Ring {
 
 type Sink = Box<dyn Write>;
 
+/// A file that can't be written to any further. It ends behind the last packet that it took whole.
+#[derive(Debug, thiserror::Error)]
+#[error("{} can't be written any further: {why}", name.display())]
+pub(super) struct Spoilt {
+    name: PathBuf,
+    pub(super) why: io::Error,
+}
+
 /// Where frames go.
 pub(super) struct Files {
     path: PathBuf,
@@ -33,26 +41,33 @@ pub(super) struct Files {
     number: u32,
     since: Instant,
     writer: Option<Writer<Sink>>,
+    /// How much of the file is known to be there.
+    sure: u64,
 }
 
 impl Files {
     /// Begins the first file.
     pub(super) fn create(path: &Path, snap: usize, ring: Ring) -> Result<Self, Failure> {
-        let mut files =
-            Files { path: path.to_owned(), snap, ring, number: 0, since: Instant::now(), writer: None };
+        let mut files = Files {
+            path: path.to_owned(),
+            snap,
+            ring,
+            number: 0,
+            since: Instant::now(),
+            writer: None,
+            sure: 0,
+        };
         files.open().map_err(|e| Failure(format!("{} can't be written: {e}", files.name().display())))?;
         Ok(files)
     }
 
     /// A frame.
-    pub(super) fn packet(&mut self, name: &str, kind: LinkType, packet: Enhanced<'_>) -> io::Result<()> {
+    pub(super) fn packet(&mut self, name: &str, kind: LinkType, packet: Enhanced<'_>) -> Result<(), Spoilt> {
         if self.is_full() {
-            self.turn()?;
+            self.turn().map_err(|e| self.spoilt(e))?;
         }
-        match &mut self.writer {
-            Some(writer) => writer.packet(name, kind, packet),
-            None => Ok(()),
-        }
+        let written = self.writer.as_mut().map_or(Ok(()), |w| w.packet(name, kind, packet));
+        written.map_err(|e| self.spoilt(e))
     }
 
     /// Frames that are missing.
@@ -63,13 +78,32 @@ impl Files {
     }
 
     /// Sees to it that what was written can be read.
-    pub(super) fn flush(&mut self) -> io::Result<()> {
-        self.writer.as_mut().map_or(Ok(()), Writer::flush)
+    pub(super) fn flush(&mut self) -> Result<(), Spoilt> {
+        let Some(writer) = &mut self.writer else { return Ok(()) };
+        match writer.flush() {
+            Ok(()) => self.sure = writer.bytes(),
+            Err(e) => return Err(self.spoilt(e)),
+        }
+        Ok(())
     }
 
     /// Ends the file.
-    pub(super) fn finish(mut self) -> io::Result<()> {
-        self.close()
+    pub(super) fn finish(mut self) -> Result<(), Spoilt> {
+        self.close().map_err(|e| self.spoilt(e))
+    }
+
+    /// Gives a file up: what it has of a packet that it did not take whole is cut off.
+    fn spoilt(&mut self, why: io::Error) -> Spoilt {
+        // What is still held back goes the way of the rest.
+        self.writer = None;
+        let name = self.name();
+        if let Ok(file) = File::options().write(true).open(&name)
+            && file.metadata().is_ok_and(|m| m.is_file() && m.len() > self.sure)
+        {
+            // Where even that fails, readers say where it breaks off.
+            file.set_len(self.sure).ok();
+        }
+        Spoilt { name, why }
     }
 
     fn is_full(&self) -> bool {
@@ -94,6 +128,7 @@ impl Files {
         };
         self.writer = Some(Writer::new(Box::new(BufWriter::new(sink)) as Sink, self.snap)?);
         self.since = Instant::now();
+        self.sure = 0;
         Ok(())
     }
 
@@ -151,6 +186,29 @@ mod tests {
             // Each is whole in itself.
             assert_eq!(file[file.len() - 4..], file[file.len() - 52..][4..8], "it ends with its statistics");
         }
+    }
+
+    #[test]
+    fn a_file_that_takes_no_more_is_named_and_ends_behind_a_whole_packet() {
+        let full = Path::new("/dev/full");
+        let mut files = Files::create(full, 100, Ring::default()).unwrap();
+        write(&mut files, 3);
+        let spoilt = files.flush().unwrap_err();
+        assert!(
+            spoilt.to_string().starts_with("/dev/full can't be written any further: No space"),
+            "{spoilt}"
+        );
+        files.finish().unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.pcapng");
+        let mut files = Files::create(&path, 100, Ring::default()).unwrap();
+        write(&mut files, 3);
+        files.flush().unwrap();
+        let whole = std::fs::metadata(&path).unwrap().len();
+        write(&mut files, 20);
+        files.spoilt(io::Error::other("no more"));
+        files.finish().unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), whole);
     }
 
     #[test]

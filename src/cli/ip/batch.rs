@@ -105,33 +105,17 @@ impl Batch<'_> {
             return Ok(());
         }
         match said {
-            Err(misuse) => {
-                misuse.say();
-                self.fails(at);
-                Ok(())
-            }
+            Err(misuse) => self.fails(at, || misuse.say()),
             Ok(Said::Show(asked)) => match show(self.client, &asked, self.out) {
                 Ok(()) => Ok(()),
-                Err(Ended::Stop(Stop::Failed(text))) => {
-                    complain(&text);
-                    self.fails(at);
-                    Ok(())
-                }
+                Err(Ended::Stop(Stop::Failed(text))) => self.fails(at, || complain(&text)),
                 Err(Ended::Stop(stop)) => Err(stop),
-                Err(Ended::Refused(no)) => {
-                    no.say();
-                    self.fails(at);
-                    Ok(())
-                }
+                Err(Ended::Refused(no)) => self.fails(at, || no.say()),
             },
             Ok(Said::Do(order)) => match act(self.client, &order.deed, &order.options, self.out) {
                 Ok(()) => Ok(()),
                 Err(Ended::Stop(stop)) => Err(stop),
-                Err(Ended::Refused(no)) => {
-                    no.say();
-                    self.fails(at);
-                    Ok(())
-                }
+                Err(Ended::Refused(no)) => self.fails(at, || no.say()),
             },
             Ok(Said::Help(_) | Said::Version | Said::Batch(..)) => Ok(()),
         }
@@ -150,24 +134,29 @@ impl Batch<'_> {
             Err(ClientError::Refused { text, errno }) => {
                 // Of all of them: no device could be opened, say.
                 let deed = changes.into_iter().next().map_or(Deed::Nothing, Deed::Change);
-                Refused::new(&deed, text, errno.as_deref()).say();
-                self.fails(first);
-                return Ok(());
+                let no = Refused::new(&deed, text, errno.as_deref());
+                return self.fails(first, || no.say());
             }
             Err(e) => return Err(e.into()),
         };
+        self.out.end()?;
         applied.notes.iter().for_each(|note| complain(note));
         for no in applied.refused {
             let deed = changes.get(no.index).cloned().map_or(Deed::Nothing, Deed::Change);
-            Refused::new(&deed, no.error, no.errno.as_deref()).say();
-            self.fails(lines.get(no.index).copied().unwrap_or(first));
+            let line = lines.get(no.index).copied().unwrap_or(first);
+            let no = Refused::new(&deed, no.error, no.errno.as_deref());
+            self.fails(line, || no.say())?;
         }
         Ok(())
     }
 
-    fn fails(&mut self, line: usize) {
+    /// Tells why a line failed, behind all that was shown before.
+    fn fails(&mut self, line: usize, say: impl FnOnce()) -> Result<(), Stop> {
         self.failed = true;
+        self.out.end()?;
+        say();
         let _ = writeln!(std::io::stderr(), "Command failed {}:{line}", self.name);
+        Ok(())
     }
 }
 

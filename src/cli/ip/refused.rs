@@ -28,6 +28,11 @@ impl Refused {
         if errno == "ENODEV"
             && let Some(name) = quoted(&text)
         {
+            if matches!(deed, Deed::Monitor(..)) {
+                // As of any word that can't be (`invarg`).
+                let kernel = format!("Error: argument \"{name}\" is wrong: Device does not exist");
+                return Refused { kernel: Some(kernel), text, code: 255 };
+            }
             let kernel = match deed {
                 Deed::Change(Change::Addr(AddrChange::Flush(_))) => {
                     format!("Device \"{name}\" does not exist.")

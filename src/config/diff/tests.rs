@@ -52,6 +52,19 @@ fn keys_are_told_with_both_values_and_those_that_take_a_restart() {
 }
 
 #[test]
+fn a_name_takes_a_restart_where_the_socket_has_it() {
+    let with = |name: &str, control: &str| {
+        let text = format!("[router]\nname = \"{name}\"\n{control}flow_cache = {}\n", name.len());
+        Setup::build(parse(&text, Path::new("gw.toml")).unwrap(), None).unwrap().config
+    };
+    let own = "control = \"/run/x.sock\"\n";
+    let fixed = |a: &str, b: &str| fixed(&with("gw", a), &with("other", b));
+    assert_eq!(fixed("", ""), ["[router] name"]);
+    assert_eq!(fixed("", own), ["[router] name", "[router] control"]);
+    assert_eq!(fixed(own, own), [""; 0]);
+}
+
+#[test]
 fn more_flows_than_there_is_room_for_take_a_restart() {
     let with = |max: u32| format!("{LAN}[conntrack]\nmax = {max}\n");
     assert_eq!(told(LAN, &with(ROOM)), ["conntrack -max = 262144 +max = 1000000"]);

@@ -73,7 +73,14 @@ fn as_it_is(
     }
     let bare = |bytes: Vec<u8>| if ethernet { without_frame(&bytes) } else { Ok(bytes) };
     let Some(name) = link else {
-        return Ok(Asked { link: None, ethernet: false, bytes: bare(bytes)?, notes: Vec::new() });
+        let notes = match ethernet {
+            true => vec![
+                "taken as made by the router itself: -i LINK says by which link the frame comes in"
+                    .to_owned(),
+            ],
+            false => Vec::new(),
+        };
+        return Ok(Asked { link: None, ethernet: false, bytes: bare(bytes)?, notes });
     };
     let snap = shadow.router().snapshot();
     let link = named(&snap.links, name)?;
@@ -221,7 +228,7 @@ fn remarks(walked: &Walked, outcome: &Outcome, notes: &mut Vec<String>) {
     if outcome.verdict == Fate::Waits {
         notes.push("a neighbor has to be asked for first: if it does not answer, the sender is told that it can't be reached".into());
     }
-    if !walked.host.is_empty() {
+    if !walked.host.is_empty() && outcome.text.is_none() {
         notes.push("what the local stack answers is not known here".into());
     }
 }

@@ -21,6 +21,10 @@ const CONNECTED: u32 = 256;
 const WITH_PORTS: [u8; 2] = [proto::TCP, proto::UDP];
 
 pub(super) fn route(asked: &RouteGet, s: &Sources<'_>) -> Result<view::Route, Refusal> {
+    if asked.iif.is_none() && asked.from.is_some_and(|from| from.is_unspecified()) {
+        // From nowhere is from wherever suits.
+        return route(&RouteGet { from: None, ..asked.clone() }, s);
+    }
     if asked.iif.is_none() && asked.to == IpAddr::from(Ipv4Addr::UNSPECIFIED) {
         // What the router sends to nowhere it sends to itself.
         let loopback = RouteGet { to: Ipv4Addr::LOCALHOST.into(), ..asked.clone() };
@@ -64,6 +68,13 @@ pub(super) fn route(asked: &RouteGet, s: &Sources<'_>) -> Result<view::Route, Re
         && oif.id != link
     {
         return Err(Refusal::of("ENETUNREACH", format!("it does not leave by {}", oif.name)));
+    }
+    if iif.is_none()
+        && let Some(from) = asked.from.filter(IpAddr::is_loopback)
+        && from.is_ipv4()
+        && matches!(way, Way::Out { link, .. } if link != LinkId::LO)
+    {
+        return Err(Refusal::of("EINVAL", format!("{from} never leaves the router: leave `from` out")));
     }
     Ok(Shower { asked, s, way, iif, oif }.shown())
 }
@@ -206,7 +217,8 @@ impl Shower<'_> {
             prefsrc: src.map(|src| src.to_string()),
             metric: if group { Some(CONNECTED) } else { v6.map(|r| r.metric) },
             mark: self.asked.mark.filter(|mark| v4 && *mark != 0),
-            uid: self.asked.uid.filter(|_| v4 && !comes_in),
+            // The last number stands for nobody (`INVALID_UID`).
+            uid: self.asked.uid.filter(|uid| v4 && !comes_in && *uid != u32::MAX),
             metrics: match self.way {
                 Way::Out { .. } if !group => route.as_ref().map_or(Vec::new(), |r| shown::metrics(r.metrics)),
                 _ => Vec::new(),

@@ -39,6 +39,9 @@ fn saved(asked: &protocol::Rules, mut ruleset: Ruleset) -> Answer {
     if let Some(table) = &asked.table {
         ruleset.tables.retain(|t| t.name.name() == table);
     }
+    if let Some(chain) = &asked.chain {
+        iptables::narrow(&mut ruleset, chain);
+    }
     Answer::lines(iptables::write(&ruleset, asked.counters))
 }
 
@@ -51,7 +54,8 @@ mod tests {
     use crate::link::Links;
 
     fn text(hooks: &Hooks, family: Family, counters: bool, table: Option<&str>) -> (usize, Vec<String>) {
-        let asked = protocol::Rules { family, counters, table: table.map(str::to_owned), zero: None };
+        let table = table.map(str::to_owned);
+        let asked = protocol::Rules { family, counters, table, chain: None, zero: None };
         let Answer::Parts(parts) = save(&asked, hooks) else { panic!("it comes in parts") };
         let parts: Vec<Vec<String>> = parts.map(|p| serde_json::from_value(p).unwrap()).collect();
         (parts.len(), parts.concat())
@@ -77,7 +81,7 @@ mod tests {
         let take = |chain: &str| {
             let zero = Some(Zero { chain: Some(chain.to_owned()), number: None });
             let table = Some("nat".to_owned());
-            let asked = protocol::Rules { family: Family::Inet, counters: true, table, zero };
+            let asked = protocol::Rules { family: Family::Inet, counters: true, table, chain: None, zero };
             let programs = [hooks.rules(filter::Family::V4).map(|p| &**p), None];
             match take(&asked, programs) {
                 Answer::Parts(parts) => parts.map(|p| p.to_string()).collect::<String>(),

@@ -6,9 +6,9 @@ use serde::Serialize;
 
 use crate::base::Instant;
 use crate::control::base64;
-use crate::control::protocol::{Capture, Captured, CapturedFrame, MAX_SNAPLEN, Missed, Told, Trace};
+use crate::control::protocol::{Capture, Captured, CapturedFrame, MAX_SNAPLEN, Told, Trace};
 use crate::control::server::{Answer, Fed, Feed};
-use crate::path::trace::{Expr, Point, Points, RATE, Record, Wanted, Watch};
+use crate::path::trace::{Expr, Missed, Point, Points, RATE, Record, Wanted, Watch};
 
 use super::{Sources, no_link};
 
@@ -95,6 +95,7 @@ fn feed<T: Serialize + 'static>(
             end: asked.seconds.map(|n| s.now + Duration::from_secs(n)),
             said: s.now,
             over: false,
+            closing: false,
             told,
             missed,
         })),
@@ -110,6 +111,8 @@ struct Followed<T> {
     said: Instant,
     /// Whether it was over when it was looked at last.
     over: bool,
+    /// Whether the watch has been closed.
+    closing: bool,
     told: fn(Vec<Record>) -> Vec<T>,
     missed: fn(Missed) -> T,
 }
@@ -118,16 +121,17 @@ impl<T: Serialize> Feed for Followed<T> {
     fn poll(&mut self, now: Instant) -> Fed {
         // What was caused by the last packet comes right behind it.
         let over = std::mem::replace(&mut self.over, self.watch.is_over()) && self.over;
-        let ends = over || self.end.is_some_and(|end| end <= now);
-        match ends {
+        let closes = self.closing || over || self.end.is_some_and(|end| end <= now);
+        // What workers have in hand at this moment comes behind what is told at once.
+        let ends = std::mem::replace(&mut self.closing, closes);
+        match closes {
             true => self.watch.close(),
             false => self.watch.hurry(now),
         }
         let mut all = (self.told)(self.watch.take(PART, PART_BYTES));
         let missed = self.watch.missed();
-        if !missed.is_none() {
-            let crate::path::trace::Missed { unfollowed, unjudged, lost } = missed;
-            all.push((self.missed)(Missed { unfollowed, unjudged, lost }));
+        if missed.all() > 0 {
+            all.push((self.missed)(missed));
         }
         if all.is_empty() && !ends && now.since(self.said) < PULSE {
             return Fed::Nothing;
@@ -138,6 +142,11 @@ impl<T: Serialize> Feed for Followed<T> {
             Ok(value) => Fed::Part(value),
             Err(_) => Fed::Nothing,
         }
+    }
+
+    fn close(&mut self) -> bool {
+        self.end = Some(Instant::ZERO);
+        true
     }
 }
 

@@ -73,6 +73,38 @@ fn told(watch: &mut Watch, now: Instant) -> Vec<String> {
 }
 
 #[test]
+fn what_was_found_out_about_an_address_is_told() {
+    let w = World::new();
+    let lan = w.setup.links.named("lan").unwrap();
+    let (id, ll) = (lan.id, lan.link_local().unwrap());
+    let dad = &w.router.live().dad;
+    let (mut before, mut routes) = (w.watch(&[Watched::Address]), w.watch(&[Watched::Route]));
+    let mut sent = Vec::new();
+    dad.start(id, ll, w.now, &mut sent);
+    let mut later = w.watch(&[Watched::Address]);
+    let quiet = Instant::from_millis(1_500);
+    assert_eq!((told(&mut before, quiet), told(&mut later, quiet)), (vec![], vec![]));
+    let now = Instant::from_secs(2);
+    dad.timeout(now, &mut sent);
+    let valid = vec![format!("addr {ll}")];
+    assert_eq!((told(&mut before, now), told(&mut later, now)), (valid.clone(), valid));
+    // Once, and not to those who watch something else.
+    assert_eq!((told(&mut before, now), told(&mut routes, now)), (vec![], vec![]));
+    // Another station's, after the link was down.
+    dad.link_down(id);
+    assert_eq!(told(&mut before, now), [""; 0]);
+    dad.link_up(id, now, &mut sent);
+    dad.advertised(id, ll, &mut sent);
+    let Fed::Part(value) = before.poll(now) else { panic!() };
+    let events: Vec<Event> = serde_json::from_value(value).unwrap();
+    let [Event { what: Happening::Address(l), deleted: false, .. }] = &events[..] else {
+        panic!("{events:?}")
+    };
+    let a = &l.addr_info.as_ref().unwrap()[0];
+    assert!(a.local == ll.to_string() && a.dadfailed && a.tentative, "{a:?}");
+}
+
+#[test]
 fn what_changes_is_told_to_those_who_watch_it() {
     let mut w = World::new();
     w.route(RouteOp::Add, "10.9.0.0/16 via 10.1.0.2");

@@ -16,6 +16,9 @@ pub struct Rules {
     /// This table only.
     #[serde(default)]
     pub table: Option<String>,
+    /// Of this chain only, with the rules of others that go to it. Goes with a table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chain: Option<String>,
     /// And set counters to zero, at once: each packet is counted either in the answer or afterwards. Goes with a table.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zero: Option<Zero>,

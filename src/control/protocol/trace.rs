@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::path::trace::{Point, Record};
+use crate::path::trace::{Missed, Point, Record};
 
 /// `trace`: answered with lists of [`Told`].
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,25 +45,6 @@ pub enum Told {
     Packet(Record),
     /// What is not told.
     Missed(Missed),
-}
-
-/// What could not be told since the last time.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Missed {
-    /// Packets that matched and were not followed: more came than may be.
-    pub unfollowed: u64,
-    /// Packets that were not followed, and of which only their end would have told whether they match.
-    pub unjudged: u64,
-    /// Records that were lost because they were not taken in time.
-    pub lost: u64,
-}
-
-impl Missed {
-    /// All of it.
-    pub fn all(&self) -> u64 {
-        self.unfollowed + self.unjudged + self.lost
-    }
 }
 
 /// What a capture tells.

@@ -57,6 +57,10 @@ pub(super) struct Client {
     rest: Rest,
     /// It is hung up on when it has taken its output.
     last_words: bool,
+    /// What it follows ends because the router does.
+    winds_up: bool,
+    /// What it follows is about to end.
+    closing: bool,
     /// It is listened to as a member of the group only.
     pub(super) guest: bool,
 }
@@ -74,6 +78,8 @@ impl Client {
             taken: 0,
             rest: Rest::Nothing,
             last_words: false,
+            winds_up: false,
+            closing: false,
             guest,
         }
     }
@@ -118,6 +124,9 @@ impl Client {
                 match self.read() {
                     Ok(true) if waits && !self.input.is_empty() => return Standing::Waits,
                     Ok(true) => {}
+                    // Who will ask nothing more may want to hear how it ends.
+                    Ok(false) if self.ended && self.closing => return Standing::Waits,
+                    Ok(false) if self.ended && self.close_feed() => {}
                     Ok(false) if self.ended => return Standing::Over,
                     Ok(false) => return Standing::Waits,
                     Err(_) => return Standing::Over,
@@ -125,6 +134,25 @@ impl Client {
             }
         }
         Standing::HasMore
+    }
+
+    /// Has what it follows say what is left; whether there is anything.
+    fn close_feed(&mut self) -> bool {
+        if let Rest::Feed(feed, at) = &mut self.rest {
+            self.closing = feed.close();
+            *at = Instant::ZERO;
+        }
+        self.closing
+    }
+
+    /// Has what it follows end, because the router does.
+    pub(super) fn wind_up(&mut self) {
+        self.winds_up = self.closing || self.close_feed();
+    }
+
+    /// Whether it is yet to be told something of that.
+    pub(super) fn winds_up(&self) -> bool {
+        self.winds_up
     }
 
     /// Whether it waits for nothing: then its time runs.
@@ -198,6 +226,13 @@ impl Client {
                     *at = now + FEED_PAUSE;
                     false
                 }
+                // It has not had all that it asked for.
+                Fed::End(value) if self.winds_up => {
+                    self.rest = Rest::Nothing;
+                    self.last_words = true;
+                    self.say(&Response::Part { value });
+                    true
+                }
                 Fed::End(value) => {
                     self.finish(value);
                     true
@@ -224,6 +259,7 @@ impl Client {
 
     fn finish(&mut self, value: Value) {
         self.rest = Rest::Nothing;
+        self.closing = false;
         self.say(&Response::Done { value });
     }
 

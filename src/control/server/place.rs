@@ -101,13 +101,13 @@ pub(super) fn bind(path: &Path, name: &str, access: Access) -> Result<Placed, Bi
     let _ = fs::remove_dir_all(&ours);
     DirBuilder::new().mode(0o700).create(&ours).map_err(failed)?;
     let placed = bind_local(&bound).map_err(failed).and_then(|socket| {
-        // The owner first: changing it may take bits of the mode away.
+        let mode = if access.group.is_some() { 0o660 } else { 0o600 };
+        // The mode first: of another's file only who has CAP_FOWNER may change it.
+        fs::set_permissions(&bound, Permissions::from_mode(mode)).map_err(failed)?;
         if access != Access::default() {
             chown(&bound, access.user, access.group).map_err(BindError::Owner)?;
         }
-        let mode = if access.group.is_some() { 0o660 } else { 0o600 };
         let put = || {
-            fs::set_permissions(&bound, Permissions::from_mode(mode))?;
             let identity = identity(&bound)?;
             fs::rename(&bound, path)?;
             Ok(identity)

@@ -1,7 +1,7 @@
 //! Real sockets, real clients, good and bad.
 
 use std::io::{Read, Write};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener as StdListener, UnixStream as StdStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -39,7 +39,13 @@ impl Running {
             let start = std::time::Instant::now();
             let mut events = Events::with_capacity(8);
             let now = || Instant::ZERO + start.elapsed() * speed;
-            while !stopped.load(Relaxed) {
+            let ended = |server: &mut Server| {
+                stopped.load(Relaxed) && {
+                    server.wind_up();
+                    !server.winds_up()
+                }
+            };
+            while !ended(&mut server) {
                 let pause = server.poll_timeout(now()).map(|at| at.since(now()) / speed);
                 poll.poll(&mut events, pause).unwrap();
                 for event in &events {
@@ -80,8 +86,64 @@ fn answer(verb: Verb, peer: Peer) -> Answer {
     match verb {
         Verb::Hello => Answer::Done(json!({ "pid": peer.pid })),
         Verb::Stats => Answer::no("nothing counted: try tomorrow"),
+        Verb::Trace(_) => Answer::Feed(Box::new(Counts { n: 0, left: None })),
         _ => Answer::Parts(Box::new((0..2_000).map(|i| json!([i, "x".repeat(1_000)])))),
     }
+}
+
+/// Counts to two, and says three things more when it is closed.
+struct Counts {
+    n: u64,
+    left: Option<u64>,
+}
+
+impl Feed for Counts {
+    fn poll(&mut self, _: Instant) -> Fed {
+        self.n += 1;
+        match &mut self.left {
+            None if self.n > 2 => Fed::Nothing,
+            None => Fed::Part(json!([self.n])),
+            Some(0) => Fed::End(json!(["last"])),
+            Some(left) => {
+                *left -= 1;
+                Fed::Part(json!(["left"]))
+            }
+        }
+    }
+
+    fn close(&mut self) -> bool {
+        self.left = Some(3);
+        true
+    }
+}
+
+#[test]
+fn who_has_enough_hears_what_is_left() {
+    let running = Running::start(1);
+    let counts = Verb::Trace(crate::control::protocol::Trace::default());
+    let mut client = Client::connect(&running.path()).unwrap();
+    let (stop, mut all) = (AtomicBool::new(false), Vec::new());
+    client
+        .ask_until(counts.clone(), &stop, |part: Vec<Value>| {
+            all.extend(part);
+            stop.store(all.len() >= 2, Relaxed);
+            Ok::<_, ClientError>(())
+        })
+        .unwrap();
+    assert_eq!(
+        (&all[..2], &all[all.len() - 4..]),
+        (&[json!(1), json!(2)][..], &["left", "left", "left", "last"].map(Value::from)[..])
+    );
+    // So does whoever follows it when the router ends, and is then hung up on.
+    let mut client = Client::connect(&running.path()).unwrap();
+    let (mut all, mut running) = (Vec::new(), Some(running));
+    let broke_off = client.ask_list(counts, |part: Vec<Value>| {
+        all.extend(part);
+        running.take().map(Running::stop);
+        Ok::<_, ClientError>(())
+    });
+    assert!(matches!(broke_off, Err(ClientError::BrokeOff(_))), "{broke_off:?}");
+    assert_eq!(all[all.len() - 4..], ["left", "left", "left", "last"]);
 }
 
 fn routes() -> Verb {
@@ -219,6 +281,31 @@ fn the_socket_is_ours_alone_and_goes_with_us() {
     assert_eq!(left.len(), 1, "nothing else is left of the making");
     drop(running.stop());
     assert!(!path.exists());
+}
+
+#[test]
+fn a_root_with_no_more_than_cap_chown_can_give_it_away() {
+    /// The kernel's own `nobody` (`/proc/sys/kernel/overflowuid`).
+    const NOBODY: u32 = 65_534;
+    let given = thread::spawn(|| {
+        let few: caps::CapsHashSet = [caps::Capability::CAP_CHOWN].into_iter().collect();
+        if effective_user() != 0 || caps::set(None, caps::CapSet::Effective, &few).is_err() {
+            return false;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("gw.sock");
+        match Server::reserve(&path, "gw", Access { user: Some(NOBODY), group: Some(NOBODY) }) {
+            // Nobody of that number is in this user namespace.
+            Err(BindError::Owner(_)) => return false,
+            reserved => drop(reserved.unwrap()),
+        }
+        let meta = std::fs::symlink_metadata(&path).unwrap();
+        assert_eq!((meta.uid(), meta.gid(), meta.permissions().mode() & 0o777), (NOBODY, NOBODY, 0o660));
+        true
+    });
+    if !given.join().unwrap() {
+        println!("skipped: nobody can be given a file here");
+    }
 }
 
 #[test]

@@ -41,7 +41,7 @@ pub enum What {
 }
 
 /// Which rules are to be shown, and how.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct List {
     /// `-S`: as commands.
     pub as_commands: bool,

@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use crate::filter::Legacy;
-use crate::filter::rule::{Chain, Count, Policy, Rule, Table, TableName};
+use crate::filter::rule::{Chain, Count, Policy, Rule, Rules, Table, TableName};
 use crate::filter::targets::Target;
 
 use super::known;
@@ -18,18 +18,49 @@ pub(super) struct Draft {
     chains: Vec<Option<Sketch>>,
     places: HashMap<String, usize>,
     rules: usize,
+    /// Whether it is known how many rules go to each chain: counted when somebody asks.
+    counted: bool,
 }
 
-/// A chain as far as it is done; rules are put in at both ends.
+/// A chain as far as it is done.
 struct Sketch {
     name: String,
     policy: Option<Policy>,
     counters: Count,
     /// Where its policy goes on counting.
     from: Option<Legacy>,
-    rules: VecDeque<Placed>,
-    /// How many rules go to it.
+    rules: Lines,
+    /// How many rules go to it, once that is counted.
     references: usize,
+}
+
+/// The rules of a chain: those that were there, or others.
+#[derive(Default)]
+struct Lines {
+    /// Shared with whoever has them, as long as nothing is changed; and where each goes on counting.
+    before: Option<(Rules, Vec<Option<Legacy>>)>,
+    /// From then on; rules are put in at both ends.
+    own: VecDeque<Placed>,
+}
+
+impl Lines {
+    fn len(&self) -> usize {
+        self.before.as_ref().map_or(self.own.len(), |(rules, _)| rules.len())
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Rule> {
+        let before = self.before.iter().flat_map(|(rules, _)| rules);
+        before.chain(self.own.iter().map(|p| &p.rule))
+    }
+
+    /// To be changed.
+    fn own(&mut self) -> &mut VecDeque<Placed> {
+        if let Some((rules, from)) = self.before.take() {
+            let placed = |(rule, from): (&Rule, _)| Placed { rule: rule.clone(), from };
+            self.own = rules.iter().zip(from).map(placed).collect();
+        }
+        &mut self.own
+    }
 }
 
 /// A rule, and where it goes on counting.
@@ -47,7 +78,7 @@ impl From<Rule> for Placed {
 impl Draft {
     /// A table with nothing but its built-in chains. Emptied, a table keeps the policies it had, as the kernel's does.
     pub(super) fn new(name: TableName, before: Option<&Table>) -> Self {
-        let mut draft = Draft { name, chains: Vec::new(), places: HashMap::new(), rules: 0 };
+        let mut draft = Draft::empty(name);
         for hook in name.hooks() {
             let had = before.and_then(|t| t.chains.iter().find(|c| c.name == hook.name()));
             draft.insert(hook.name(), Some(had.and_then(|c| c.policy).unwrap_or(Policy::Accept)));
@@ -55,25 +86,49 @@ impl Draft {
         draft
     }
 
+    fn empty(name: TableName) -> Self {
+        Draft { name, chains: Vec::new(), places: HashMap::new(), rules: 0, counted: false }
+    }
+
     /// A table as it stands; for each of its counters, where it goes on counting.
     pub(super) fn of(table: &Table, from: impl IntoIterator<Item = Option<Legacy>>) -> Self {
-        let mut draft = Draft { name: table.name, chains: Vec::new(), places: HashMap::new(), rules: 0 };
+        let mut draft = Draft::empty(table.name);
         let mut from = from.into_iter().chain(std::iter::repeat(None));
         let mut next = || from.next().flatten();
         for chain in &table.chains {
             draft.insert(&chain.name, chain.policy);
             let Some(Some(sketch)) = draft.chains.last_mut() else { continue };
             (sketch.counters, sketch.from) = (chain.counters, next());
-            let placed = |rule: &Rule| Placed { rule: rule.clone(), from: next() };
-            sketch.rules = chain.rules.iter().map(placed).collect();
+            let from = chain.rules.iter().map(|_| next()).collect();
+            sketch.rules.before = Some((chain.rules.clone(), from));
             draft.rules += chain.rules.len();
         }
-        for to in table.chains.iter().flat_map(|c| &c.rules).filter_map(goes_to) {
-            if let Ok(chain) = draft.get_mut(to) {
-                chain.references += 1;
+        draft
+    }
+
+    /// Counts how many rules go to each chain, from here on with every change.
+    fn count_references(&mut self) {
+        if std::mem::replace(&mut self.counted, true) {
+            return;
+        }
+        let mut counts = vec![0; self.chains.len()];
+        for to in self.chains.iter().flatten().flat_map(|c| c.rules.iter()).filter_map(goes_to) {
+            if let Some(count) = self.places.get(to).and_then(|place| counts.get_mut(*place)) {
+                *count += 1;
             }
         }
-        draft
+        for (chain, count) in self.chains.iter_mut().zip(counts) {
+            chain.iter_mut().for_each(|c| c.references = count);
+        }
+    }
+
+    /// A rule that goes to a chain has come, or gone.
+    fn refer(&mut self, to: &str, come: bool) -> Result<(), No> {
+        if self.counted {
+            let chain = self.get_mut(to)?;
+            chain.references = if come { chain.references + 1 } else { chain.references - 1 };
+        }
+        Ok(())
     }
 
     fn insert(&mut self, name: &str, policy: Option<Policy>) {
@@ -83,7 +138,7 @@ impl Draft {
             policy,
             counters: Count::default(),
             from: None,
-            rules: VecDeque::new(),
+            rules: Lines::default(),
             references: 0,
         }));
     }
@@ -197,12 +252,9 @@ impl Draft {
         }
         self.goes_to_no_built_in(&rule)?;
         let goes_to = goes_to(&rule).map(str::to_owned);
-        self.get_mut(chain)?.rules.insert(at, rule.into());
+        self.get_mut(chain)?.rules.own().insert(at, rule.into());
         self.rules += 1;
-        if let Some(to) = goes_to {
-            self.get_mut(&to)?.references += 1;
-        }
-        Ok(())
+        goes_to.map_or(Ok(()), |to| self.refer(&to, true))
     }
 
     fn goes_to_no_built_in(&self, rule: &Rule) -> Result<(), No> {
@@ -219,15 +271,14 @@ impl Draft {
     fn take(&mut self, chain: &str, n: usize, beyond: Why) -> Result<(), No> {
         let place = self.get_mut(chain)?;
         let most = place.rules.len();
-        let Some(Placed { rule, .. }) = place.rules.remove(n.saturating_sub(1)) else {
+        let at = n.saturating_sub(1);
+        let taken = if at < most { place.rules.own().remove(at) } else { None };
+        let Some(Placed { rule, .. }) = taken else {
             let text = format!("there is no rule {n} in {chain}, which has {most}");
             return Err(No::Refused(beyond, text));
         };
         self.rules -= 1;
-        if let Some(to) = goes_to(&rule) {
-            self.get_mut(to)?.references -= 1;
-        }
-        Ok(())
+        goes_to(&rule).map_or(Ok(()), |to| self.refer(to, false))
     }
 
     /// The number of the first rule that says the same.
@@ -238,8 +289,11 @@ impl Draft {
             .get(chain)
             .ok_or_else(|| refused(format!("there is no chain '{chain}' in table {table}")))?;
         self.goes_to_no_built_in(rule)?;
-        let found = place.rules.iter().position(|r| says_the_same(&r.rule, rule));
-        found.map(|i| i + 1).ok_or_else(|| refused(format!("there is no such rule in {chain}")))
+        let found = place.rules.iter().position(|r| says_the_same(r, rule));
+        // Of a rule that goes to a chain the tool says so, having looked for that chain last.
+        let why = if goes_to(rule).is_some() { Why::NoChain } else { Why::NoRule };
+        let none = || No::Refused(why, format!("there is no such rule in {chain}"));
+        found.map(|i| i + 1).ok_or_else(none)
     }
 
     /// One chain, or all.
@@ -253,10 +307,10 @@ impl Draft {
     fn flush(&mut self, name: &str) -> Result<(), No> {
         let rules = std::mem::take(&mut self.get_mut(name)?.rules);
         self.rules -= rules.len();
-        for to in rules.iter().filter_map(|r| goes_to(&r.rule)) {
-            self.get_mut(to)?.references -= 1;
+        match self.counted {
+            true => rules.iter().filter_map(goes_to).try_for_each(|to| self.refer(to, false)),
+            false => Ok(()),
         }
-        Ok(())
     }
 
     fn zero(&mut self, chain: Option<String>, n: Option<usize>) -> Result<(), No> {
@@ -267,7 +321,7 @@ impl Draft {
         for name in self.named(chain)? {
             let place = self.get_mut(&name)?;
             match n {
-                Some(n) => match place.rules.get_mut(n.saturating_sub(1)) {
+                Some(n) => match place.rules.own().get_mut(n.saturating_sub(1)) {
                     Some(placed) => zero(&mut placed.rule.counters, &mut placed.from),
                     None => {
                         let text = format!("there is no rule {n} in {name}");
@@ -276,7 +330,7 @@ impl Draft {
                 },
                 None => {
                     zero(&mut place.counters, &mut place.from);
-                    place.rules.iter_mut().for_each(|p| zero(&mut p.rule.counters, &mut p.from));
+                    place.rules.own().iter_mut().for_each(|p| zero(&mut p.rule.counters, &mut p.from));
                 }
             }
         }
@@ -285,6 +339,7 @@ impl Draft {
 
     fn remove(&mut self, chain: Option<String>) -> Result<(), No> {
         let all = chain.is_none();
+        self.count_references();
         for name in self.named(chain)? {
             let place = self.get_mut(&name)?;
             let (why, text) = match place.policy {
@@ -293,7 +348,7 @@ impl Draft {
                 None if place.references > 0 => {
                     (Why::HasReferences, format!("rules still go to chain '{name}'"))
                 }
-                None if !place.rules.is_empty() => (Why::HasRules, format!("chain '{name}' still has rules")),
+                None if place.rules.len() > 0 => (Why::HasRules, format!("chain '{name}' still has rules")),
                 None => {
                     if let Some(slot) = self.places.remove(&name).and_then(|p| self.chains.get_mut(p)) {
                         *slot = None;
@@ -318,7 +373,8 @@ impl Draft {
             return Err(No::Refused(Why::NameTaken, format!("'{new}' is the name of a target")));
         }
         self.get_mut(old)?.name.clone_from(&new);
-        for placed in self.chains.iter_mut().flatten().flat_map(|c| &mut c.rules) {
+        let go_there = |c: &&mut Sketch| c.rules.iter().any(|r| goes_to(r) == Some(old));
+        for placed in self.chains.iter_mut().flatten().filter(go_there).flat_map(|c| c.rules.own()) {
             if goes_to(&placed.rule) != Some(old) {
                 continue;
             }
@@ -358,8 +414,16 @@ impl Draft {
         let mut from = Vec::with_capacity(self.rules + sketches.len());
         let chains = sketches.into_iter().map(|c| {
             from.push(c.from);
-            from.extend(c.rules.iter().map(|p| p.from));
-            let rules = c.rules.into_iter().map(|p| p.rule).collect();
+            let rules = match c.rules.before {
+                Some((rules, of)) => {
+                    from.extend(of);
+                    rules
+                }
+                None => {
+                    from.extend(c.rules.own.iter().map(|p| p.from));
+                    c.rules.own.into_iter().map(|p| p.rule).collect()
+                }
+            };
             Chain { name: c.name, policy: c.policy, counters: c.counters, rules }
         });
         let chains = chains.collect();

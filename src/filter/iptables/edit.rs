@@ -166,8 +166,13 @@ fn edited(family: Family, tables: Vec<Done>) -> Edited {
         let mut counters = from.iter();
         for chain in &mut table.chains {
             counters.next();
-            let new = chain.rules.iter_mut().zip(&mut counters).filter(|(_, from)| from.is_none());
-            new.for_each(|(rule, _)| rule.line = 0);
+            let of = counters.as_slice().get(..chain.rules.len()).unwrap_or_default();
+            counters = counters.as_slice().get(chain.rules.len()..).unwrap_or_default().iter();
+            // What has no new rule stays shared with what was there before.
+            if of.iter().any(Option::is_none) {
+                let new = chain.rules.iter_mut().zip(of).filter(|(_, from)| from.is_none());
+                new.for_each(|(rule, _)| rule.line = 0);
+            }
         }
         all.rules.tables.push(table);
         all.from.extend(from);

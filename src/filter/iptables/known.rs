@@ -31,6 +31,37 @@ pub(super) const LATER_TARGETS: &[(&str, Of)] = &[
     ("TEE", Of::Both), ("TPROXY", Of::Both), ("TRACE", Of::Both), ("ULOG", Of::V4),
 ];
 
+/// What does as well, or nearly, for some of those.
+const INSTEAD: &[(&str, &str)] = &[
+    ("ah", "`-p ah` alone is there"),
+    ("connlimit", "`-m limit` is there, for all senders together"),
+    ("dccp", "`-p dccp` with `-m multiport` is there"),
+    ("esp", "`-p esp` alone is there"),
+    ("hashlimit", "`-m limit` is there, for all senders together"),
+    ("ipcomp", "`-p ipcomp` alone is there"),
+    ("mh", "`-p mh` alone is there"),
+    ("owner", "what this router sends has no user: leave the rule out"),
+    ("policy", "what comes through a tunnel comes in by its link: `-i`"),
+    ("recent", "`-m limit` is there, for all senders together"),
+    ("rpfilter", "`rp_filter` of a link does it"),
+    ("sctp", "`-p sctp` with `-m multiport` is there"),
+    ("set", "a chain of a rule for each address is as quick"),
+    ("tcpmss", "TCPMSS never raises what is there, and needs no match"),
+    ("time", "let a timer put the rules in and take them out"),
+    ("CHECKSUM", "checksums are always filled in here: leave the rule out"),
+    ("NFLOG", "`-j LOG` is there, and `sekisho capture`"),
+    ("SET", "chains of rules can be changed at any time"),
+    ("TEE", "`sekisho capture` writes packets to a file"),
+    ("TPROXY", "`-j DNAT` can lead to a proxy on another host"),
+    ("TRACE", "`sekisho trace` follows packets through all rules"),
+    ("ULOG", "`-j LOG` is there, and `sekisho capture`"),
+];
+
+/// What to do about a match or target that is not read yet.
+fn instead(name: &str) -> &'static str {
+    INSTEAD.iter().find(|(n, _)| *n == name).map_or("docs/rules.md lists what is", |(_, instead)| instead)
+}
+
 /// Tables not read yet.
 pub(super) const LATER_TABLES: &[&str] = &["security"];
 
@@ -113,7 +144,7 @@ pub fn table(name: &str, family: Family) -> Result<TableName, No> {
     };
     TableName::ALL.into_iter().find(|t| t.name() == name).ok_or_else(|| {
         let why = match LATER_TABLES.contains(&name) {
-            true => "it is not supported here (yet)",
+            true => "it is not supported here (yet): there are raw, mangle, nat and filter",
             false => "there are raw, mangle, nat and filter",
         };
         No::NoTable(format!("can't initialize {tool} table `{name}': Table does not exist: {why}"))
@@ -183,7 +214,9 @@ fn find<T>(
         };
     }
     Err(no(match later.iter().find(|(n, _)| *n == name) {
-        Some((_, of)) if of.has(family) => format!("{what} '{name}' is not supported here (yet)"),
+        Some((_, of)) if of.has(family) => {
+            format!("{what} '{name}' is not supported here (yet): {}", instead(name))
+        }
         Some(_) => format!("{what} '{name}' is for {other}, and not supported here (yet)"),
         None => format!("{what} '{name}' is unknown"),
     }))

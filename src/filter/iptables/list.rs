@@ -4,6 +4,7 @@
 
 mod words;
 
+use std::collections::HashMap;
 use std::fmt::Write;
 
 use crate::filter::matches::{AddrMask, Not};
@@ -22,12 +23,13 @@ use super::{edit, names, write};
 pub fn list(rules: &Ruleset, table: TableName, which: &List, manner: &Manner) -> Result<String, No> {
     let mut text = String::new();
     let table = edit::table(rules, table);
+    let references = references(&table);
     for (i, chain) in chosen(&table, which)?.into_iter().enumerate() {
         if which.number.is_none() {
             if i > 0 {
                 text.push('\n');
             }
-            head(&mut text, chain, &table, manner);
+            head(&mut text, chain, &references, manner);
         }
         for (number, rule) in numbered(chain, which) {
             if manner.line_numbers {
@@ -74,6 +76,47 @@ pub fn commands(rules: &Ruleset, table: TableName, which: &List, manner: &Manner
     Ok(text)
 }
 
+/// The same as [`commands`], without counters, from a table as it is saved: the lines are those of `-S` already.
+///
+/// # Errors
+/// There is no such chain.
+pub fn saved_commands(saved: &str, table: TableName, which: &List) -> Result<String, No> {
+    if saved.is_empty() {
+        // It was never given.
+        let none = Ruleset { family: Family::V4, tables: Vec::new() };
+        return commands(&none, table, which, &Manner::default());
+    }
+    let mut text = String::with_capacity(saved.len());
+    let (mut found, mut number) = (which.chain.is_none(), 0);
+    for line in saved.lines() {
+        let mut words = line.split(' ');
+        let of = |name: Option<&str>| which.chain.is_none() || which.chain.as_deref() == name;
+        if let Some(rest) = line.strip_prefix(':') {
+            let (name, policy) = rest.split_once(' ').unwrap_or((rest, "-"));
+            if !of(Some(name)) {
+                continue;
+            }
+            found = true;
+            let policy = policy.split(' ').next().unwrap_or_default();
+            let _ = match (which.number, policy) {
+                (Some(_), _) => Ok(()),
+                (None, "-") => writeln!(text, "-N {name}"),
+                (None, policy) => writeln!(text, "-P {name} {policy}"),
+            };
+        } else if words.next() == Some("-A") && of(words.next()) {
+            number += 1;
+            if which.number.is_none_or(|only| only == number) {
+                text.push_str(line);
+                text.push('\n');
+            }
+        }
+    }
+    match (&which.chain, found) {
+        (Some(name), false) => Err(no_chain(name, table)),
+        _ => Ok(text),
+    }
+}
+
 /// What `-v` says of the rules that a command is about, one a line.
 pub fn told(rules: &[Rule], family: Family) -> String {
     let mut text = String::new();
@@ -96,9 +139,11 @@ pub fn told(rules: &[Rule], family: Family) -> String {
 fn chosen<'a>(table: &'a Table, which: &List) -> Result<Vec<&'a Chain>, No> {
     let Some(name) = &which.chain else { return Ok(table.chains.iter().collect()) };
     let chain = table.chains.iter().find(|c| c.name == *name);
-    chain.map(|c| vec![c]).ok_or_else(|| {
-        No::Refused(Why::NoChain, format!("there is no chain '{name}' in table {}", table.name.name()))
-    })
+    chain.map(|c| vec![c]).ok_or_else(|| no_chain(name, table.name))
+}
+
+fn no_chain(name: &str, table: TableName) -> No {
+    No::Refused(Why::NoChain, format!("there is no chain '{name}' in table {}", table.name()))
 }
 
 /// The rules of a chain that are asked for, each with its number.
@@ -107,9 +152,20 @@ fn numbered<'a>(chain: &'a Chain, which: &List) -> impl Iterator<Item = (usize, 
     (1..).zip(&chain.rules).filter(move |(number, _)| only.is_none_or(|only| only == *number))
 }
 
-/// How many rules of a table go to a chain.
-pub fn references(table: &Table, name: &str) -> usize {
-    table.chains.iter().flat_map(|c| &c.rules).filter(|r| goes_to(r) == Some(name)).count()
+/// How many rules of a table go to each chain, if any do.
+pub fn references(table: &Table) -> HashMap<&str, usize> {
+    let mut references = HashMap::new();
+    for to in table.chains.iter().flat_map(|c| &c.rules).filter_map(goes_to) {
+        *references.entry(to).or_default() += 1;
+    }
+    references
+}
+
+/// Leaves of all rules those that a list of one chain needs: its own, and of the others those that go to it.
+pub fn narrow(rules: &mut Ruleset, chain: &str) {
+    for other in rules.tables.iter_mut().flat_map(|t| &mut t.chains).filter(|c| c.name != chain) {
+        other.rules = other.rules.iter().filter(|r| goes_to(r) == Some(chain)).cloned().collect();
+    }
 }
 
 fn policy_name(policy: Policy) -> &'static str {
@@ -120,10 +176,12 @@ fn policy_name(policy: Policy) -> &'static str {
 }
 
 /// The lines above the rules of a chain.
-fn head(text: &mut String, chain: &Chain, table: &Table, manner: &Manner) {
+fn head(text: &mut String, chain: &Chain, references: &HashMap<&str, usize>, manner: &Manner) {
     let _ = write!(text, "Chain {} (", chain.name);
     let _ = match (chain.policy, chain.counters) {
-        (None, _) => writeln!(text, "{} references)", references(table, &chain.name)),
+        (None, _) => {
+            writeln!(text, "{} references)", references.get(chain.name.as_str()).copied().unwrap_or(0))
+        }
         (Some(policy), n) if manner.verbose => {
             let [packets, bytes] = [n.packets, n.bytes].map(|n| number(n, manner.exact));
             let (packets, bytes) = (packets.trim_start(), bytes.trim_start());

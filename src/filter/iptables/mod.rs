@@ -32,7 +32,7 @@ mod write;
 pub use command::{Asked, List, Manner, What, asked};
 pub use edit::{Edited, Restore, Unread, edit, restore, table, zero, zeroed};
 pub use known::{Entry, catalogue, table as table_named};
-pub use list::{commands, list, references, target, told};
+pub use list::{commands, list, narrow, references, saved_commands, target, told};
 pub use no::{No, Why, exit_code, own_words};
 pub use read::read;
 pub use write::{rule, write};

@@ -76,6 +76,8 @@ pub(super) fn load(text: &str, family: Family, tables: Vec<Done>, how: &How) -> 
         last = i + 1;
     }
     if let Place::In(draft) = &reader.place {
+        // Behind the last line, whether that has an end or not.
+        last += usize::from(!text.ends_with('\n'));
         let text = format!("COMMIT expected at line {last}, the end of table {}", draft.name.name());
         reader.problems.add(last, No::Refused(Why::Invalid, text));
     }
@@ -240,8 +242,16 @@ fn in_table(draft: &mut Draft, family: Family, how: &How, number: usize, line: &
     let (counters, rest) = match line.strip_prefix('[') {
         Some(rest) => {
             let (inside, rest) = rest.split_once(']').ok_or("the ']' behind the counters is missing")?;
-            let count = if how.counters { Some(count(inside)?) } else { None };
-            (count, rest)
+            let counted = match how.counters {
+                true => Some(count(inside)?),
+                // Two of something they must be all the same.
+                false => {
+                    let two = inside.split_once(':').filter(|(a, b)| !a.is_empty() && !b.is_empty());
+                    two.ok_or_else(|| no_count(inside))?;
+                    None
+                }
+            };
+            (counted, rest)
         }
         None => (None, line),
     };
@@ -279,9 +289,13 @@ fn chain(draft: &mut Draft, how: &How, rest: &str) -> Result<(), No> {
 
 /// `PACKETS:BYTES`.
 fn count(text: &str) -> Result<Count, String> {
-    let bad = || format!("'[{}]' is no pair of counters such as [0:0]", short(text));
+    let bad = || no_count(text);
     let (packets, bytes) = text.split_once(':').ok_or_else(bad)?;
     Ok(Count { packets: packets.parse().map_err(|_| bad())?, bytes: bytes.parse().map_err(|_| bad())? })
+}
+
+fn no_count(text: &str) -> String {
+    format!("'[{}]' is no pair of counters such as [0:0]", short(text))
 }
 
 /// The beginning of what was written, for a message.

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::filter::Family;
 use crate::filter::problem::Problem;
-use crate::filter::rule::{Count, Policy, TableName};
+use crate::filter::rule::{Count, Policy, Ruleset, TableName};
 use crate::filter::targets::Target;
 
 fn problems(text: &str) -> Vec<String> {
@@ -22,11 +22,17 @@ fn wrong(line: &str) -> String {
 #[test]
 fn what_is_wrong_is_told_with_its_line() {
     let told = [
-        ("-A INPUT -m recent --set", "line 2: match 'recent' is not supported here (yet)"),
+        (
+            "-A INPUT -m recent --set",
+            "line 2: match 'recent' is not supported here (yet): `-m limit` is there, for all senders together",
+        ),
         ("-A INPUT -m nonsense", "line 2: match 'nonsense' is unknown"),
         ("-A INPUT -m hl --hl-eq 3", "line 2: match 'hl' is for IPv6"),
         ("-A INPUT -m rt", "line 2: match 'rt' is for IPv6, and not supported here (yet)"),
-        ("-A INPUT -j TPROXY", "line 2: target 'TPROXY' is not supported here (yet)"),
+        (
+            "-A INPUT -j TPROXY",
+            "line 2: target 'TPROXY' is not supported here (yet): `-j DNAT` can lead to a proxy on another host",
+        ),
         (
             "-A INPUT -j nowhere",
             "line 2: target 'nowhere' is unknown, and there is no chain 'nowhere' (chains are declared before rules go to \
@@ -249,5 +255,44 @@ proptest! {
             let again = read(&write(&rules, true), family);
             prop_assert_eq!(again.map(|r| write(&r, true)), Ok(write(&rules, true)));
         }
+    }
+}
+
+/// What a router with these rules tells, read again, as a list of one chain needs it.
+fn told_of(rules: &Ruleset, chain: &str) -> Ruleset {
+    let mut narrow = rules.clone();
+    super::narrow(&mut narrow, chain);
+    read(&write(&narrow, true), Family::V4).unwrap()
+}
+
+#[test]
+fn a_list_of_one_chain_needs_its_rules_and_who_goes_there() {
+    let text = "*filter\n:INPUT DROP [1:2]\n:a - [0:0]\n:a2 - [0:0]\n:empty - [0:0]\n[3:4] -A INPUT -j a\n-A INPUT -j DROP\n\
+                -A FORWARD -g a\n-A a -p tcp -j a2\n[5:6] -A a -m comment --comment \"-A a2 -j a\"\n-A a2 -j LOG\nCOMMIT\n";
+    let rules = read(text, Family::V4).unwrap();
+    let manner = Manner { verbose: true, numeric: true, line_numbers: true, ..Manner::default() };
+    for chain in ["INPUT", "FORWARD", "OUTPUT", "a", "a2", "empty", "none"] {
+        let narrow = told_of(&rules, chain);
+        for number in [None, Some(1), Some(2), Some(9)] {
+            let which = List { chain: Some(chain.into()), number, ..List::default() };
+            let filter = TableName::Filter;
+            assert_eq!(
+                list(&narrow, filter, &which, &manner),
+                list(&rules, filter, &which, &manner),
+                "{chain}"
+            );
+            let commands = |rules| super::commands(rules, filter, &which, &Manner::default());
+            assert_eq!(commands(&narrow), commands(&rules), "{chain}");
+            assert_eq!(saved_commands(&write(&narrow, false), filter, &which), commands(&rules), "{chain}");
+        }
+    }
+    assert!(told_of(&rules, "a2").tables[0].chains[0].rules.is_empty());
+    let all = List::default();
+    for table in [TableName::Filter, TableName::Nat] {
+        let saved = if table == TableName::Filter { write(&rules, false) } else { String::new() };
+        assert_eq!(
+            saved_commands(&saved, table, &all),
+            super::commands(&rules, table, &all, &Manner::default())
+        );
     }
 }

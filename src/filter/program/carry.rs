@@ -1,12 +1,13 @@
 //! What a new program takes over from the one before it.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 
 use crate::filter::rule::{Count, Ruleset};
 
 use super::addr::Addr;
 use super::check::Check;
-use super::compile::Code;
+use super::compile::{Code, Placed};
 
 /// Where a counter of new rules goes on counting: at one of the rules before. Counters are numbered table by table and
 /// chain by chain, a chain's policy before its rules.
@@ -56,11 +57,11 @@ fn words(rules: &Ruleset) -> Vec<(&str, &str, String)> {
 pub(super) fn memory<A: Addr>(new: &Code<A>, old: &Code<A>, pairs: &[Option<usize>]) {
     let remembers =
         |checks: &[Check<A>]| checks.iter().any(|c| matches!(c, Check::Limit(_) | Check::Nth { .. }));
-    let olds: HashMap<u32, &[Check<A>]> = rules(old).filter(|(_, checks)| remembers(checks)).collect();
+    let olds: HashMap<u32, &[Check<A>]> = rules(old, new).filter(|(_, checks)| remembers(checks)).collect();
     if olds.is_empty() {
         return;
     }
-    for (counter, checks) in rules(new) {
+    for (counter, checks) in rules(new, old) {
         let from = pairs.get(counter as usize).copied().flatten();
         let Some(before) = from.and_then(|from| olds.get(&(from as u32))) else { continue };
         for pair in checks.iter().zip(*before) {
@@ -73,7 +74,16 @@ pub(super) fn memory<A: Addr>(new: &Code<A>, old: &Code<A>, pairs: &[Option<usiz
     }
 }
 
-fn rules<A: Addr>(code: &Code<A>) -> impl Iterator<Item = (u32, &[Check<A>])> {
-    let chains = code.tables.iter().flatten().flat_map(|t| &t.chains);
-    chains.flat_map(|c| &c.rules).map(|r| (r.counter, &*r.checks))
+/// The rules of one, and the numbers of their counters, but those of tables that the other shares with it.
+fn rules<'a, A: Addr>(code: &'a Code<A>, other: &'a Code<A>) -> impl Iterator<Item = (u32, &'a [Check<A>])> {
+    let pairs = code.tables.iter().zip(&other.tables);
+    let own = pairs.filter_map(|(placed, other)| {
+        let placed = placed.as_ref()?;
+        let shared = other.as_ref().is_some_and(|other| Arc::ptr_eq(&placed.table, &other.table));
+        (!shared).then_some(placed)
+    });
+    own.flat_map(|Placed { counters, table }| {
+        let rules = table.chains.iter().flat_map(|c| &c.rules);
+        rules.map(move |r| (counters + r.counter, &*r.checks))
+    })
 }

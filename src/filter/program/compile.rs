@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use crate::base::{HOOKS, Hook};
 use crate::filter::matches::{AddrMask, Hops, Masked, Match, Not};
@@ -27,9 +28,39 @@ use super::state::{Limit, Nth};
 #[derive(Debug, Clone)]
 pub(super) struct Code<A> {
     /// By [`TableName`](rule::TableName).
-    pub(super) tables: [Option<Table<A>>; 4],
-    /// What rules name with `-i` and `-o`; number 0 is any.
-    pub(super) link_sets: Vec<LinkSet>,
+    pub(super) tables: [Option<Placed<A>>; 4],
+}
+
+impl<A> Code<A> {
+    /// Whether the other has the very same table.
+    pub(super) fn shares(&self, other: &Self, table: rule::TableName) -> bool {
+        match (&self.tables[table as usize], &other.tables[table as usize]) {
+            (Some(a), Some(b)) => Arc::ptr_eq(&a.table, &b.table),
+            (None, None) => true,
+            _ => false,
+        }
+    }
+
+    /// The line of the first rule that makes conntrack necessary.
+    pub(super) fn needs_conntrack(&self) -> Option<usize> {
+        self.tables.iter().flatten().filter_map(|t| t.table.needs_conntrack).min()
+    }
+}
+
+impl<A: Clone> Code<A> {
+    /// The same, that shares nothing of what its matches remember.
+    pub(super) fn apart(&self) -> Self {
+        let apart = |placed: &Placed<A>| Placed { table: Arc::new(Table::clone(&placed.table)), ..*placed };
+        Code { tables: self.tables.each_ref().map(|placed| placed.as_ref().map(apart)) }
+    }
+}
+
+/// A table in its place among the others. Programs that have the same one share it.
+#[derive(Debug, Clone)]
+pub(super) struct Placed<A> {
+    /// The number of its first counter.
+    pub(super) counters: u32,
+    pub(super) table: Arc<Table<A>>,
 }
 
 /// One table.
@@ -40,6 +71,10 @@ pub(super) struct Table<A> {
     pub(super) chains: Vec<Chain<A>>,
     /// How many jumps may have to be gone back at once.
     pub(super) depth: usize,
+    /// What rules name with `-i` and `-o`; number 0 is any.
+    pub(super) link_sets: Vec<LinkSet>,
+    /// The line of the first rule that makes conntrack necessary.
+    pub(super) needs_conntrack: Option<usize>,
 }
 
 /// One chain.
@@ -47,7 +82,7 @@ pub(super) struct Table<A> {
 pub(super) struct Chain<A> {
     pub(super) name: String,
     pub(super) rules: Vec<Rule<A>>,
-    /// What a built-in chain does at its end, and where it is counted.
+    /// What a built-in chain does at its end, and where it is counted, among the table's counters.
     pub(super) policy: Option<(Policy, u32)>,
     pub(super) index: Option<Index<A>>,
 }
@@ -59,7 +94,7 @@ pub(super) struct Rule<A> {
     pub(super) dst: (A, A),
     pub(super) in_links: u32,
     pub(super) out_links: u32,
-    /// Where its matches are counted.
+    /// Where its matches are counted, among the table's counters.
     pub(super) counter: u32,
     /// The protocol asked for, if one is.
     pub(super) proto: Option<u8>,
@@ -101,19 +136,41 @@ pub(super) enum Op {
     Netmap(Box<NatRange>),
 }
 
-/// Compiles all tables of a ruleset. Counters are numbered table by table and chain by chain, a chain's policy before
-/// its rules.
-pub(super) fn compile<A: Addr>(rules: &Ruleset, links: &Links) -> Result<Code<A>, Vec<Problem>> {
-    let any = LinkSet::new(&Not::is("+".into()), links);
-    let mut c = Compiler { links, sets: vec![any], names: HashMap::new(), next: 0, problems: Vec::new() };
+/// Compiles all tables of a ruleset, but those that are the same in `before`, compiled for the same links. Counters are
+/// numbered table by table and chain by chain, a chain's policy before its rules.
+pub(super) fn compile<A: Addr>(
+    rules: &Ruleset,
+    links: &Links,
+    before: Option<(&Ruleset, &Code<A>)>,
+) -> Result<Code<A>, Vec<Problem>> {
     let mut tables = [const { None }; 4];
+    let mut problems = Vec::new();
+    let mut counters = 0;
     for table in &rules.tables {
-        tables[table.name as usize] = Some(c.table(table));
+        let compiled = before.and_then(|(rules, code)| {
+            let old = rules.tables.iter().find(|t| t.name == table.name)?;
+            let Placed { table: code, .. } = code.tables[table.name as usize].as_ref()?;
+            says_the_same(old, table).then(|| code.clone())
+        });
+        let compiled = compiled.unwrap_or_else(|| Arc::new(Compiler::new(links, &mut problems).table(table)));
+        tables[table.name as usize] = Some(Placed { counters, table: compiled });
+        counters += table.chains.iter().map(|c| c.rules.len() as u32 + 1).sum::<u32>();
     }
-    match c.problems.is_empty() {
-        true => Ok(Code { tables, link_sets: c.sets }),
-        false => Err(c.problems),
+    match problems.is_empty() {
+        true => Ok(Code { tables }),
+        false => Err(problems),
     }
+}
+
+/// Whether two tables make the same code.
+fn says_the_same(a: &rule::Table, b: &rule::Table) -> bool {
+    let rules = |a: &rule::Rules, b: &rule::Rules| {
+        a.shared_with(b) || a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.says == b.says)
+    };
+    let chain = |a: &rule::Chain, b: &rule::Chain| {
+        a.name == b.name && a.policy == b.policy && rules(&a.rules, &b.rules)
+    };
+    a.chains.len() == b.chains.len() && a.chains.iter().zip(&b.chains).all(|(a, b)| chain(a, b))
 }
 
 struct Compiler<'a> {
@@ -123,11 +180,16 @@ struct Compiler<'a> {
     names: HashMap<(bool, &'a str), u32>,
     /// The number of the next counter.
     next: u32,
-    problems: Vec<Problem>,
+    problems: &'a mut Vec<Problem>,
 }
 
 impl<'a> Compiler<'a> {
-    fn table<A: Addr>(&mut self, table: &'a rule::Table) -> Table<A> {
+    fn new(links: &'a Links, problems: &'a mut Vec<Problem>) -> Self {
+        let any = LinkSet::new(&Not::is("+".into()), links);
+        Compiler { links, sets: vec![any], names: HashMap::new(), next: 0, problems }
+    }
+
+    fn table<A: Addr>(mut self, table: &'a rule::Table) -> Table<A> {
         let places: HashMap<&str, u32> =
             table.chains.iter().zip(0..).map(|(chain, i)| (chain.name.as_str(), i)).collect();
         let mut chains: Vec<Chain<A>> = table.chains.iter().map(|chain| self.chain(chain, &places)).collect();
@@ -149,7 +211,9 @@ impl<'a> Compiler<'a> {
             let place = places.get(hook.name()).copied()?;
             table.name.hooks().contains(&hook).then_some(place)
         });
-        Table { entry, chains, depth }
+        let all = table.chains.iter().flat_map(|c| &c.rules);
+        let needs_conntrack = all.filter(|r| needs_conntrack(r)).map(|r| r.line).min();
+        Table { entry, chains, depth, link_sets: self.sets, needs_conntrack }
     }
 
     fn chain<A: Addr>(&mut self, chain: &'a rule::Chain, places: &HashMap<&str, u32>) -> Chain<A> {
@@ -313,6 +377,21 @@ impl<'a> Compiler<'a> {
             Target::Netmap { addr, prefix_len } => Op::Netmap(Box::new(netmap(*addr, *prefix_len))),
         }
     }
+}
+
+/// Whether a rule asks for a flow's state or mark, marks flows, or translates.
+fn needs_conntrack(rule: &rule::Rule) -> bool {
+    let asks = |m: &Match| matches!(m, Match::Conntrack(_) | Match::State(_) | Match::Connmark(_));
+    let does = matches!(
+        rule.target,
+        Target::Connmark(_)
+            | Target::Snat(_)
+            | Target::Dnat(_)
+            | Target::Masquerade(_)
+            | Target::Redirect(_)
+            | Target::Netmap { .. }
+    );
+    does || rule.matches.iter().any(asks)
 }
 
 /// The range of NETMAP: from the network's address to its last.

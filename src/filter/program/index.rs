@@ -145,6 +145,16 @@ impl<A: Addr> Index<A> {
     }
 }
 
+impl<A> Index<A> {
+    /// The bytes it takes, about.
+    pub(super) fn memory(&self) -> usize {
+        // A table of hashes is full to seven eighths at most.
+        let places = |t: &Tuple<A>| t.places.capacity() * 8 / 7 * (size_of::<(Key<A>, Span)>() + 1);
+        let tuples = self.tuples.iter().map(places).sum::<usize>() + size_of_val(&self.tuples[..]);
+        tuples + self.lists.capacity() * size_of::<u32>()
+    }
+}
+
 impl Span {
     fn len(self) -> usize {
         (self.to - self.from) as usize

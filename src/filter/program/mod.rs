@@ -24,27 +24,26 @@ mod facts;
 mod index;
 mod links;
 mod log;
+mod memory;
 mod mss;
 mod note;
 mod run;
 mod shadow;
 mod state;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::base::Hook;
 use crate::link::Links;
 use crate::packet::{Net, Packet};
 
 use super::counters::Counters;
-use super::matches::Match;
 use super::problem::Problem;
 use super::rule::{Count, Family, Rule, Ruleset, TableName};
-use super::targets::Target;
 use super::verdict::{Env, Verdict};
 
 pub use carry::Legacy;
-pub use claims::Claim;
+pub use claims::Claims;
 pub use mss::lower_mss;
 pub use shadow::Remembered;
 
@@ -57,8 +56,7 @@ pub struct Program {
     rules: Ruleset,
     code: ByFamily,
     counters: Counters,
-    /// The line of the first rule that does.
-    needs_conntrack: Option<usize>,
+    claims: Arc<Claims>,
     /// What was taken over from another program, until it is settled.
     estate: Mutex<Option<carry::Estate>>,
 }
@@ -76,28 +74,29 @@ impl Program {
     /// What reading the text would not have let through: jumps to nowhere and loops of jumps, addresses of the
     /// other family.
     pub fn compile(rules: &Ruleset, links: &Links) -> Result<Program, Vec<Problem>> {
-        let code = match rules.family {
-            Family::V4 => ByFamily::V4(compile::compile(rules, links)?),
-            Family::V6 => ByFamily::V6(compile::compile(rules, links)?),
+        Self::after(rules, links, None)
+    }
+
+    /// The same; tables that say what they said `before`, in a program for the same links, are not compiled again but
+    /// shared with it, and so is what their limits and statistics remember.
+    ///
+    /// # Errors
+    /// As [`Program::compile`].
+    pub fn after(rules: &Ruleset, links: &Links, before: Option<&Program>) -> Result<Program, Vec<Problem>> {
+        let code = match (rules.family, before.map(|b| (&b.rules, &b.code))) {
+            (Family::V4, Some((was, ByFamily::V4(code)))) => {
+                ByFamily::V4(compile::compile(rules, links, Some((was, code)))?)
+            }
+            (Family::V6, Some((was, ByFamily::V6(code)))) => {
+                ByFamily::V6(compile::compile(rules, links, Some((was, code)))?)
+            }
+            (Family::V4, _) => ByFamily::V4(compile::compile(rules, links, None)?),
+            (Family::V6, _) => ByFamily::V6(compile::compile(rules, links, None)?),
         };
-        let mut rules = rules.clone();
-        let mut counts = Vec::new();
-        each_count(&mut rules, |count| counts.push(*count));
-        let needs_conntrack = rules
-            .tables
-            .iter()
-            .flat_map(|t| &t.chains)
-            .flat_map(|c| &c.rules)
-            .filter(|r| is_of_conntrack(&r.target) || r.matches.iter().any(asks_conntrack))
-            .map(|r| r.line)
-            .min();
-        Ok(Program {
-            rules,
-            code,
-            counters: Counters::new(counts),
-            needs_conntrack,
-            estate: Mutex::default(),
-        })
+        let claims = before.filter(|before| code.shares(&before.code, TableName::Nat));
+        let claims = claims.map_or_else(|| Arc::new(Claims::of(rules)), |before| before.claims.clone());
+        let counters = Counters::new(counts(rules));
+        Ok(Program { rules: rules.clone(), code, counters, claims, estate: Mutex::default() })
     }
 
     /// Whether a table was given and has a chain at a hook.
@@ -111,12 +110,15 @@ impl Program {
     /// Whether a rule makes conntrack necessary: one that asks for a flow's state or mark, that marks flows, or that
     /// translates. A nat table without such a rule does not, nor does NOTRACK: as in the kernel (`nf_ct_netns_get`).
     pub fn needs_conntrack(&self) -> bool {
-        self.needs_conntrack.is_some()
+        self.conntrack_line().is_some()
     }
 
     /// The line of the first rule that does.
     pub fn conntrack_line(&self) -> Option<usize> {
-        self.needs_conntrack
+        match &self.code {
+            ByFamily::V4(code) => code.needs_conntrack(),
+            ByFamily::V6(code) => code.needs_conntrack(),
+        }
     }
 
     /// Asks a table's chain of the hook the packet is at. A table that was not given, or has no chain there, lets
@@ -155,7 +157,11 @@ impl Program {
     fn with(&self, counts: Vec<Count>) -> Ruleset {
         let mut rules = self.rules.clone();
         let mut counts = counts.into_iter();
-        each_count(&mut rules, |count| *count = counts.next().unwrap_or_default());
+        let mut next = || counts.next().unwrap_or_default();
+        for chain in rules.tables.iter_mut().flat_map(|t| &mut t.chains) {
+            chain.counters = next();
+            chain.rules.iter_mut().for_each(|r| r.counters = next());
+        }
         rules
     }
 
@@ -218,33 +224,26 @@ impl Program {
     }
 
     /// What DNAT and REDIRECT rules wait at in PREROUTING.
-    pub fn claimed(&self) -> Vec<Claim> {
-        claims::claims(&self.rules)
+    pub fn claims(&self) -> &Claims {
+        &self.claims
+    }
+}
+
+impl ByFamily {
+    /// Whether the other has the very same table.
+    fn shares(&self, other: &ByFamily, table: TableName) -> bool {
+        match (self, other) {
+            (ByFamily::V4(a), ByFamily::V4(b)) => a.shares(b, table),
+            (ByFamily::V6(a), ByFamily::V6(b)) => a.shares(b, table),
+            _ => false,
+        }
     }
 }
 
 /// Every counter of a ruleset in the order of their numbers.
-fn each_count(rules: &mut Ruleset, mut f: impl FnMut(&mut Count)) {
-    for chain in rules.tables.iter_mut().flat_map(|t| &mut t.chains) {
-        f(&mut chain.counters);
-        chain.rules.iter_mut().for_each(|r| f(&mut r.counters));
-    }
-}
-
-fn asks_conntrack(m: &Match) -> bool {
-    matches!(m, Match::Conntrack(_) | Match::State(_) | Match::Connmark(_))
-}
-
-fn is_of_conntrack(target: &Target) -> bool {
-    matches!(
-        target,
-        Target::Connmark(_)
-            | Target::Snat(_)
-            | Target::Dnat(_)
-            | Target::Masquerade(_)
-            | Target::Redirect(_)
-            | Target::Netmap { .. }
-    )
+fn counts(rules: &Ruleset) -> Vec<Count> {
+    let chains = rules.tables.iter().flat_map(|t| &t.chains);
+    chains.flat_map(|c| std::iter::once(c.counters).chain(c.rules.iter().map(|r| r.counters))).collect()
 }
 
 #[cfg(test)]

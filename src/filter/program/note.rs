@@ -58,10 +58,10 @@ pub(super) fn check<A: Addr>(check: &Check<A>, f: &Facts<A>, p: &Packet, w: &mut
     }
 }
 
-/// A rule has agreed and been counted, and does what it is there for.
+/// A rule has agreed and been counted, and does what it is there for. `counters` is the number of its table's first.
 #[cold]
-pub(super) fn counted<A>(rule: &Rule<A>, w: &mut Witness) {
-    w.counts(rule.counter);
+pub(super) fn counted<A>(rule: &Rule<A>, counters: u32, w: &mut Witness) {
+    w.counts(counters + rule.counter);
     match &rule.op {
         Op::Connmark(Connmark::Set(_) | Connmark::Save { .. } | Connmark::Restore { .. }) => {
             w.flow_mark = true;

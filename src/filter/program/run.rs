@@ -8,7 +8,7 @@ use crate::packet::Packet;
 
 use super::addr::Addr;
 use super::check::{Flow, Hotdrop};
-use super::compile::{Chain, Code, Op, Rule, Table, netmap_action, not};
+use super::compile::{Chain, Code, Op, Placed, Rule, Table, netmap_action, not};
 use super::facts::{self, Facts};
 use super::index::Cursor;
 use super::{act, mss, note};
@@ -26,20 +26,20 @@ const FRAMES: usize = 16;
 impl<A: Addr> Code<A> {
     /// Whether a table has a chain at a hook.
     pub(super) fn has(&self, table: TableName, hook: Hook) -> bool {
-        self.tables[table as usize].as_ref().is_some_and(|t| t.entry[hook as usize].is_some())
+        self.tables[table as usize].as_ref().is_some_and(|t| t.table.entry[hook as usize].is_some())
     }
 
     /// What the table says.
     #[inline]
     pub(super) fn run<E: Env>(&self, name: TableName, lane: &Lane, p: &mut Packet, env: &mut E) -> Verdict {
-        let Some(table) = &self.tables[name as usize] else { return Verdict::Accept };
+        let Some(Placed { table, counters }) = &self.tables[name as usize] else { return Verdict::Accept };
         let Some(entry) = table.entry[env.hook() as usize] else { return Verdict::Accept };
         let Some(facts) = Facts::read(p, env) else { return Verdict::Accept };
         let noting = p.meta.trace.is_some() || env.witness().is_some();
         let mut run = Run {
-            code: self,
             name,
             table,
+            counters: *counters,
             lane,
             facts,
             flow: Flow::default(),
@@ -55,7 +55,9 @@ impl<A: Addr> Code<A> {
         }
         run.verdict
     }
+}
 
+impl<A: Addr> Table<A> {
     #[inline]
     fn basic(&self, r: &Rule<A>, f: &Facts<A>) -> Result<bool, Hotdrop> {
         let end = |addr: A, (value, mask): (A, A), bit: u8| (addr & mask == value) == (r.flags & bit == 0);
@@ -83,9 +85,10 @@ impl<A: Addr> Code<A> {
 
 /// What a walk through one table holds.
 struct Run<'a, A, E> {
-    code: &'a Code<A>,
     name: TableName,
     table: &'a Table<A>,
+    /// The number of the table's first counter.
+    counters: u32,
     lane: &'a Lane,
     facts: Facts<A>,
     flow: Flow,
@@ -159,7 +162,7 @@ impl<A: Addr, E: Env> Run<'_, A, E> {
     #[inline]
     fn rule(&mut self, chain: &Chain<A>, n: u32) -> Result<Step, Hotdrop> {
         let rule = &chain.rules[n as usize];
-        if !self.code.basic(rule, &self.facts)? {
+        if !self.table.basic(rule, &self.facts)? {
             return Ok(Step::Next);
         }
         for check in &rule.checks {
@@ -172,7 +175,7 @@ impl<A: Addr, E: Env> Run<'_, A, E> {
                 return Ok(Step::Next);
             }
         }
-        self.lane.count(rule.counter, self.p.l3_len() as u64);
+        self.lane.count(self.counters + rule.counter, self.p.l3_len() as u64);
         if self.noting {
             self.told(chain, n, rule);
         }
@@ -208,7 +211,7 @@ impl<A: Addr, E: Env> Run<'_, A, E> {
     #[cold]
     fn told(&mut self, chain: &Chain<A>, n: u32, rule: &Rule<A>) {
         if let Some(witness) = self.env.witness() {
-            note::counted(rule, witness);
+            note::counted(rule, self.counters, witness);
         }
         if self.p.meta.trace.is_some() {
             let number = n as usize + 1;
@@ -236,6 +239,7 @@ impl<A: Addr, E: Env> Run<'_, A, E> {
     fn policy(&mut self, entry: u32) {
         let chain = &self.table.chains[entry as usize];
         let Some((policy, counter)) = chain.policy else { return };
+        let counter = self.counters + counter;
         self.lane.count(counter, self.p.l3_len() as u64);
         if let Some(witness) = self.env.witness().filter(|_| self.noting) {
             witness.counts(counter);

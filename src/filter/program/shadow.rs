@@ -25,9 +25,12 @@ impl Program {
     pub fn shadow(&self) -> Program {
         Program {
             rules: self.rules.clone(),
-            code: self.code.clone(),
+            code: match &self.code {
+                ByFamily::V4(code) => ByFamily::V4(code.apart()),
+                ByFamily::V6(code) => ByFamily::V6(code.apart()),
+            },
             counters: self.counters.anew(),
-            needs_conntrack: self.needs_conntrack,
+            claims: self.claims.clone(),
             estate: Mutex::default(),
         }
     }
@@ -54,7 +57,7 @@ impl Program {
 fn places<A: Addr>(code: &Code<A>) -> Vec<[usize; 4]> {
     let mut places = Vec::new();
     for (t, table) in code.tables.iter().enumerate() {
-        for (c, chain) in table.iter().flat_map(|t| &t.chains).enumerate() {
+        for (c, chain) in table.iter().flat_map(|t| &t.table.chains).enumerate() {
             for (r, rule) in chain.rules.iter().enumerate() {
                 let remember = rule.checks.iter().enumerate().filter(|(_, check)| check.remembers());
                 places.extend(remember.map(|(k, _)| [t, c, r, k]));
@@ -75,5 +78,5 @@ fn recall<A: Addr>(code: &Code<A>, from: &Code<A>, which: &Remembered) {
 }
 
 fn check<'a, A: Addr>(code: &'a Code<A>, [t, c, r, k]: &[usize; 4]) -> Option<&'a Check<A>> {
-    code.tables.get(*t)?.as_ref()?.chains.get(*c)?.rules.get(*r)?.checks.get(*k)
+    code.tables.get(*t)?.as_ref()?.table.chains.get(*c)?.rules.get(*r)?.checks.get(*k)
 }

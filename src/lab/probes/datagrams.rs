@@ -199,7 +199,7 @@ const RECEIVE_BUFFER: i32 = 4 << 20;
 const TICK: Duration = Duration::from_millis(20);
 /// How long the sender waits for datagrams before it takes them for lost: longer than a busy machine lets a program wait
 /// for a CPU.
-const LOST: Duration = Duration::from_secs(3);
+const LOST: Duration = Duration::from_secs(10);
 
 /// Gives the receiver a buffer that holds all that can be under way, as far as the system allows.
 fn enlarge(socket: &UdpSocket) -> io::Result<()> {

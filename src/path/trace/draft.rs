@@ -40,6 +40,8 @@ pub(super) struct Draft {
     waiting: u32,
     /// Frames that were given to a link or the local stack, until it is known whether they were taken.
     standing: Vec<Given>,
+    /// Whether it stood so after a batch.
+    stood: bool,
     points: Points,
     snaplen: usize,
 }
@@ -61,6 +63,15 @@ pub(super) struct Listener {
     pub(super) standing: Standing,
     /// How many steps of the record it has had, if it has had any of it.
     pub(super) told: Option<usize>,
+    /// Whether the packet is counted among those that the watch has followed to their end.
+    pub(super) counted: bool,
+}
+
+impl Listener {
+    /// One that has had nothing of it.
+    pub(super) fn new(watch: Arc<Shared>, standing: Standing) -> Self {
+        Listener { watch, standing, told: None, counted: false }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,6 +106,7 @@ impl Draft {
             end: None,
             waiting: 0,
             standing: Vec::new(),
+            stood: false,
             points,
             snaplen,
         }
@@ -109,6 +121,11 @@ impl Draft {
             // A fragment that makes a datagram whole waits for no other.
             Step::Reassembly { state, .. } if state == "whole" && self.waits_for_fragments() => self.unsay(),
             _ => {}
+        }
+        if let (Step::Route { .. }, Some(Step::Caused { .. })) = (&step, self.record.steps.last()) {
+            // The sender is told of what was found before it is known here.
+            let before = self.record.steps.iter().rposition(|s| !matches!(s, Step::Caused { .. }));
+            return self.fill(before.map_or(0, |at| at + 1), vec![step]);
         }
         self.end = step.end();
         match self.record.steps.len() < MAX_STEPS {
@@ -193,32 +210,69 @@ impl Draft {
         !self.standing.is_empty()
     }
 
+    /// Whether it has stood so for longer than a batch, or is to be treated so: then its number, once.
+    pub(super) fn stands_long(&mut self, is_long: bool) -> Option<TraceId> {
+        (std::mem::replace(&mut self.stood, true) || is_long).then_some(self.id)
+    }
+
     /// The first frame of it that was given to `link` was taken, or refused: then with its bytes.
-    pub(super) fn handed(&mut self, link: Option<LinkId>, refused: Option<(DropReason, &Packet)>) {
-        let Some(at) = self.standing.iter().position(|g| g.link == link) else { return };
-        let given = self.standing.remove(at);
+    pub(super) fn handed(&mut self, link: LinkId, refused: Option<(DropReason, &Packet)>) {
+        let Some(given) = self.given_to(Some(link)) else { return };
         let Some((reason, p)) = refused else { return };
-        self.dropped = Some(reason);
-        let said = drop_step(reason);
         match self.record.steps.get_mut(given.step) {
-            Some(step @ Step::Delivered { .. }) => *step = said,
             Some(step) => {
                 step.unsend();
                 self.shift(given.step + 1, 1);
-                self.record.steps.insert(given.step + 1, said);
+                self.record.steps.insert(given.step + 1, drop_step(reason));
             }
             None => self.record.more += 1,
         }
+        self.lost(reason, p, given.time, given.step + 1);
+    }
+
+    /// The local stack has done something with the first packet that it was given of it, or refused it.
+    pub(super) fn answered(&mut self, did: Option<&str>, refused: Option<(DropReason, &Packet)>) {
+        let Some(given) = self.given_to(None) else { return };
+        let said = match refused {
+            Some((reason, _)) => drop_step(reason),
+            None => Step::Delivered { to: LOCAL_STACK.to_owned(), did: did.map(str::to_owned) },
+        };
+        let at = match self.audience.iter().any(|l| l.told.is_some_and(|told| told > given.step)) {
+            // That it was given is told already.
+            true => self.place(),
+            false => given.step,
+        };
+        match self.record.steps.get_mut(at) {
+            Some(step) => {
+                *step = said;
+                self.end = self.record.steps.last().and_then(Step::end);
+            }
+            None => self.push(said),
+        }
+        if let Some((reason, p)) = refused {
+            self.lost(reason, p, given.time, at);
+        }
+    }
+
+    fn given_to(&mut self, link: Option<LinkId>) -> Option<Given> {
+        let at = self.standing.iter().position(|g| g.link == link)?;
+        Some(self.standing.remove(at))
+    }
+
+    /// What it was given to did not take it, as this step says.
+    fn lost(&mut self, reason: DropReason, p: &Packet, time: u64, step: usize) {
+        self.dropped = Some(reason);
         let came_by = self.record.link.clone().unwrap_or_else(|| "lo".to_owned());
         let ethernet = p.meta.l3 > 0;
         let frames = self.record.frames.len();
-        self.shoot(Point::Drop, given.time, &came_by, ethernet, if ethernet { p.data() } else { p.l3() });
+        self.shoot(Point::Drop, time, &came_by, ethernet, if ethernet { p.data() } else { p.l3() });
         // It belongs to that step, not to the last.
-        self.record.frames.iter_mut().skip(frames).for_each(|f| f.step = given.step + 1);
+        self.record.frames.iter_mut().skip(frames).for_each(|f| f.step = step);
     }
 
     fn ends(&self) -> End {
         match (self.waiting, self.dropped) {
+            (0, _) if self.stands() => End::Parked,
             (0, Some(_)) => End::Dropped,
             (0, None) => self.end.unwrap_or(End::Parked),
             _ => End::Parked,
@@ -255,7 +309,7 @@ impl Draft {
                 self.tell(&mut listener);
             }
             match over {
-                true => self.done_for(&listener),
+                true => self.done_for(&mut listener),
                 false => self.audience.push(listener),
             }
         }
@@ -302,13 +356,13 @@ impl Draft {
     }
 
     /// Counts the packet among those that a watch has followed to their end.
-    fn done_for(&self, listener: &Listener) {
-        if self.record.cause.is_none() {
+    fn done_for(&self, listener: &mut Listener) {
+        if self.record.cause.is_none() && !std::mem::replace(&mut listener.counted, true) {
             listener.watch.done.fetch_add(1, Relaxed);
         }
     }
 
-    /// Tells a watch what was kept back for it, if the packet began before.
+    /// Tells a watch what was kept back for it, if the packet began before: it waits for that one no longer.
     pub(super) fn hurry(&mut self, watch: &Arc<Shared>, before: u64) {
         let mut audience = std::mem::take(&mut self.audience);
         let waits = |l: &Listener| Arc::ptr_eq(&l.watch, watch) && l.told.is_none();
@@ -316,9 +370,27 @@ impl Draft {
             if self.record.time <= before {
                 self.record.end = self.ends();
                 self.tell(listener);
+                self.done_for(listener);
             }
         }
         self.audience = audience;
+    }
+
+    /// A watch ends: it is told how far the packet has come, if it means it as far as is known by now. `told`: those that it
+    /// was told of so. Whether it was.
+    pub(super) fn part_with(&mut self, watch: &Arc<Shared>, told: &[TraceId]) -> bool {
+        let Some(at) = self.audience.iter().position(|l| Arc::ptr_eq(&l.watch, watch)) else { return false };
+        let mut listener = self.audience.remove(at);
+        let wants = match listener.standing {
+            Standing::Sure => true,
+            Standing::Maybe => self.is_meant(watch) && watch.take_one(),
+            Standing::As(cause) => told.contains(&cause),
+        };
+        if wants && listener.told != Some(self.place()) {
+            self.record.end = self.ends();
+            self.tell(&mut listener);
+        }
+        wants
     }
 
     /// Nobody will know what becomes of it: what was kept back is told, and nobody waits for its end. Gives those who wanted
@@ -331,7 +403,7 @@ impl Draft {
                 if listener.told.is_none() {
                     self.tell(&mut listener);
                 }
-                self.done_for(&listener);
+                self.done_for(&mut listener);
                 heard.push(listener.watch);
             }
         }
@@ -353,10 +425,14 @@ impl Draft {
             let data = f.data.get(..wanted.snaplen).unwrap_or(&f.data).to_vec();
             Frame { data, link: f.link.clone(), ..*f }
         });
-        let from = if listener.watch.wants_frames() { 0 } else { from };
+        let mut steps = self.record.steps.clone();
+        // What stands in a link's queue has not left.
+        let queued = self.standing.iter().filter(|g| g.link.is_some());
+        queued.for_each(|g| steps.get_mut(g.step).into_iter().for_each(Step::unsend));
+        steps.drain(..if listener.watch.wants_frames() { 0 } else { from.min(steps.len()) });
         Record {
             frames: frames.collect(),
-            steps: self.record.steps.get(from..).unwrap_or_default().to_vec(),
+            steps,
             continued: listener.told.is_some(),
             packet: self.record.packet.clone(),
             link: self.record.link.clone(),
@@ -365,6 +441,9 @@ impl Draft {
         }
     }
 }
+
+/// Whom TCP and open UDP ports belong to.
+pub(super) const LOCAL_STACK: &str = "the local stack";
 
 fn drop_step(reason: DropReason) -> Step {
     Step::Dropped { reason: reason.name().to_owned(), text: reason.text().to_owned() }

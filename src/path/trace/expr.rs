@@ -209,12 +209,7 @@ impl Ask {
             Ask::Flow(id) => (f.flow)().is_some_and(|(is, _)| is == *id).into(),
             Ask::Between(proto, ends) => (goes_between(glance, *proto, ends)
                 || (f.flow)().is_some_and(|(_, flow)| {
-                    flow.tuples.iter().any(|t| {
-                        let ports = t.has_ports().then_some((t.src_port, t.dst_port));
-                        let way = Some((t.src(), t.dst()));
-                        let of = Glance { ends: way, proto: Some(t.proto), ports, ..Glance::default() };
-                        goes_between(&of, *proto, ends)
-                    })
+                    flow.tuples.iter().any(|t| goes_between(&Glance::known_by(t), *proto, ends))
                 }))
             .into(),
             Ask::Out(link) => match f.end {

@@ -4,11 +4,13 @@
 //! What is being gathered of a packet is its draft. It is the worker's own, found by the number in the packet's metadata,
 //! until the packet is about to be put where another worker may take it out: before that its draft is given to the
 //! [`Tracer`], where whoever goes on with the packet finds it. Drafts are looked at after every batch: a packet
-//! whose frames stand in an outbox is told once the outbox has been handed to its device.
+//! whose frames stand in an outbox is told once the outbox has been handed to its device, and one that the local stack has
+//! fetched once that has said what it did with it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use crate::base::{DropReason, Instant, LinkId};
 use crate::packet::{Packet, TraceId};
@@ -20,20 +22,23 @@ use super::{Shared, Step, Tracer};
 /// Drafts of packets whose frames stand in outboxes that a worker keeps; those that are more are given to the tracer.
 const MAX_OPEN: usize = 4_096;
 
+/// After so long each watch may have as many followed anew.
+const WINDOW: Duration = Duration::from_secs(1);
+
 /// Whom a worker follows packets for, and those that it is following.
 #[derive(Debug, Default)]
 pub(in crate::path) struct Following {
     generation: u32,
     pub(super) watches: Vec<Active>,
     /// When the rates count from zero again.
-    pub(super) window: Instant,
+    window: Instant,
     open: Vec<Draft>,
     /// Drafts that stand with the tracer and that this worker may add to.
     inside: Vec<TraceId>,
-    /// Frames in outboxes, in their order by link; `None`: packets for the local stack.
-    given: Vec<(Option<LinkId>, TraceId)>,
-    /// Those of the local stack's among them that it has fetched.
-    fetched: usize,
+    /// Frames in outboxes, in their order by link.
+    given: Vec<(LinkId, TraceId)>,
+    /// Packets that stand where the local stack fetches them.
+    for_host: Vec<TraceId>,
     /// Whether what comes now was taken from its device by another worker.
     pub(in crate::path) handed_over: bool,
 }
@@ -89,6 +94,14 @@ impl Following {
             .collect();
     }
 
+    /// Lets each watch have as many anew, if it is time.
+    pub(super) fn recount(&mut self, now: Instant) {
+        if now >= self.window {
+            self.window = now + WINDOW;
+            self.watches.iter_mut().for_each(|a| (a.followed, a.told) = (0, 0));
+        }
+    }
+
     /// Whether anything is to be told that has not been.
     #[inline]
     pub(in crate::path) fn has_untold(&self) -> bool {
@@ -105,20 +118,23 @@ impl Following {
 
     #[cold]
     fn publish(&mut self, tracer: &Tracer) {
-        while self.fetched > 0 {
-            self.fetched -= 1;
-            let first = self.given.iter().find(|(link, _)| link.is_none());
-            if let Some((_, id)) = first.copied() {
-                self.handed(tracer, None, id, None);
-            }
-        }
         let mut parked = super::lock(&tracer.parked);
         let crowded = self.open.len() > MAX_OPEN;
-        let (standing, mut ready): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.open).into_iter().partition(|d| d.stands() && !crowded);
-        self.open = standing;
+        let mut standing: Vec<TraceId> = self.open.iter().filter(|d| d.stands()).map(|d| d.id).collect();
+        standing.extend(self.given.iter().map(|(_, id)| id).chain(&self.for_host));
+        // What a packet caused is told behind it.
+        let stays = |id: TraceId, cause: Option<TraceId>| {
+            standing.contains(&id) || cause.is_some_and(|c| standing.contains(&c))
+        };
+        let (open, mut ready): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.open).into_iter().partition(|d| stays(d.id, d.cause()));
+        self.open = open;
+        // What stands for longer than a batch, whoever ends a watch must find.
+        let long = self.open.iter_mut().filter(|d| d.stands()).filter_map(|d| d.stands_long(crowded));
+        let long: Vec<TraceId> = long.collect();
+        long.into_iter().for_each(|id| self.hand_in(&mut parked, id));
         for id in std::mem::take(&mut self.inside) {
-            match self.given.iter().any(|(_, given)| *given == id) {
+            match stays(id, parked.cause(id)) {
                 true => self.inside.push(id),
                 false => ready.extend(parked.leave(id)),
             }
@@ -185,7 +201,16 @@ impl Following {
     /// A packet that is followed is about to be put where others may take it out: from now on they find what has been
     /// gathered of it, and of those that it has caused.
     pub(super) fn part(&mut self, tracer: &Tracer, id: TraceId, step: Option<Step>) -> Option<Parting> {
-        let mut parked = super::lock(&tracer.parked);
+        self.hand_in(&mut super::lock(&tracer.parked), id);
+        self.add(tracer, id, |draft| {
+            draft.waits();
+            step.into_iter().for_each(|step| draft.push(step));
+            Parting { id, at: draft.place() }
+        })
+    }
+
+    /// Others find what has been gathered of a packet, and of those that it has caused. This worker may add to it yet.
+    fn hand_in(&mut self, parked: &mut Parked, id: TraceId) {
         let mut line = vec![id];
         while let Some(id) = line.pop() {
             let Some(at) = self.open.iter().rposition(|d| d.id == id) else { continue };
@@ -194,12 +219,6 @@ impl Following {
             self.inside.push(id);
             parked.put(draft, 1);
         }
-        drop(parked);
-        self.add(tracer, id, |draft| {
-            draft.waits();
-            step.into_iter().for_each(|step| draft.push(step));
-            Parting { id, at: draft.place() }
-        })
     }
 
     /// What is to be said of a packet that was put where it may have to wait, and whether it does not.
@@ -233,37 +252,66 @@ impl Following {
         f: impl FnOnce(&mut Draft),
     ) {
         if self.add(tracer, id, f).is_some() {
-            self.given.push((link, id));
+            match link {
+                Some(link) => self.given.push((link, id)),
+                None => self.for_host.push(id),
+            }
         }
     }
 
     /// Whether frames that are followed stand in a link's outbox.
     #[inline]
     pub(in crate::path) fn has_given(&self, link: LinkId) -> bool {
-        self.given.iter().any(|(of, _)| *of == Some(link))
+        self.given.iter().any(|(of, _)| *of == link)
     }
 
-    /// The local stack has fetched what was given to it; what it could not take is said next.
+    /// The local stack has fetched what was given to it, and will say what it did with each: see [`Following::answered`].
     #[inline]
-    pub(in crate::path) fn fetched(&mut self) {
-        if !self.given.is_empty() {
-            self.fetched = self.given.iter().filter(|(link, _)| link.is_none()).count();
+    pub(in crate::path) fn fetched(&mut self, tracer: &Tracer) {
+        if !self.for_host.is_empty() {
+            self.await_host(tracer);
         }
+    }
+
+    #[cold]
+    fn await_host(&mut self, tracer: &Tracer) {
+        let mut parked = super::lock(&tracer.parked);
+        for id in std::mem::take(&mut self.for_host) {
+            self.hand_in(&mut parked, id);
+            // The stack is one of those that may add to it.
+            parked.enter(id);
+        }
+    }
+
+    /// The local stack says, in any worker's ledger, what it did with the first that it fetched of the packet with this number.
+    /// Whether that is still remembered.
+    pub(in crate::path) fn answered(
+        &mut self,
+        tracer: &Tracer,
+        id: TraceId,
+        did: Option<&str>,
+        refused: Option<(DropReason, &Packet)>,
+    ) -> bool {
+        let mut parked = super::lock(&tracer.parked);
+        match self.inside.contains(&id) {
+            // The two are one.
+            true => drop(parked.leave(id)),
+            // From now on this worker is what the stack was.
+            false => self.inside.push(id),
+        }
+        parked.add(id, |draft| draft.answered(did, refused)).is_some()
     }
 
     /// What became of the first frame in an outbox that is followed, and bears this number.
     pub(in crate::path) fn handed(
         &mut self,
         tracer: &Tracer,
-        link: Option<LinkId>,
+        link: LinkId,
         id: TraceId,
         refused: Option<(DropReason, &Packet)>,
     ) {
         let Some(at) = self.given.iter().position(|given| *given == (link, id)) else { return };
         self.given.remove(at);
-        if link.is_none() && refused.is_some() {
-            self.fetched = self.fetched.saturating_sub(1);
-        }
         self.add(tracer, id, |draft| draft.handed(link, refused));
     }
 }

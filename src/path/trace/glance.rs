@@ -8,7 +8,7 @@ use crate::packet::flow::pack;
 use crate::packet::{Net, Tuple};
 use crate::wire::arp::Arp;
 use crate::wire::describe::describe;
-use crate::wire::{ethernet, icmpv4, ipv6_ext, proto, transport, vlan};
+use crate::wire::{ethernet, icmpv4, icmpv6, ipv6_ext, proto, transport, vlan};
 
 /// A packet as it came.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -106,6 +106,23 @@ impl Glance {
         Some(Tuple { src: pack(src), dst: pack(dst), src_port, dst_port, proto: kind, v6 })
     }
 
+    /// What can be seen of a packet that conntrack would know by this tuple.
+    pub fn known_by(t: &Tuple) -> Glance {
+        let ports = t.has_ports().then_some((t.src_port, t.dst_port));
+        let icmp = matches!(t.proto, proto::ICMP | proto::ICMPV6).then_some((t.src_port, t.dst_port));
+        let net = if t.v6 { Net::Ipv6 } else { Net::Ipv4 };
+        Glance { net, ends: Some((t.src(), t.dst())), proto: Some(t.proto), ports, icmp }
+    }
+
+    /// Whether an ICMP message has an identifier: queries have.
+    fn is_query(kind: u8, net: Net) -> bool {
+        match net {
+            Net::Ipv6 => matches!(kind, icmpv6::ECHO | icmpv6::ECHO_REPLY),
+            // Echo, timestamp, information and address mask, and their replies (RFC 792, RFC 950).
+            _ => matches!(kind, 0 | 8 | 13..=18),
+        }
+    }
+
     /// Source and destination with their ports: `10.1.0.2:40000 > 198.51.100.7:443`.
     pub fn way(&self) -> String {
         let Some((src, dst)) = self.ends else { return "?".to_owned() };
@@ -116,8 +133,10 @@ impl Glance {
         };
         let (from, to) = (self.ports.map(|p| p.0), self.ports.map(|p| p.1));
         match self.icmp {
-            Some((id, _)) => format!("{} > {} id {id}", end(src, None), end(dst, None)),
-            None => format!("{} > {}", end(src, from), end(dst, to)),
+            Some((id, kind)) if Self::is_query((kind >> 8) as u8, self.net) => {
+                format!("{} > {} id {id}", end(src, None), end(dst, None))
+            }
+            _ => format!("{} > {}", end(src, from), end(dst, to)),
         }
     }
 }

@@ -1,7 +1,5 @@
 //! Where following begins: a packet is looked at before anything is done to it, and somebody wants it, or may.
 
-use std::time::Duration;
-
 use crate::base::counters::Tally;
 use crate::base::{Column, DropReason, LinkId};
 use crate::conntrack::Flow;
@@ -12,10 +10,7 @@ use crate::wire::describe::describe;
 use super::draft::{Draft, Listener, Standing};
 use super::expr::{Ending, Facts, Truth};
 use super::glance::describe_arp;
-use super::{End, Glance, Point, Record, Step, Untold};
-
-/// After so long each watch may have as many followed anew.
-const WINDOW: Duration = Duration::from_secs(1);
+use super::{Glance, Point, Record, Step, Untold};
 
 /// A packet that somebody may want followed.
 #[derive(Debug)]
@@ -46,10 +41,7 @@ pub(in crate::path) fn meet(cx: &mut Cx<'_>, p: &mut Packet, input: Option<LinkI
         })
     };
     let following = &mut cx.me.trace;
-    if now >= following.window {
-        following.window = now + WINDOW;
-        following.watches.iter_mut().for_each(|a| (a.followed, a.told) = (0, 0));
-    }
+    following.recount(now);
     p.meta.untold = 0;
     let (mut heard, mut walks) = (Vec::new(), false);
     for (at, active) in following.watches.iter().enumerate().filter(|(_, a)| a.shared.has_room()) {
@@ -96,7 +88,7 @@ pub(in crate::path) fn begin(
             continue;
         }
         active.followed += 1;
-        audience.push(Listener { watch: watch.clone(), standing, told: None });
+        audience.push(Listener::new(watch.clone(), standing));
     }
     if audience.is_empty() {
         return;
@@ -150,19 +142,12 @@ pub(super) fn draft(
         _ => describe(p.l3(), false),
     };
     let record = Record {
-        id: id.get(),
-        cause: None,
         time: cx.live.tracer.time(cx.now),
         worker: cx.me.lane,
         link: input.map(|link| cx.link_name(link).to_owned()),
         packet,
         cache,
-        continued: false,
-        partial: false,
-        steps: Vec::new(),
-        more: 0,
-        end: End::Parked,
-        frames: Vec::new(),
+        ..Record::new(id)
     };
     Draft::new(id, record, glance, audience)
 }
@@ -182,6 +167,7 @@ pub(super) fn late(cx: &mut Cx<'_>, p: &Packet, reason: DropReason) {
     let name = input.and_then(|id| snap.links.get(id)).map(|l| l.name.as_str());
     let facts = Facts { glance: &glance, input: name, flow: &flow, end };
     let mut audience = Vec::new();
+    cx.me.trace.recount(now);
     for active in cx.me.trace.watches.iter_mut().filter(|a| a.shared.asks_drops && a.shared.has_room()) {
         let watch = &active.shared;
         let mut untold = p.meta.untold;
@@ -203,7 +189,7 @@ pub(super) fn late(cx: &mut Cx<'_>, p: &Packet, reason: DropReason) {
             watch.count(&mut untold, Untold::Unfollowed);
         } else if watch.take_one() {
             active.told += 1;
-            audience.push(Listener { watch: watch.clone(), standing: Standing::Sure, told: None });
+            audience.push(Listener::new(watch.clone(), Standing::Sure));
         }
     }
     if audience.is_empty() {

@@ -1,12 +1,12 @@
 //! What stages tell of a packet that is followed, and nothing of one that is not.
 
 use crate::base::{Column, DropReason, LinkId, Mac};
-use crate::packet::{Net, Packet, TraceId};
+use crate::packet::{Meta, Net, Packet, TraceId};
 use crate::path::hook::At;
 use crate::path::{Cx, Local};
 use crate::wire::describe::describe;
 
-use super::draft::{Draft, Listener, Standing};
+use super::draft::{Draft, LOCAL_STACK, Listener, Standing};
 use super::follow::Parting;
 use super::meet::{draft, late};
 use super::{Glance, Point, Step, Tracer};
@@ -169,7 +169,7 @@ impl Cx<'_> {
         if let Some(id) = p.meta.trace {
             self.draft(id, |draft| {
                 draft.ended(p);
-                draft.push(Step::Delivered { to: "this router".to_owned() });
+                draft.push(Step::Delivered { to: "this router".to_owned(), did: None });
             });
         }
     }
@@ -181,7 +181,7 @@ impl Cx<'_> {
             let (live, time) = (self.live, self.live.tracer.time(self.now));
             self.me.trace.give(&live.tracer, id, None, |draft| {
                 draft.ended(p);
-                draft.given(None, time, Step::Delivered { to: "the local stack".to_owned() });
+                draft.given(None, time, Step::Given { to: LOCAL_STACK.to_owned() });
             });
         }
     }
@@ -215,10 +215,9 @@ impl Cx<'_> {
     fn followed_too(&mut self, made: &mut Packet, cause: TraceId) {
         let live = self.live;
         let audience = self.draft(cause, |parent| {
-            let audience = parent.audience.iter().map(|l| Listener {
-                watch: l.watch.clone(),
-                standing: if l.standing == Standing::Sure { Standing::Sure } else { Standing::As(cause) },
-                told: None,
+            let audience = parent.audience.iter().map(|l| {
+                let sure = l.standing == Standing::Sure;
+                Listener::new(l.watch.clone(), if sure { Standing::Sure } else { Standing::As(cause) })
             });
             audience.collect::<Vec<_>>()
         });
@@ -266,19 +265,19 @@ impl Local {
         for (at, id) in followed.iter().filter(|(at, _)| *at < gone) {
             let refused = kept.iter().find(|(place, _)| place == at);
             let refused = refused.map(|(_, p)| (DropReason::EgressError, p));
-            self.trace.handed(tracer, Some(link), *id, refused);
+            self.trace.handed(tracer, link, *id, refused);
         }
         for (_, packet) in kept {
             self.turned_away(packet, DropReason::EgressError);
         }
     }
 
-    /// What becomes of the next frame of a link's outbox, or of the local stack's (`None`).
+    /// What becomes of the next frame of a link's outbox.
     #[inline]
     pub(crate) fn note_handed(
         &mut self,
         tracer: &Tracer,
-        link: Option<LinkId>,
+        link: LinkId,
         packet: &Packet,
         refused: Option<DropReason>,
     ) {
@@ -298,8 +297,27 @@ impl Local {
 
     /// The local stack fetches what was put there for it.
     #[inline]
-    pub(crate) fn host_fetches(&mut self) {
-        self.trace.fetched();
+    pub(crate) fn host_fetches(&mut self, tracer: &Tracer) {
+        self.trace.fetched(tracer);
+    }
+
+    /// The local stack has taken a packet that it had fetched, whoever put it there, and did this with it.
+    #[inline]
+    pub(crate) fn note_host_took(&mut self, tracer: &Tracer, meta: &Meta, did: Option<&str>) {
+        if let Some(id) = meta.trace {
+            self.trace.answered(tracer, id, did, None);
+        }
+    }
+
+    /// The local stack has refused one, or it did not come to that.
+    #[inline]
+    pub(crate) fn note_host_refused(&mut self, tracer: &Tracer, packet: &mut Packet, reason: DropReason) {
+        if let Some(id) = packet.meta.trace
+            && !self.trace.answered(tracer, id, None, Some((reason, packet)))
+        {
+            // It was told as far as it went when it was forgotten.
+            packet.meta.trace = None;
+        }
     }
 
     /// Whether somebody follows packets.

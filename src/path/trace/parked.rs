@@ -80,6 +80,11 @@ impl Parked {
         }
     }
 
+    /// The packet that caused one of these.
+    pub(super) fn cause(&self, id: TraceId) -> Option<TraceId> {
+        self.drafts.get(&id)?.draft.cause()
+    }
+
     pub(super) fn has(&self, id: TraceId) -> bool {
         self.drafts.contains_key(&id)
     }
@@ -117,6 +122,18 @@ impl Parked {
     /// Tells a watch what was kept back for it of packets that began before.
     pub(super) fn hurry(&mut self, watch: &Arc<Shared>, before: u64) {
         self.drafts.values_mut().for_each(|held| held.draft.hurry(watch, before));
+    }
+
+    /// A watch ends: it is told how far those have come that it means, causes before what they caused.
+    pub(super) fn end(&mut self, watch: &Arc<Shared>) {
+        let mut ids: Vec<TraceId> = self.drafts.keys().copied().collect();
+        ids.sort();
+        let mut told = Vec::new();
+        for id in ids {
+            if self.add(id, |draft| draft.part_with(watch, &told)) == Some(true) {
+                told.push(id);
+            }
+        }
     }
 
     /// A watch is gone: what was for it alone is forgotten.

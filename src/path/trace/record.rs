@@ -5,6 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::packet::TraceId;
+
 use super::frame::Frame;
 
 /// The way of one packet, or the part of it since it was held back.
@@ -305,10 +307,18 @@ pub enum Step {
         /// The packet as it would have left, in tcpdump's words.
         packet: String,
     },
+    /// It was given to somebody here who has not said yet what it did with it.
+    Given {
+        /// To whom.
+        to: String,
+    },
     /// Somebody here has it.
     Delivered {
         /// Who.
         to: String,
+        /// What it does with it, where that is no service.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        did: Option<String>,
     },
     /// A registered function took it.
     Stolen {
@@ -331,7 +341,7 @@ impl Step {
             Step::Sent { .. } => Some(End::Sent),
             Step::Delivered { .. } => Some(End::Delivered),
             Step::Dropped { .. } => Some(End::Dropped),
-            Step::Parked { .. } => Some(End::Parked),
+            Step::Parked { .. } | Step::Given { .. } => Some(End::Parked),
             Step::Stolen { .. } => Some(End::Stolen),
             Step::Reassembly { state, .. } if state == "waits" => Some(End::Parked),
             Step::Absorbed { .. } => Some(End::Absorbed),
@@ -349,6 +359,25 @@ impl Step {
 }
 
 impl Record {
+    /// Of a packet of which nothing is known but its number.
+    pub(super) fn new(id: TraceId) -> Self {
+        Record {
+            id: id.get(),
+            cause: None,
+            time: 0,
+            worker: 0,
+            link: None,
+            packet: String::new(),
+            cache: None,
+            continued: false,
+            partial: false,
+            steps: Vec::new(),
+            more: 0,
+            end: End::Parked,
+            frames: Vec::new(),
+        }
+    }
+
     /// Why it was dropped, by the reason's name, if it was.
     pub fn dropped(&self) -> Option<&str> {
         self.steps.iter().rev().find_map(|s| match s {
@@ -404,7 +433,8 @@ mod tests {
             Step::Continued,
             Step::Sent { link: s(), len: 1, mac: some(), packet: s() },
             Step::Queued { link: s(), len: 1, mac: some(), packet: s() },
-            Step::Delivered { to: s() },
+            Step::Given { to: s() },
+            Step::Delivered { to: s(), did: some() },
             Step::Stolen { by: s() },
             Step::Dropped { reason: s(), text: s() },
         ]
@@ -452,19 +482,12 @@ mod tests {
     #[test]
     fn a_record_is_one_block_of_lines_that_align() {
         let record = Record {
-            id: 7,
-            cause: None,
             time: 45_296_000_123_456,
-            worker: 0,
             link: Some("wan".into()),
             packet: "IP a > b".into(),
-            cache: None,
-            continued: false,
-            partial: false,
             steps: steps(),
-            more: 0,
             end: End::Dropped,
-            frames: vec![],
+            ..Record::new(TraceId::new(7).unwrap())
         };
         let block = record.to_string();
         let mut lines = block.lines();
@@ -475,5 +498,26 @@ mod tests {
         assert_eq!(lines.count(), record.steps.len());
         assert_eq!(record.verdict(), "dropped, x: x");
         assert!(record.comment().lines().count() > 3, "{}", record.comment());
+    }
+
+    #[test]
+    fn what_had_not_ended_is_told_as_that() {
+        let s = || "x".to_owned();
+        let sent = Step::Sent { link: s(), len: 1, mac: None, packet: s() };
+        for (last, said) in [
+            (Step::Parked { why: s() }, "was still waiting when this was written: x"),
+            (
+                Step::Reassembly { state: "waits".into(), len: 1, with: vec![] },
+                "still waiting when this was written: for its other fragments",
+            ),
+            (Step::Given { to: s() }, "given to x, which had not looked at it when this was written"),
+            (
+                Step::Queued { link: s(), len: 1, mac: None, packet: s() },
+                "still in the queue of x when this was written",
+            ),
+        ] {
+            let record = Record { steps: vec![sent.clone(), last], ..Record::new(TraceId::MIN) };
+            assert!(record.comment().contains(said), "{}", record.comment());
+        }
     }
 }

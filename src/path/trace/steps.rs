@@ -5,16 +5,20 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use crate::base::{DropReason, Hook, Instant};
-use crate::conntrack::{Tracked, text};
-use crate::fib::Action;
+use crate::conntrack::{Tracked, text, tuple};
+use crate::fib::{Action, Entry};
 use crate::packet::{CtState, Direction, FlowId, Packet};
 use crate::path::{Bound, Cx, Hop, deliver};
 
 use super::{Glance, Step};
 
-/// Source and destination as they are now.
+/// Source and destination as they are now; of an ICMP error those of the packet it is about, too, which NAT translates with it.
 pub(in crate::path) fn way(p: &Packet) -> String {
-    Glance::of(p.l3(), false).way()
+    let way = Glance::of(p.l3(), false).way();
+    match tuple::inner(p) {
+        Some(about) => format!("{way} about {}", Glance::known_by(&about.tuple).way()),
+        None => way,
+    }
 }
 
 /// A flow's number, as one.
@@ -79,12 +83,9 @@ pub(in crate::path) fn route(
     let hop = match found {
         Ok(hop) => hop,
         Err(DropReason::NoRoute) => return Some(besides("none", None, None)),
+        Err(DropReason::RpFilter) => return Some(way_back(cx, deliver::ends(p)?.0)),
         Err(
-            DropReason::Unreachable
-            | DropReason::Prohibit
-            | DropReason::Blackhole
-            | DropReason::LinkDown
-            | DropReason::RpFilter,
+            DropReason::Unreachable | DropReason::Prohibit | DropReason::Blackhole | DropReason::LinkDown,
         ) => None,
         Err(_) => return None,
     };
@@ -109,10 +110,7 @@ pub(in crate::path) fn route(
         Action::Prohibit => ("main", "prohibit", None),
         Action::Blackhole => ("main", "blackhole", None),
     };
-    let prefix = IpNet::new(dst, entry.prefix_len).ok().map(|net| match net.prefix_len() {
-        0 => "default".to_owned(),
-        _ => net.trunc().to_string(),
-    });
+    let prefix = covering(dst, entry);
     let nexthops = match &entry.action {
         Action::Forward(hops) if hops.len() > 1 => Some(hops.len()),
         _ => None,
@@ -125,6 +123,30 @@ pub(in crate::path) fn route(
         dev: link.and_then(dev),
         nexthops,
     })
+}
+
+/// Where the way back to a source leads that a link does not take packets from.
+fn way_back(cx: &Cx<'_>, src: IpAddr) -> Step {
+    let entry = cx.snap.fib.lookup(src);
+    let hops = match entry.map(|e| &e.action) {
+        Some(Action::Forward(hops)) => Some(hops),
+        _ => None,
+    };
+    let first = hops.and_then(|hops| hops.iter().next());
+    Step::Route {
+        table: entry.map(|_| "main".to_owned()),
+        kind: if hops.is_some() { "back" } else { "no_way_back" }.to_owned(),
+        prefix: entry.and_then(|e| covering(src, e)),
+        via: first.and_then(|h| h.via).map(|via| via.to_string()),
+        dev: first.map(|h| cx.link_name(h.link).to_owned()),
+        nexthops: hops.map(|hops| hops.len()).filter(|n| *n > 1),
+    }
+}
+
+/// The prefix that a route is for.
+fn covering(addr: IpAddr, entry: &Entry) -> Option<String> {
+    let net = IpNet::new(addr, entry.prefix_len).ok()?;
+    Some(if net.prefix_len() == 0 { "default".to_owned() } else { net.trunc().to_string() })
 }
 
 fn via(dst: IpAddr, next: IpAddr) -> Option<String> {

@@ -47,6 +47,7 @@ impl Step {
             Step::Continued => "goes on",
             Step::Sent { .. } => "sent",
             Step::Queued { .. } => "queued",
+            Step::Given { .. } => "given",
             Step::Delivered { .. } => "delivered",
             Step::Stolen { .. } => "stolen",
             Step::Dropped { .. } => "dropped",
@@ -101,7 +102,12 @@ impl Display for Text<'_> {
             Step::Route { table, kind, prefix, via, dev, nexthops } => {
                 let words = match kind.as_str() {
                     "none" => return f.write_str("none leads there"),
+                    "no_way_back" => {
+                        f.write_str("no way leads back to its source")?;
+                        return prefix.iter().try_for_each(|p| write!(f, ": {p} is refused"));
+                    }
                     "bound" => "tied to its link",
+                    "back" => "the way back to its source is",
                     "unicast" => "",
                     kind => kind,
                 };
@@ -152,7 +158,8 @@ impl Display for Text<'_> {
                 }
                 write!(f, ": {packet}")
             }
-            Step::Delivered { to } => write!(f, "to {to}"),
+            Step::Given { to } | Step::Delivered { to, did: None } => write!(f, "to {to}"),
+            Step::Delivered { to, did: Some(did) } => write!(f, "to {to}, {did}"),
             Step::Stolen { by } => write!(f, "by {by}"),
             Step::Dropped { reason, text } => write!(f, "{reason}: {text}"),
         }
@@ -212,20 +219,28 @@ fn clock(nanos: u64) -> String {
 impl Record {
     /// What became of the packet, in a few words.
     pub fn verdict(&self) -> String {
-        let dropped = |s: &&Step| matches!(s, Step::Dropped { .. });
         let mut steps = self.steps.iter().rev();
         let last = match self.end {
-            End::Dropped => steps.find(dropped),
+            End::Dropped => steps.find(|s| matches!(s, Step::Dropped { .. })),
+            End::Parked => steps.find(|s| s.end() == Some(End::Parked) || matches!(s, Step::Queued { .. })),
             _ => steps.find(|s| s.end().is_some()),
         };
         match last {
             Some(Step::Sent { link, .. }) => format!("sent by {link}"),
-            Some(Step::Delivered { to }) => format!("delivered to {to}"),
+            Some(step @ Step::Delivered { .. }) => format!("delivered {}", step.text()),
             Some(Step::Dropped { reason, text }) => format!("dropped, {reason}: {text}"),
-            Some(Step::Parked { why }) => format!("waits {why}"),
+            Some(Step::Parked { why }) => format!("was still waiting when this was written: {why}"),
+            Some(Step::Given { to }) => {
+                format!("given to {to}, which had not looked at it when this was written")
+            }
+            Some(Step::Queued { link, .. }) => {
+                format!("was still in the queue of {link} when this was written")
+            }
             Some(Step::Stolen { by }) => format!("stolen by {by}"),
             Some(Step::Absorbed { into: Some(id) }) => format!("a fragment, goes on as #{id}"),
-            Some(Step::Reassembly { .. }) => "waits for its other fragments".to_owned(),
+            Some(Step::Reassembly { .. }) => {
+                "was still waiting when this was written: for its other fragments".to_owned()
+            }
             _ => self.end.name().to_owned(),
         }
     }

@@ -30,7 +30,7 @@ pub struct Outcome {
     /// Why it was dropped, by the reason's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// The reason in words.
+    /// The reason in words; what whoever it was delivered to does with it, where that is no service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
     /// The rule or policy that dropped it.
@@ -96,7 +96,11 @@ impl Outcome {
                     outcome.dev = Some(link.clone());
                     outcome.mac = mac.clone();
                 }
-                Step::Delivered { to } => outcome.ends(Fate::Delivered, to),
+                Step::Delivered { to, did } => {
+                    outcome.ends(Fate::Delivered, to);
+                    outcome.text = did.clone();
+                }
+                Step::Given { to } => outcome.ends(Fate::Delivered, to),
                 Step::Stolen { by } => outcome.ends(Fate::Taken, by),
                 Step::Parked { why } => outcome.ends(Fate::Waits, why),
                 Step::Reassembly { state, .. } if state == "waits" => {
@@ -161,7 +165,10 @@ impl fmt::Display for Outcome {
         match self.verdict {
             Fate::Forwarded => write!(f, "forwarded to {dev}")?,
             Fate::Sent => write!(f, "sent to {dev}")?,
-            Fate::Delivered => write!(f, "delivered to {whom}")?,
+            Fate::Delivered => match &self.text {
+                Some(did) => write!(f, "delivered to {whom}, {did}")?,
+                None => write!(f, "delivered to {whom}")?,
+            },
             Fate::Waits => write!(
                 f,
                 "to {dev}, once {} is found there",

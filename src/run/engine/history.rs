@@ -1,7 +1,7 @@
 //! What was in force before, as far back as there is room.
 //!
-//! A state shares with the next what did not change, so it costs what was different; routes are what can be many. Knows
-//! nothing of what a state is made of but that.
+//! A state shares with the next what did not change, so it costs what was different; routes and rules are what can be
+//! many. Knows nothing of what a state is made of but that.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
@@ -16,15 +16,13 @@ const MEMORY: usize = 384 << 20;
 const ROUTE: usize = 96;
 /// Of one that is listed in the configuration.
 const LISTED: usize = 128;
-/// Of a rule: as it was written, and compiled.
-const RULE: usize = 2_048;
 /// Of a permanent neighbor.
 const NEIGHBOR: usize = 128;
 
 /// The states before the one in force.
 #[derive(Default)]
 pub(super) struct History {
-    /// The newest first, each with how many of its routes the next newer state does not share with it.
+    /// The newest first, each with the bytes of its routes and rules that the next newer state does not share with it.
     states: VecDeque<(Arc<Setup>, usize)>,
     transactions: u64,
 }
@@ -33,7 +31,12 @@ impl History {
     /// There is a new state; `before` was the one before it.
     pub(super) fn add(&mut self, before: Arc<Setup>, now: &Setup) {
         self.transactions += 1;
-        let apart = before.rib.apart_from(&now.rib);
+        let rules = before
+            .programs
+            .iter()
+            .zip(&now.programs)
+            .filter_map(|(before, now)| Some(before.as_ref()?.apart_from(now.as_deref())));
+        let apart = before.rib.apart_from(&now.rib) * ROUTE + rules.sum::<usize>();
         self.states.push_front((before, apart));
         self.states.truncate(KEPT);
         while self.states.len() > 1 && self.memory() > MEMORY {
@@ -63,18 +66,12 @@ impl History {
 
     /// What the states take, about: tables that several share once.
     fn memory(&self) -> usize {
-        let (mut lists, mut rulesets) = (HashSet::new(), HashSet::new());
+        let mut lists = HashSet::new();
         let mut sum = 0;
         for (state, apart) in &self.states {
-            sum += apart * ROUTE;
+            sum += apart;
             if lists.insert(Arc::as_ptr(&state.config.routes)) {
                 sum += state.config.routes.len() * LISTED;
-            }
-            for rules in state.config.rules.iter().flatten() {
-                if rulesets.insert(Arc::as_ptr(&rules.ruleset)) {
-                    let chains = rules.ruleset.tables.iter().flat_map(|t| &t.chains);
-                    sum += chains.map(|c| c.rules.len() + 1).sum::<usize>() * RULE;
-                }
             }
             sum += state.config.neighbors.len() * NEIGHBOR;
         }

@@ -57,7 +57,7 @@ pub(super) fn link(verb: Verb, words: &mut Words<'_>) -> Result<Change, Misuse> 
 fn named<'a>(name: &mut Option<&'a str>, word: &'a str, words: &mut Words<'a>) -> Result<(), Misuse> {
     let text = if matches!(word, "dev" | "name") { words.value(word)? } else { word };
     match name.replace(text) {
-        None => Ok(()),
+        None => values::name("dev", text).map(drop),
         Some(_) => Err(Misuse::garbage("dev", text)),
     }
 }
@@ -116,7 +116,7 @@ fn setting(word: &str, words: &mut Words<'_>, s: &mut LinkSettings) -> Result<bo
     match word {
         "up" => s.up = Some(true),
         "down" => s.up = Some(false),
-        "mtu" => s.mtu = Some(values::number(words, word, "Invalid \"mtu\" value")?),
+        "mtu" => s.mtu = Some(values::link_mtu(words, word)?),
         _ if word.len() > 1 && "address".starts_with(word) => s.mac = Some(mac(words.value(word)?)?),
         // What is so anyway.
         "arp" | "multicast" => switch(word, words.value(word)?, "on")?,

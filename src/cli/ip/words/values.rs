@@ -12,6 +12,7 @@ use crate::fib::Protocol;
 
 /// A number as strtoul(3) reads it with base 0: `1400`, `0x578`, `02570`.
 pub(super) fn number_of(text: &str, most: u32) -> Option<u32> {
+    let text = text.trim_start_matches(|c: char| c.is_ascii_whitespace() || c == '\x0b');
     let text = text.strip_prefix('+').unwrap_or(text);
     // The standard library takes a sign, too.
     let digits = |of: &str, base| {
@@ -37,6 +38,16 @@ pub(super) fn at_most(words: &mut Words<'_>, word: &str, most: u32, said: &str) 
     let text = words.value(word)?;
     let text_of = || format!("'{text}' is no number for '{word}': write one from 0 to {most}");
     number_of(text, most).ok_or_else(|| Misuse::value(text, said, text_of()))
+}
+
+/// The MTU of a link, which iproute2 reads with a sign; what is less than nothing is nothing to the kernel.
+pub(super) fn link_mtu(words: &mut Words<'_>, word: &str) -> Result<u32, Misuse> {
+    let text = words.value(word)?;
+    let most = i32::MAX.unsigned_abs();
+    let less = || text.trim_start().strip_prefix('-').and_then(|text| number_of(text, most + 1)).map(|_| 0);
+    let text_of = || format!("'{text}' is no MTU: write a number of bytes, like 1500");
+    let mtu = number_of(text, most).or_else(less);
+    mtu.ok_or_else(|| Misuse::value(text, "Invalid \"mtu\" value", text_of()))
 }
 
 /// A prefix, which settles the family if nothing else has.
@@ -254,6 +265,14 @@ pub(super) fn tos(text: &str) -> Result<u8, Misuse> {
     let hex = || u8::from_str_radix(text.trim_start_matches("0x"), 16).ok();
     let text_of = || format!("'{text}' is no type of service: write two hexadecimal digits, like 10");
     named.or_else(hex).ok_or_else(|| Misuse::value(text, "TOS value is invalid", text_of()))
+}
+
+/// The name of a link that may be there (`check_altifname`).
+pub(super) fn name<'a>(word: &str, name: &'a str) -> Result<&'a str, Misuse> {
+    match name.is_empty() || name.contains(|c: char| c == '/' || c.is_whitespace()) {
+        true => new_name(word, name),
+        false => Ok(name),
+    }
 }
 
 /// The name of a link that is to be (`check_ifname`).

@@ -116,7 +116,7 @@ const REFUSED: &str = r#"
 -N a"b                                | 2 | Invalid chain name `a"b': it has no blanks and no quotes
 -t nat -P OUTPUT DROP                 | 2 | The "nat" table is not intended for filtering, the use of DROP is therefore inhibited: it sees only the first packet of a flow
 -t none -A INPUT                      | 3 | can't initialize iptables table `none': Table does not exist: there are raw, mangle, nat and filter
--t security -A INPUT                  | 3 | can't initialize iptables table `security': Table does not exist: it is not supported here (yet)
+-t security -A INPUT                  | 3 | can't initialize iptables table `security': Table does not exist: it is not supported here (yet): there are raw, mangle, nat and filter
 -A INPUT -m limit --limit-burst 10000 | 1 | Numerical result out of range. Limit: a burst of 10000 at this rate is more than can be counted, or nothing
 -W 5 -A INPUT                         | 2 | --wait-interval only makes sense with --wait
                                       | 2 | no command specified: such as -A or -L

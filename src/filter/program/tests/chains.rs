@@ -4,7 +4,8 @@ use super::rig::*;
 use crate::base::Hook;
 use crate::filter::iptables;
 use crate::filter::matches::{Masked, Ports};
-use crate::filter::program::{Claim, Program};
+use crate::filter::program::Program;
+use crate::filter::program::claims::{self, Claim};
 use crate::filter::rule::{Count, Family, Ruleset, TableName};
 use crate::filter::targets::{RejectWith, Target};
 use crate::filter::verdict::{NatAction, Verdict};
@@ -296,7 +297,7 @@ fn ports_that_dnat_waits_at() {
          -A OUTPUT -p tcp -m tcp --dport 10 -j REDIRECT\n\
          -A POSTROUTING -p tcp -m tcp --dport 11 -j MASQUERADE\nCOMMIT\n",
     );
-    let mut claims = p.claimed();
+    let mut claims = claims::list(&p.ruleset());
     claims.sort_by_key(|c| (c.ports.first, c.to));
     let claim = |proto, dst: Option<&str>, (first, last), to: Option<&str>| Claim {
         proto,
@@ -312,7 +313,7 @@ fn ports_that_dnat_waits_at() {
         claim(proto::UDP, None, (1000, 1009), None),
     ];
     assert_eq!(claims, want);
-    assert!(program("*filter\nCOMMIT\n").claimed().is_empty());
+    assert!(claims::list(&program("*filter\nCOMMIT\n").ruleset()).is_empty());
 }
 
 #[test]
@@ -355,4 +356,18 @@ fn nat_rules_say_how() {
         p.run(TableName::Nat, &mut udp(ip("fd00::1"), ip("fd00::2"), (1, 2)), &mut World::at(Hook::Output));
     let Verdict::Nat(NatAction::Dnat(range)) = verdict else { panic!("{verdict:?}") };
     assert_eq!(range.addr, Some((ip("fd00:1::"), ip("fd00:1:ffff:ffff:ffff:ffff:ffff:ffff"))));
+}
+
+#[test]
+fn ports_behind_many_ways_are_found_among_chains_that_lead_nowhere() {
+    // Each service marks first, in a chain that is come to by as many ways and leads to no DNAT.
+    let count = 40_000;
+    let mut text = String::from("*nat\n:MARK-MASQ -\n:SVC -\n");
+    for n in 0..count {
+        text += &format!("-A PREROUTING -d 10.{}.{}.1 -p tcp --dport 80 -j MARK-MASQ\n", n / 250, n % 250);
+        text += &format!("-A PREROUTING -d 10.{}.{}.1 -p tcp --dport 80 -j SVC\n", n / 250, n % 250);
+    }
+    text +=
+        "-A MARK-MASQ -j MARK --set-mark 1\n-A SVC -p tcp -j DNAT --to-destination 10.244.0.1:8080\nCOMMIT\n";
+    assert_eq!(claims::list(&read(&text)).len(), count);
 }

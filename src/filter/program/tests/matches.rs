@@ -491,3 +491,85 @@ fn super_frames_count_once_and_whole() {
     p.meta.offload.csum = Csum::Partial { start: 20, field: 16 };
     assert_eq!(ask("-m length --length 30040", &p, &forward()), Yes);
 }
+
+#[test]
+fn tables_that_say_the_same_are_shared_and_count_in_their_own_place() {
+    let read = |text: &str| iptables::read(text, Family::V4).expect("good rules");
+    let filter = "*filter\n-A FORWARD -i eth0 -p udp -m limit --limit 1/s --limit-burst 2 -j DROP\n\
+                  -A FORWARD -m statistic --mode nth --every 2 --packet 0 -j DROP\nCOMMIT\n";
+    let mangle = |more: &str| format!("*mangle\n{more}-A FORWARD -j MARK --set-mark 7\nCOMMIT\n");
+    let p = udp(ip("10.0.0.1"), ip("10.0.0.2"), (1, 2));
+    let mut world = forward();
+    let mut ask = |program: &Program, table| program.run(table, &mut p.clone(), &mut world);
+
+    let before = Program::compile(&read(&(mangle("") + filter)), &links()).expect("good rules");
+    assert_eq!(ask(&before, TableName::Filter), Verdict::Drop);
+    // More rules stand before it, which moves its counters.
+    let more = "-A FORWARD -o eth1 -j MARK --set-mark 5\n-A FORWARD -p tcp\n";
+    let after = Program::after(&read(&(mangle(more) + filter)), &links(), Some(&before)).expect("good rules");
+    assert!(after.code.shares(&before.code, TableName::Filter));
+    assert!(!after.code.shares(&before.code, TableName::Mangle));
+    after.carry(&before);
+    // What the limit remembers is there once for both; what each counted is its own.
+    assert_eq!(ask(&after, TableName::Filter), Verdict::Drop);
+    assert_eq!(ask(&after, TableName::Mangle), Verdict::Accept);
+    assert_eq!(ask(&before, TableName::Filter), Verdict::Drop, "by the count");
+    let counted = |program: &Program| -> Vec<Vec<u64>> {
+        let tables = program.ruleset().tables;
+        let rules = tables.iter().map(|t| t.chains.iter().flat_map(|c| &c.rules));
+        rules.map(|rules| rules.map(|r| r.counters.packets).collect()).collect()
+    };
+    assert_eq!(counted(&before), [vec![0], vec![1, 1]]);
+    assert_eq!(counted(&after), [vec![1, 0, 1], vec![2, 0]]);
+    after.settle(&before);
+    assert_eq!(counted(&after), [vec![1, 0, 1], vec![2, 1]]);
+
+    // One that says something else, or has other chains, is made anew; so is another family's.
+    for other in [
+        filter.replace("udp", "tcp"),
+        filter.replace("*filter\n", "*filter\n:FORWARD DROP\n"),
+        filter.replace("*filter\n", "*filter\n:more -\n"),
+    ] {
+        let other =
+            Program::after(&read(&(mangle(more) + &other)), &links(), Some(&after)).expect("good rules");
+        assert!(!other.code.shares(&after.code, TableName::Filter));
+        assert!(other.code.shares(&after.code, TableName::Mangle));
+    }
+    // What is asked beside the program leaves what it remembers alone.
+    let shadow = after.shadow();
+    assert!(!shadow.code.shares(&after.code, TableName::Filter));
+    assert_eq!(ask(&shadow, TableName::Filter), Verdict::Accept, "by the count");
+    assert_eq!(ask(&shadow, TableName::Filter), Verdict::Drop, "by the count");
+    assert_eq!(ask(&after, TableName::Filter), Verdict::Accept, "by the count");
+}
+
+#[test]
+fn what_is_shared_takes_nothing_beside_the_other() {
+    let text = |last: &str| {
+        let lines = (0..1_000).map(|n| {
+            format!("-A FORWARD -s 10.0.{}.{} -p tcp --dport {} -j ACCEPT\n", n / 250, n % 250, n + 1)
+        });
+        format!(
+            "*filter\n:small -\n{}{last}COMMIT\n*nat\n-A POSTROUTING -j MASQUERADE\nCOMMIT\n",
+            lines.collect::<String>()
+        )
+    };
+    let rules = iptables::read(&text(""), Family::V4).expect("good rules");
+    let program = |line: &str, before: &Program| {
+        let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+        let edited = iptables::edit(&words, &before.rules).expect("a good rule");
+        Program::after(&edited.rules, &links(), Some(before)).expect("good rules")
+    };
+    let before = Program::compile(&rules, &links()).expect("good rules");
+    let alone = before.apart_from(None);
+    assert_eq!(before.apart_from(Some(&before)), 0);
+    // Of the chain's thousand rules the list and the code, not the words.
+    let more = program("-A FORWARD -j DROP", &before);
+    let apart = before.apart_from(Some(&more));
+    assert!((alone / 4..alone * 2 / 3).contains(&apart), "{apart} of {alone}");
+    // Of another chain's, the code; of another table's, nothing but counters.
+    let small = program("-A small -j DROP", &before);
+    assert!(before.apart_from(Some(&small)) < apart - 900 * 32);
+    let nat = program("-t nat -A POSTROUTING -j ACCEPT", &before);
+    assert!(before.apart_from(Some(&nat)) < alone / 10, "{}", before.apart_from(Some(&nat)));
+}

@@ -158,13 +158,17 @@ pub(super) fn when(m: Match, target: Target) -> Rule {
 /// A table with these chains; the built-in ones that are missing accept.
 pub(super) fn table(name: TableName, given: Vec<(&str, Vec<Rule>)>) -> Table {
     let built_in: Vec<&str> = name.hooks().iter().map(|h| h.name()).collect();
-    let chain =
-        |name: &str, policy, rules| Chain { name: name.into(), policy, counters: Count::default(), rules };
+    let chain = |name: &str, policy, rules| Chain {
+        name: name.into(),
+        policy,
+        counters: Count::default(),
+        rules: Vec::into(rules),
+    };
     let mut chains: Vec<Chain> =
         built_in.iter().map(|n| chain(n, Some(Policy::Accept), Vec::new())).collect();
     for (name, rules) in given {
         match chains.iter_mut().find(|c| c.name == name) {
-            Some(c) => c.rules = rules,
+            Some(c) => c.rules = rules.into(),
             None => chains.push(chain(name, None, rules)),
         }
     }

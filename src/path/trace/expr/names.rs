@@ -24,6 +24,44 @@ pub(super) fn protocol(name: &str) -> Option<u8> {
     })
 }
 
+/// Protocols with ports.
+pub(super) const PORTED: [u8; 5] = [proto::TCP, proto::UDP, proto::SCTP, proto::DCCP, proto::UDP_LITE];
+
+/// What to say instead of a form of pcap-filter(7) that there is not here; `None`: it is none.
+pub(super) fn foreign(word: &str) -> Option<&'static str> {
+    if word.contains('[') {
+        return Some(
+            "the bytes of a packet, and the flags of TCP, are not asked for; ask for host, net, port or proto",
+        );
+    }
+    Some(match word {
+        "less" | "greater" | "len" => "lengths are not asked for",
+        "ether" | "fddi" | "tr" | "wlan" | "addr1" | "addr2" | "addr3" | "addr4" | "ra" | "ta" => {
+            "MACs are not asked for; ask for the link, 'in LINK', or for an address"
+        }
+        "vlan" | "mpls" | "pppoed" | "pppoes" | "geneve" | "vxlan" => {
+            "a VLAN or a tunnel is a link of its own, or passes unseen; ask for the link: 'in LINK'"
+        }
+        "broadcast" | "multicast" => {
+            "ask for the address: 'dst 255.255.255.255', 'dst net 224.0.0.0/4', 'dst net ff00::/8'"
+        }
+        "inbound" | "outbound" | "ifname" | "ifindex" | "on" | "dir" => {
+            "ask for the link: 'in LINK' or 'out LINK'"
+        }
+        "reason" | "action" => "ask for drops: 'drop' or 'drop REASON'",
+        "rnr" | "rulenum" | "rset" | "ruleset" | "srnr" | "subrulenum" => {
+            "which rules matched each block tells; ask for 'drop filtered'"
+        }
+        "gateway" => "ask for the link: 'out LINK'",
+        "protochain" => "'proto' looks behind IPv6's extension headers",
+        "rarp" | "decnet" | "atalk" | "aarp" | "iso" | "stp" | "ipx" | "netbeui" | "llc" | "lat"
+        | "moprc" | "mopdl" | "clnp" | "esis" | "isis" | "lane" | "vpi" | "vci" | "sio" | "opc" | "dpc"
+        | "sls" | "type" | "subtype" => "only IP and ARP are followed",
+        "pim" | "carp" => "ask for it by its number: 'proto 103', 'proto 112'",
+        _ => return None,
+    })
+}
+
 /// A port's number by the name of its service (IANA "Service Name and Transport Protocol Port Number Registry").
 pub(super) fn service(name: &str) -> Option<u16> {
     SERVICES.iter().find(|(n, _)| *n == name).map(|(_, port)| *port).or_else(|| name.parse().ok())

@@ -1,22 +1,22 @@
 //! Expressions as people write them.
 //!
 //! ```text
-//! expr    = term { "or" term }
-//! term    = factor { "and" factor }
+//! expr    = factor { ( "and" | "or" ) factor }
 //! factor  = "not" factor | "(" expr ")" | ask
-//! ask     = [ kind ] [ side ] ( "host" ADDR | "net" PREFIX | "port" PORT | "portrange" PORT-PORT )
-//!         | kind | "proto" PROTO | "in" LINK | "out" LINK | "drop" [ REASON ] | "mark" N[/MASK] | "state" STATE
+//! ask     = [ kind ] [ side ] ( "host" ADDR | "net" PREFIX [ "mask" MASK ] | "port" PORT | "portrange" PORT-PORT )
+//!         | kind | [ "ip" | "ip6" ] "proto" PROTO | "in" LINK | "out" LINK | "drop" [ REASON ] | "mark" N[/MASK] | "state" STATE
 //!         | "flow" NUMBER | "flow" PROTO END [">"] END | VALUE
-//! kind    = "ip" | "ip6" | "arp" | "tcp" | "udp" | "icmp" | "icmp6" | "sctp"
+//! kind    = "ip" | "ip6" | "arp" | "tcp" | "udp" | "icmp" | "icmp6" | "sctp" | "igmp" | "gre" | "esp" | "ah" | "vrrp"
 //! side    = "src" | "dst" | "src or dst" | "src and dst"
 //! ```
 //!
-//! A VALUE alone is of the kind that was asked for last: `port 80 or 443`.
+//! A VALUE alone is of the kind that was asked for last: `port 80 or 443`. As in pcap-filter(7), "and" and "or" bind alike, from
+//! left to right.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU32;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, ipv4_mask_to_prefix};
 
 use crate::base::{DropReason, shown};
 use crate::packet::{FlowId, Net};
@@ -59,7 +59,7 @@ impl std::str::FromStr for Expr {
             ));
         }
         let mut parser = Parser { words: &words, at: 0, last: None };
-        let expr = parser.either(0)?;
+        let expr = parser.chain(0)?;
         match parser.next() {
             None => Ok(expr),
             Some(")") => Err(error(")", "no '(' is open here")),
@@ -137,20 +137,16 @@ impl<'a> Parser<'a> {
         self.next().ok_or_else(|| error(word, format!("{what} must follow")))
     }
 
-    fn either(&mut self, depth: usize) -> Result<Expr, ExprError> {
-        let mut expr = self.both(depth)?;
-        while self.takes(&["or", "||"]) {
-            expr = Expr::Or(Box::new(expr), Box::new(self.both(depth)?));
-        }
-        Ok(expr)
-    }
-
-    fn both(&mut self, depth: usize) -> Result<Expr, ExprError> {
+    fn chain(&mut self, depth: usize) -> Result<Expr, ExprError> {
         let mut expr = self.factor(depth)?;
-        while self.takes(&["and", "&&"]) {
-            expr = Expr::And(Box::new(expr), Box::new(self.factor(depth)?));
+        loop {
+            let before = Box::new(expr);
+            expr = match () {
+                () if self.takes(&["or", "||"]) => Expr::Or(before, Box::new(self.factor(depth)?)),
+                () if self.takes(&["and", "&&"]) => Expr::And(before, Box::new(self.factor(depth)?)),
+                () => return Ok(*before),
+            };
         }
-        Ok(expr)
     }
 
     fn factor(&mut self, depth: usize) -> Result<Expr, ExprError> {
@@ -164,7 +160,7 @@ impl<'a> Parser<'a> {
         match word {
             "not" | "!" => Ok(Expr::Not(Box::new(self.factor(depth + 1)?))),
             "(" => {
-                let expr = self.either(depth + 1)?;
+                let expr = self.chain(depth + 1)?;
                 match self.next() {
                     Some(")") => Ok(expr),
                     Some(other) => Err(error(other, "put 'and' or 'or' before it, or close the '(' first")),
@@ -179,13 +175,7 @@ impl<'a> Parser<'a> {
         Ok(Expr::Ask(match word {
             "in" | "iif" => Ask::In(self.value(word, "a link's name")?.to_owned()),
             "out" | "oif" => Ask::Out(self.value(word, "a link's name")?.to_owned()),
-            "proto" => {
-                let name = self.value(word, "a protocol")?;
-                let number = names::protocol(&name.to_ascii_lowercase());
-                Ask::Proto(
-                    number.ok_or_else(|| error(name, "a protocol is a name, as tcp, or a number to 255"))?,
-                )
-            }
+            "proto" => self.proto()?,
             "drop" => Ask::Drop(self.reason()?),
             "mark" => self.mark()?,
             "state" => self.state()?,
@@ -194,12 +184,27 @@ impl<'a> Parser<'a> {
         }))
     }
 
+    /// What stands behind `proto`. tcpdump wants a backslash before names that are words of filters.
+    fn proto(&mut self) -> Result<Ask, ExprError> {
+        let name = self.value("proto", "a protocol")?;
+        let number = names::protocol(&name.trim_start_matches('\\').to_ascii_lowercase());
+        number.map(Ask::Proto).ok_or_else(|| error(name, "a protocol is a name, as tcp, or a number to 255"))
+    }
+
     /// `[kind] [side] what VALUE`, or parts of it.
     fn qualified(&mut self, first: &'a str) -> Result<Expr, ExprError> {
         let mut word = first;
         let of = kind_of(word);
         if of.is_some() {
             match self.peek() {
+                Some("proto") if matches!(of, Some(Ask::Family(Net::Ipv4 | Net::Ipv6))) => {
+                    self.at += 1;
+                    self.last = None;
+                    let proto = Expr::Ask(self.proto()?);
+                    let family = Expr::Ask(of.unwrap_or(Ask::Family(Net::Ipv4)));
+                    return Ok(Expr::And(Box::new(family), Box::new(proto)));
+                }
+                Some(other) if names::foreign(other).is_some() => return self.alone(other),
                 Some("src" | "dst" | "host" | "net" | "port" | "portrange") => {
                     word = self.next().unwrap_or(word)
                 }
@@ -236,10 +241,22 @@ impl<'a> Parser<'a> {
             Kind::PortRange => "two ports, as 1-1023,",
         };
         let value = self.value(word, what)?;
+        let masked = match kind {
+            Kind::Net if self.takes(&["mask"]) => Some(self.masked(value)?),
+            _ => None,
+        };
         let q = Qualified { of, side, kind };
-        let expr = q.expr(value)?;
+        let expr = q.expr(masked.as_deref().unwrap_or(value))?;
         self.last = Some(q);
         Ok(expr)
+    }
+
+    /// `NET mask MASK`, as one word.
+    fn masked(&mut self, net: &str) -> Result<String, ExprError> {
+        let mask = self.value("mask", "a netmask, as 255.255.255.0,")?;
+        let length = mask.parse::<Ipv4Addr>().ok().and_then(|m| ipv4_mask_to_prefix(m).ok());
+        let length = length.ok_or_else(|| error(mask, "a netmask is written 255.255.255.0"))?;
+        Ok(format!("{net}/{length}"))
     }
 
     fn side(&mut self, first: &str) -> Side {
@@ -271,6 +288,12 @@ impl<'a> Parser<'a> {
         let host = Qualified { of: None, side: Side::Either, kind: Kind::Host };
         let net = Qualified { kind: Kind::Net, ..host.clone() };
         host.expr(value).or_else(|_| net.expr(value)).map_err(|_| {
+            if matches!(value, "and" | "or" | "&&" | "||") {
+                return error(value, "something to ask for must stand before it, as 'host 10.1.0.2'");
+            }
+            if let Some(instead) = names::foreign(value) {
+                return error(value, format!("tcpdump knows this, and filters here do not: {instead}"));
+            }
             let hint = closest(value).map_or(String::new(), |w| format!("did you mean '{w}'? "));
             error(
                 value,
@@ -361,12 +384,21 @@ impl Qualified {
                 let addr: IpAddr = value.parse().map_err(|_| {
                     error(value, "an address is written 10.1.0.2 or fd01::2; names are not looked up")
                 })?;
+                self.fits(value, addr)?;
                 Ask::Net(self.side, IpNet::from(addr))
             }
-            Kind::Net => Ask::Net(
-                self.side,
-                prefix(value).ok_or_else(|| error(value, "a prefix is written 10.1.0.0/24 or fd01::/64"))?,
-            ),
+            Kind::Net => {
+                let net = prefix(value)
+                    .ok_or_else(|| error(value, "a prefix is written 10.1.0.0/24 or fd01::/64"))?;
+                self.fits(value, net.addr())?;
+                Ask::Net(self.side, net)
+            }
+            Kind::Port | Kind::PortRange if !self.has_ports() => {
+                return Err(error(
+                    value,
+                    "what is asked for before it has no ports: say 'or', or leave one of them out",
+                ));
+            }
             Kind::Port => {
                 let port = names::service(&value.to_ascii_lowercase()).ok_or_else(|| {
                     error(
@@ -391,6 +423,30 @@ impl Qualified {
             Some(of) => Expr::And(Box::new(Expr::Ask(of.clone())), Box::new(ask)),
             None => ask,
         })
+    }
+}
+
+impl Qualified {
+    /// Whether an address is of the family that was asked for before.
+    fn fits(&self, value: &str, addr: IpAddr) -> Result<(), ExprError> {
+        let family = match &self.of {
+            Some(Ask::Family(Net::Ipv6)) => "IPv6",
+            Some(Ask::Family(Net::Ipv4 | Net::Arp)) => "IPv4",
+            _ => return Ok(()),
+        };
+        match addr.is_ipv6() == (family == "IPv6") {
+            true => Ok(()),
+            false => Err(error(value, format!("an {family} address must follow here"))),
+        }
+    }
+
+    /// Whether what was asked for before has ports.
+    fn has_ports(&self) -> bool {
+        match self.of {
+            Some(Ask::Proto(proto)) => names::PORTED.contains(&proto),
+            Some(Ask::Family(Net::Arp)) => false,
+            _ => true,
+        }
     }
 }
 
@@ -422,7 +478,7 @@ fn kind_of(word: &str) -> Option<Ask> {
         "udp" => Ask::Proto(proto::UDP),
         "icmp" => Ask::Proto(proto::ICMP),
         "icmp6" | "icmpv6" => Ask::Proto(proto::ICMPV6),
-        "sctp" => Ask::Proto(proto::SCTP),
+        "sctp" | "igmp" | "gre" | "esp" | "ah" | "vrrp" => Ask::Proto(names::protocol(word)?),
         _ => return None,
     })
 }

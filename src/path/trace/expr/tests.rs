@@ -63,6 +63,9 @@ fn the_words_of_pcap() {
         "flow tcp 198.51.100.7:443 10.1.0.2:40000",
         "flow tcp 198.51.100.7 10.1.0.2",
         "udp or tcp and port 443",
+        "ip proto 6",
+        "ip proto \\tcp",
+        "dst net 198.51.100.0 mask 255.255.255.0",
     ] {
         assert_eq!(web(yes), Truth::Yes, "{yes}");
     }
@@ -84,6 +87,11 @@ fn the_words_of_pcap() {
         "flow tcp 10.1.0.2:443 > 198.51.100.7:40000",
         "flow 4294967297",
         "tcp and (udp or port 80)",
+        // As tcpdump reads it: (tcp or udp) and port 80.
+        "tcp or udp and port 80",
+        "port 80 or 443 and udp",
+        "ip6 proto 6",
+        "esp",
     ] {
         assert_eq!(web(no), Truth::No, "{no}");
     }
@@ -136,6 +144,23 @@ fn what_is_wrong_is_named_with_what_would_be_right() {
         ("host", "host", "an address must follow"),
         ("tcp and", "and", "something to ask for must follow"),
         ("tcp udp", "udp", "put 'and' or 'or' before it"),
+        ("and tcp", "and", "must stand before it"),
+        ("tcp or or udp", "or", "must stand before it"),
+        ("net 10.0.0.0 mask 10.0.0.0", "10.0.0.0", "a netmask"),
+        ("icmp6 port 5", "5", "no ports"),
+        ("arp portrange 1-5", "1-5", "no ports"),
+        ("ip6 host 10.1.0.1", "10.1.0.1", "an IPv6 address"),
+        ("ip net fd01::/64", "fd01::/64", "an IPv4 address"),
+        // What tcpdump knows is refused by its name.
+        ("tcp[tcpflags] & tcp-syn != 0", "tcp[tcpflags]", "flags of TCP"),
+        ("ip[8] < 5", "ip[8]", "bytes of a packet"),
+        ("tcp and less 100", "less", "lengths"),
+        ("vlan 7 and ip", "vlan", "'in LINK'"),
+        ("ether host 2:0:0:0:0:1", "ether", "MACs"),
+        ("ip multicast", "multicast", "'dst net 224.0.0.0/4'"),
+        ("not ip6 protochain 6", "protochain", "'proto'"),
+        ("inbound", "inbound", "'in LINK'"),
+        ("rarp", "rarp", "ARP"),
         ("(tcp", "(", "never closed"),
         ("tcp)", ")", "no '(' is open"),
         ("drop filterd", "filterd", "did you mean 'filtered'?"),

@@ -4,25 +4,12 @@ use crate::path::trace::{End, Expr, Glance, Record, Wanted, Watch};
 
 fn begin(tracer: &Arc<Tracer>, following: &mut Following, watch: &Watch, standing: Standing) -> TraceId {
     let id = tracer.number();
-    let record = Record {
-        id: id.get(),
-        cause: match standing {
-            Standing::As(cause) => Some(cause.get()),
-            _ => None,
-        },
-        time: 0,
-        worker: 0,
-        link: None,
-        packet: String::new(),
-        cache: None,
-        continued: false,
-        partial: false,
-        steps: Vec::new(),
-        more: 0,
-        end: End::Parked,
-        frames: Vec::new(),
+    let cause = match standing {
+        Standing::As(cause) => Some(cause.get()),
+        _ => None,
     };
-    let audience = vec![Listener { watch: watch.shared.clone(), standing, told: None }];
+    let record = Record { cause, ..Record::new(id) };
+    let audience = vec![Listener::new(watch.shared.clone(), standing)];
     let mut draft = Draft::new(id, record, Glance::default(), audience);
     draft.push(Step::Made { len: 20 });
     following.open(tracer, draft);
@@ -40,7 +27,7 @@ fn told(watch: &Watch) -> Vec<(u32, End, Vec<String>)> {
 }
 
 fn delivered() -> Step {
-    Step::Delivered { to: "x".to_owned() }
+    Step::Delivered { to: "x".to_owned(), did: None }
 }
 
 fn waits() -> Step {
@@ -122,4 +109,91 @@ fn too_many_that_wait_are_forgotten_and_counted_as_done() {
     // With the watches go those that are remembered for them.
     drop((w, other));
     assert!(worker.part(&tracer, first, None).is_none());
+}
+
+/// Gives a packet to the local stack, which fetches it.
+fn hand_to_host(tracer: &Arc<Tracer>, worker: &mut Following, id: TraceId) {
+    worker.give(tracer, id, None, |d| d.given(None, 0, Step::Given { to: "x".to_owned() }));
+    worker.fetched(tracer);
+}
+
+#[test]
+fn a_packet_of_the_local_stack_is_told_when_that_has_said_what_it_did() {
+    for stack_is_last in [false, true] {
+        let tracer = Arc::<Tracer>::default();
+        let w = watch(&tracer, "");
+        let (mut worker, mut ledger) = (Following::default(), Following::default());
+        let id = begin(&tracer, &mut worker, &w, Standing::Sure);
+        hand_to_host(&tracer, &mut worker, id);
+        if stack_is_last {
+            worker.settle(&tracer);
+        }
+        assert!(told(&w).is_empty(), "nobody knows yet");
+        assert!(ledger.answered(&tracer, id, None, None));
+        ledger.settle(&tracer);
+        worker.settle(&tracer);
+        let want = ["made", "delivered"].map(str::to_owned).to_vec();
+        assert_eq!(told(&w), [(id.get(), End::Delivered, want)]);
+        assert!(!worker.has_untold() && !ledger.has_untold());
+        assert!(!super::super::lock(&tracer.parked).has(id));
+    }
+    // Where the worker itself says it, and where the watch does not wait for it.
+    let tracer = Arc::<Tracer>::default();
+    let (w, impatient) = (watch(&tracer, ""), watch(&tracer, ""));
+    let (mut worker, mut ledger) = (Following::default(), Following::default());
+    let id = begin(&tracer, &mut worker, &w, Standing::Sure);
+    hand_to_host(&tracer, &mut worker, id);
+    worker.answered(&tracer, id, None, None);
+    worker.settle(&tracer);
+    assert_eq!(told(&w).len(), 1);
+    let id = begin(&tracer, &mut worker, &impatient, Standing::Sure);
+    hand_to_host(&tracer, &mut worker, id);
+    worker.settle(&tracer);
+    impatient.close();
+    assert_eq!(told(&impatient), [(id.get(), End::Parked, vec!["made".to_owned(), "given".to_owned()])]);
+    assert!(ledger.answered(&tracer, id, None, None));
+    ledger.settle(&tracer);
+    assert!(told(&impatient).is_empty() && !super::super::lock(&tracer.parked).has(id));
+    assert!(!ledger.answered(&tracer, id, None, None), "nobody remembers it");
+}
+
+#[test]
+fn a_watch_that_ends_is_told_of_what_waits_and_of_what_that_caused() {
+    let tracer = Arc::<Tracer>::default();
+    for (filter, means) in [("not drop", true), ("drop", false)] {
+        let w = watch(&tracer, filter);
+        let mut worker = Following::default();
+        let cause = begin(&tracer, &mut worker, &w, Standing::Maybe);
+        let caused = begin(&tracer, &mut worker, &w, Standing::As(cause));
+        worker.add(&tracer, cause, |d| d.bear(caused));
+        for id in [cause, caused] {
+            worker.part(&tracer, id, Some(waits()));
+        }
+        worker.settle(&tracer);
+        assert!(told(&w).is_empty(), "only the end of the first tells");
+        w.close();
+        let ids: Vec<u32> = told(&w).iter().map(|(id, ..)| *id).collect();
+        assert_eq!(ids, if means { vec![cause.get(), caused.get()] } else { vec![] }, "{filter}");
+        w.close();
+        assert!(told(&w).is_empty());
+    }
+}
+
+#[test]
+fn what_stands_in_a_queue_for_long_is_told_when_the_watch_ends() {
+    let tracer = Arc::<Tracer>::default();
+    let w = watch(&tracer, "");
+    let mut worker = Following::default();
+    let id = begin(&tracer, &mut worker, &w, Standing::Sure);
+    let sent = Step::Sent { link: "x".to_owned(), len: 1, mac: None, packet: String::new() };
+    worker.give(&tracer, id, Some(LinkId(1)), |d| d.given(Some(LinkId(1)), 0, sent));
+    for _ in 0..3 {
+        worker.settle(&tracer);
+        assert!(told(&w).is_empty() && worker.has_given(LinkId(1)));
+    }
+    w.close();
+    assert_eq!(told(&w), [(id.get(), End::Parked, vec!["made".to_owned(), "queued".to_owned()])]);
+    worker.handed(&tracer, LinkId(1), id, None);
+    worker.settle(&tracer);
+    assert!(told(&w).is_empty() && !worker.has_untold());
 }

@@ -60,7 +60,7 @@ fn what_a_reload_refuses_a_diff_refuses_in_the_same_words() {
         ("", "[firewall]\nrules4_file = \"nowhere.v4\"\n", "nowhere.v4"),
         ("name = \"other\"\n", "", "[router] name"),
         ("workers = 2\n", "", "[router] workers"),
-        ("flow_cache = \"off\"\n", "", "[router] flow_cache"),
+        ("flow_cache = \"off\"\n", "", ""),
         ("control = \"/tmp/other.sock\"\n", "", "[router] control"),
         ("metrics = \"127.0.0.1:0\"\n", "", "[router] metrics"),
         ("group = 12345\n", "", "[router] group"),

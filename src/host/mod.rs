@@ -70,17 +70,8 @@ enum Service {
 }
 
 impl Services {
-    /// Whether a UDP datagram to this port is for the stack; for any other the path says "port unreachable".
-    pub fn udp_open(&self, port: u16) -> bool {
-        self.at(port).is_some()
-    }
-
-    /// Whether a TCP connection to this port is taken; any other is reset by the stack.
-    pub fn tcp_open(&self, port: u16) -> bool {
-        self.at(port).is_some()
-    }
-
-    /// The open ports, the same for UDP and TCP.
+    /// The open ports, the same for UDP and TCP. About a datagram to any other the path says "port unreachable"; a connection
+    /// to any other is reset by the stack.
     pub fn ports(&self) -> Vec<u16> {
         [ECHO, DISCARD].into_iter().filter(|p| self.at(*p).is_some()).collect()
     }

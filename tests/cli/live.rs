@@ -182,7 +182,7 @@ fn words_that_are_not_understood_need_no_router() {
     // What iproute2 says comes before what we say, and its exit codes are those.
     for (words, code, lines) in [
         (&["ip", "route", "add", "10.0.0.0/8"][..], 2, 2),
-        (&["ip", "route", "add", "10.0.0.0/8", "dev", "lan", "mtu", "1400"], 2, 1),
+        (&["ip", "route", "add", "10.0.0.0/8", "dev", "lan", "hoplimit", "9"], 2, 1),
         (&["ip", "lnk"], 1, 2),
         (&["ip", "-x"], 255, 2),
         (&["conntrack", "-x"], 2, 1),

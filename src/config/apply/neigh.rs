@@ -87,7 +87,11 @@ impl Draft<'_> {
             },
             Some(Err(_)) => return invalid("that is no MAC: write one like 02:00:00:00:01:01".into()),
             None if state == Nud::Failed => None,
-            None => return invalid("give the neighbor's MAC behind lladdr".into()),
+            // The one that it has (`__neigh_update`).
+            None => match self.mac_of(dev, ip) {
+                None => return invalid("give the neighbor's MAC behind lladdr".into()),
+                mac => mac,
+            },
         };
         let fixed = self.neighbors.with(ip).any(|n| n.dev == dev);
         let known = fixed || self.known(dev, ip);
@@ -119,6 +123,18 @@ impl Draft<'_> {
             self.live.push(LiveAction::SetNeighbor { link, ip, mac, state });
         }
         Ok(())
+    }
+
+    /// The MAC that a neighbor has, as far as it is known before the change.
+    fn mac_of(&self, dev: &str, ip: IpAddr) -> Option<Mac> {
+        if let Some(fixed) = self.neighbors.with(ip).find(|n| n.dev == dev) {
+            return Some(fixed.mac);
+        }
+        let on = self.links.named(dev)?.id;
+        match self.lives.get(&(on, ip)) {
+            None => self.living.neighbors.get(on, ip, self.living.now)?.mac,
+            Some(_) => None,
+        }
     }
 
     /// Whether the living table has a neighbor, as far as it is known before the change.

@@ -111,7 +111,10 @@ impl<'a> Line<'a> {
                     self.nexthops(words)?;
                     break;
                 }
-                "weight" => return Err("'weight' stands behind the nexthop it is meant for".into()),
+                "weight" => {
+                    let text = "'weight' stands behind the nexthop it is meant for";
+                    return Err(Misuse { text: text.to_owned(), ..Misuse::garbage("to", word) });
+                }
                 _ if flag(word).is_some() => self.own.flags.extend(flag(word)),
                 "src" => {
                     let src = address(words.value(word)?, self.family)?;

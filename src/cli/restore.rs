@@ -166,7 +166,12 @@ fn text(file: Option<PathBuf>) -> Result<String, (String, u8)> {
     };
     read.map_err(|e| (format!("can't read {shown}: {e}"), 1))?;
     if bytes.len() as u64 > most {
-        return Err((format!("{shown} is longer than the {most} bytes a router takes at once"), 1));
+        return Err((
+            format!(
+                "{shown} is longer than the {most} bytes a router takes at once: put it into the file that `rules4_file` or `rules6_file` names, and reload"
+            ),
+            1,
+        ));
     }
     String::from_utf8(bytes).map_err(|e| {
         let good = e.as_bytes().get(..e.utf8_error().valid_up_to()).unwrap_or_default();

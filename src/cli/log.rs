@@ -25,8 +25,9 @@ use format::Format;
 
 /// Lines that may wait to be written.
 const WAITING: usize = 1_024;
-/// How long the end of the router waits for those that still do: longer than a busy machine lets a thread wait for a CPU.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+/// How long the end of the router waits for those that still do: longer than a busy machine lets a thread wait for a CPU, and
+/// with all else that is waited for then (`run::serve`, `run::log`) within the two seconds that the end may take.
+const LAST_WORDS: Duration = Duration::from_millis(800);
 
 /// What the router has to say while it runs: warnings, what links do, and the lines of LOG rules. `SEKISHO_LOG` chooses
 /// (see [`filter`]), `SEKISHO_LOG_FORMAT` says how.

@@ -15,7 +15,7 @@ use crossbeam_channel::{Receiver, Sender};
 /// Lines that may wait to be written.
 pub(super) const CAPACITY: usize = 1_024;
 /// How long a router that stops waits for what is still to be written.
-pub(super) const LAST_WORDS: Duration = Duration::from_millis(700);
+pub(super) const LAST_WORDS: Duration = Duration::from_millis(400);
 /// How often it is said that lines were lost, at most.
 const PAUSE: Duration = Duration::from_secs(1);
 

@@ -21,7 +21,7 @@ const SERVER: Token = Token(16);
 const LOOK: Duration = Duration::from_millis(250);
 
 /// How long the router waits at its end for those who follow something live to take what is left of it.
-const FAREWELL: Duration = Duration::from_millis(700);
+const FAREWELL: Duration = Duration::from_millis(500);
 
 /// The waker's token, for answers that are there.
 const ANSWERS: Token = Token(15);

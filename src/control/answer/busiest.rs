@@ -174,8 +174,12 @@ enum Whose {
     Nobody(Tuple),
 }
 
-/// The direction that began a flow that is in no table, most likely: from the higher port to the lower.
+/// The direction that began a flow that is in no table, most likely: from the higher port to the lower. Nobody answers from a
+/// group's address.
 fn begun_by(t: &Tuple) -> (Tuple, Direction) {
+    if t.dst().is_multicast() {
+        return (*t, Direction::Original);
+    }
     let turned = match t.has_ports() {
         true => Tuple { src: t.dst, dst: t.src, src_port: t.dst_port, dst_port: t.src_port, ..*t },
         false => Tuple { src: t.dst, dst: t.src, ..*t },

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::conntrack::Config;
-use crate::conntrack::testing::{insert, tuple4, udp_flow};
+use crate::conntrack::testing::{insert, tuple4, tuple6, udp_flow};
+use crate::packet::flow::pack;
 use crate::path::Sampler;
 
 fn at(ms: u64) -> Instant {
@@ -61,6 +62,20 @@ fn both_directions_are_one_flow() {
     // The next while begins with nothing.
     let Fed::Part(value) = f.poll(at(3_000)) else { panic!("it is time") };
     assert_eq!(value[0]["flows"], serde_json::json!([]));
+}
+
+#[test]
+fn a_group_begins_nothing() {
+    let report = Tuple {
+        src: pack("::".parse().unwrap()),
+        dst: pack("ff02::16".parse().unwrap()),
+        proto: 58,
+        ..tuple6(1, 2)
+    };
+    for ports in [(0, 0), (5353, 5353), (143, 60_000)] {
+        let report = Tuple { src_port: ports.0, dst_port: ports.1, ..report };
+        assert_eq!(begun_by(&report), (report, Direction::Original));
+    }
 }
 
 #[test]

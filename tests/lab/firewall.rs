@@ -240,11 +240,16 @@ fn what_masquerade_gave_ends_with_the_device_and_not_with_the_cable() {
         let answers = bound(gw.server(), "10.2.0.2:6001");
         let asks = bound(gw.client(), "10.1.0.2:5001");
         answers.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
-        // Again and again: what comes to a link that is not quite up again is lost.
-        let talk = || {
+        // Again and again: what comes to a link that is not quite up again is lost. Each knows which it is, for those before may
+        // come late.
+        let mut said = 0_u64;
+        let mut talk = || {
+            let from = said + 1;
             wait_until("a datagram", || {
-                asks.send_to(b"hello", "10.2.0.2:6001").unwrap();
-                answers.recv(&mut [0; 64]).is_ok()
+                said += 1;
+                asks.send_to(&said.to_be_bytes(), "10.2.0.2:6001").unwrap();
+                let mut heard = [0; 8];
+                answers.recv(&mut heard).is_ok() && u64::from_be_bytes(heard) >= from
             });
         };
         let flows = || sekisho(&gw, &["conntrack", "-C"]).0.trim().parse::<u32>().unwrap();

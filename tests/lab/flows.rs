@@ -94,6 +94,8 @@ fn until_it_listens(client: &Netns, server: &Netns, file: &Path) {
     let deaf = bound(server, "10.2.0.2:9");
     let mut asked = Vec::<UdpSocket>::new();
     wait_until("the first event", || {
+        // Each socket stays open, and a process may have a thousand.
+        thread::sleep(Duration::from_millis(150));
         let socket = bound(client, "10.1.0.2:0");
         socket.send_to(b"is anyone listening?", deaf.local_addr().unwrap()).unwrap();
         asked.push(socket);

@@ -139,7 +139,13 @@ fn saturation_is_measured_and_ends() {
             let generator = Generator::start(&lab["client"], "eth0", &traffic, by(method));
             let Some(generator) = allowed(generator) else { continue };
             wait_until("something arrives while it is measured", || {
-                let Ok(result) = rate::saturation(&generator, &sink, WINDOW) else { return false };
+                let result = match rate::saturation(&generator, &sink, WINDOW) {
+                    Ok(result) => result,
+                    Err(e) => {
+                        println!("{method:?}: {e}");
+                        return false;
+                    }
+                };
                 println!("{method:?}: {:.0} of {:.0} packets/s", result.rate(), result.offered());
                 assert!(result.received <= result.sent + 1000, "{result:?}");
                 result.received > 0

@@ -303,50 +303,72 @@ fn a_capture_that_is_interrupted_ends_its_file_well_and_a_ring_keeps_its_size() 
 }
 
 fn what_waits_when_a_capture_ends_is_written_with_a_word_that_it_did() {
+    const STILL: &[u8] = b"was still waiting when this was written: for its other fragments";
     let gw = gateway();
     let dir = tempfile::tempdir().unwrap();
     let tap = gw.client().run(|| Wiretap::open("eth0")).unwrap();
     let whole = forge::udp((ip("10.1.0.2"), 5000), (ip(ROUTER[0]), 7), &[0; 64]);
+    // Fragments whose others never come: each waits for thirty seconds.
+    let mut idents = 1..;
+    let mut fragment = || {
+        let ident = idents.next().unwrap();
+        tap.send(&forge::frame(LAN_MAC, &forge::fragment(&whole, 0, 8, ident))).unwrap();
+    };
     let waiting = || gw.stats()["columns"]["received"]["parked"].as_u64().unwrap();
-    // Ended by a signal, by the time, and by the router's own end.
-    let captures = [&["INT"][..], &["TERM"], &["--for", "20"], &["router"]].map(|end| {
-        let file = dir.path().join(end[0]);
-        let more = if end.len() > 1 { end } else { &[] };
+    let capture = |file: &Path, more: &[&str]| {
         let args = ["capture", "-w", file.to_str().unwrap(), "--at", "ingress", "udp or icmp"];
-        let capture = Beside::start(&gw, &[&args[..], more].concat());
+        Beside::start(&gw, &[&args[..], more].concat())
+    };
+    let told = |file: &Path| {
+        let bytes = std::fs::read(file).unwrap();
+        assert!(!blocks(&bytes).is_empty());
+        bytes.windows(STILL.len()).any(|w| w == STILL)
+    };
+
+    // Ended by the time: what is sent until then waits.
+    let file = dir.path().join("time");
+    let deadline = Instant::now() + TOLD;
+    loop {
+        let mut capture = capture(&file, &["--for", "2"]);
+        while capture.0.try_wait().unwrap().is_none() {
+            fragment();
+            thread::sleep(Duration::from_millis(50));
+        }
+        assert!(capture.0.wait().unwrap().success());
+        if told(&file) {
+            break;
+        }
+        assert!(Instant::now() < deadline, "nothing that waits is written");
+    }
+    // By a signal, and by the router's own end.
+    let mut begin = |end: &str| {
+        let file = dir.path().join(end);
+        let capture = capture(&file, &[]);
         // What is answered is written: it has begun.
-        let deadline = Instant::now() + 2 * TOLD;
+        let deadline = Instant::now() + TOLD;
         while std::fs::metadata(&file).map_or(0, |m| m.len()) < 300 {
             assert!(Instant::now() < deadline, "nothing is written");
-            assert!(gw.client().run(|| Ping::new(ip(ROUTER[0])).run()).unwrap().complete());
+            ping(&gw);
         }
-        (end[0], file, capture)
-    });
-    // A fragment whose others never come waits for thirty seconds.
-    tap.send(&forge::frame(LAN_MAC, &forge::fragment(&whole, 0, 8, 1))).unwrap();
-    let deadline = Instant::now() + TOLD;
-    while waiting() == 0 {
-        assert!(Instant::now() < deadline, "the fragment does not wait");
-    }
-    let mut captures = captures.map(|(end, file, mut capture)| {
-        if ["INT", "TERM"].contains(&end) {
-            let kill = format!("kill -{end} {}", capture.0.id());
-            assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
-        }
-        if end != "router" {
-            assert!(capture.0.wait().unwrap().success(), "{end}");
+        let before = waiting();
+        while waiting() <= before {
+            assert!(Instant::now() < deadline, "no fragment waits");
+            fragment();
         }
         (file, capture)
-    });
+    };
+    for end in ["INT", "TERM"] {
+        let (file, mut capture) = begin(end);
+        let kill = format!("kill -{end} {}", capture.0.id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+        assert!(capture.0.wait().unwrap().success(), "{end}");
+        assert!(told(&file), "{end}");
+    }
+    let (file, mut capture) = begin("router");
     gw.stop();
     // It says that the router is gone.
-    assert_eq!(captures[3].1.0.wait().unwrap().code(), Some(1));
-    for (file, _) in captures {
-        let bytes = std::fs::read(&file).unwrap();
-        let still = b"was still waiting when this was written: for its other fragments";
-        assert!(bytes.windows(still.len()).any(|w| w == still), "{file:?}");
-        assert!(!blocks(&bytes).is_empty());
-    }
+    assert_eq!(capture.0.wait().unwrap().code(), Some(1));
+    assert!(told(&file), "the router's end");
 }
 
 /// The types of a file's blocks, each of which must be whole.

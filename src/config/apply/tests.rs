@@ -220,11 +220,30 @@ fn ways_of_ipv6_routes_are_put_together_and_taken_apart() {
     assert_eq!(errno(w.route(Add, "fd09::/32 via fd01::3")), "EEXIST");
     w.route(Append, "fd09::/32 via fd01::3").unwrap();
     assert_eq!(errno(w.route(Append, "fd09::/32 via fd01::3")), "EEXIST");
+    assert_eq!(errno(w.route(Append, "fd09::/32 via fd02::4 mtu 1400")), "EOPNOTSUPP", "a size of its own");
     let both = "fd09::/32 metric 1024 pref medium nexthop via fd01::2 dev lan weight 1 nexthop via fd01::3 dev lan weight 1";
     assert_eq!(w.routes().pop().unwrap(), both);
     w.route(Delete, "fd09::/32 via fd01::2").unwrap();
     assert_eq!(w.routes().pop().unwrap(), "fd09::/32 via fd01::3 dev lan metric 1024 pref medium");
     w.route(Delete, "fd09::/32").unwrap();
+}
+
+/// The ways of a route share what it says of sizes.
+#[test]
+fn a_way_put_to_others_has_their_metrics() {
+    use RouteOp::{Add, Append};
+    let mut w = World::new(GW);
+    w.route(Add, "fd09::/32 via fd01::2 mtu 1400").unwrap();
+    for other in ["mtu 1300", "mtu lock 1400", "advmss 1200", "mtu 1400 advmss 1200"] {
+        let no = w.route(Append, &format!("fd09::/32 via fd01::3 {other}"));
+        assert_eq!(errno(no), "EOPNOTSUPP", "{other}");
+    }
+    assert_eq!(errno(w.route(Append, "fd09::/32 via fd01::2 mtu 1300")), "EEXIST", "it is there already");
+    w.route(Append, "fd09::/32 via fd01::3 mtu 1400").unwrap();
+    w.route(Append, "fd09::/32 via fd01::4").unwrap();
+    let routes = w.routes();
+    let route = routes.iter().find(|r| r.starts_with("fd09::/32")).unwrap();
+    assert!(route.contains("mtu 1400") && route.matches(" via ").count() == 3, "{route}");
 }
 
 #[test]

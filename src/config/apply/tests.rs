@@ -469,6 +469,12 @@ fn neighbors_are_the_configurations_or_the_living_tables() {
     assert_eq!(errno(w.change(&set("10.1.0.9", mac, "permanent", false, true))), "ENOENT");
     assert_eq!(errno(w.change(&set("10.1.0.1", mac, "permanent", true, true))), "EINVAL");
     assert_eq!(errno(w.change(&set("10.1.0.9", None, "permanent", true, true))), "EINVAL");
+    // Whether it is there is asked before what it has or could have.
+    assert_eq!(errno(w.change(&set("10.1.0.9", None, "stale", false, true))), "ENOENT");
+    assert_eq!(errno(w.change(&set("10.1.0.9", None, "failed", false, true))), "ENOENT");
+    assert_eq!(errno(w.change(&set("10.1.0.9", Some("01:00:00:00:00:01"), "stale", false, true))), "ENOENT");
+    assert_eq!(errno(w.change(&set("10.1.0.9", Some("01:00:00:00:00:01"), "stale", true, true))), "EINVAL");
+    assert_eq!(errno(w.change(&set("10.1.0.9", Some("zz"), "stale", false, true))), "EINVAL");
     assert_eq!(errno(w.change(&set("10.1.0.9", mac, "noarp", true, true))), "EINVAL");
     assert_eq!(errno(w.change(&set("10.1.0.9", Some("zz"), "stale", true, true))), "EINVAL");
     w.change(&set("10.1.0.9", mac, "permanent", true, false)).unwrap();

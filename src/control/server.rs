@@ -7,7 +7,8 @@
 //! # The socket file
 //!
 //! Its mode is 0600, or 0660 where a group may talk to the router too, from the moment anyone can see it: it is bound in a
-//! directory of ours with mode 0700 and moved into place. Two routers that start at once take turns by a lock that others can't take.
+//! directory of ours with mode 0700 and moved into place. Two routers of a user that start at once take turns by a lock that
+//! no other user can take who may not write to the directory.
 //! A socket that nobody answers at was left by a process that was killed, and is replaced; one that answers is another
 //! router's. Only the same user, root and members of the group are listened to. Dropping the server removes the file, if it is
 //! still ours and that is allowed: who gave up root may have to leave it behind, for the next one to replace.

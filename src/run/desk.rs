@@ -3,11 +3,12 @@
 //!
 //! An order is carried out before the worker takes the next packets, and answered then. Knows nothing of why.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, SendTimeoutError, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, SendTimeoutError, Sender, bounded, never, select};
 
 use crate::base::{Instant, LinkId};
 use crate::io::{OpenError, Port};
@@ -71,23 +72,53 @@ pub(super) enum NotSet {
     /// A worker is at it, and does not say what came of it.
     #[error("its worker has been at it for {0} s and is not done: look at the interface, and ask again")]
     Undecided(u64),
+    /// No worker has come to it, and it is not withdrawn.
+    #[error("its worker has not come to it for {0} s: it is done when it does")]
+    Later(u64),
+}
+
+/// What a worker takes its orders from.
+pub(super) struct Inbox {
+    orders: Receiver<Order>,
+    /// Dropped after that: whoever waits for an order that is still there does so no more.
+    _here: Sender<Infallible>,
+}
+
+impl Inbox {
+    /// Whether no order waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.orders.is_empty()
+    }
+
+    /// The next order.
+    pub(super) fn next(&self) -> Option<Order> {
+        self.orders.try_recv().ok()
+    }
+}
+
+/// A worker, as those see it who give it orders.
+struct End {
+    to: Sender<Order>,
+    waker: SharedWaker,
+    /// Disconnected when it has ended. What waits in the channel of the orders then is dropped by nobody.
+    ended: Receiver<Infallible>,
 }
 
 /// Whoever gives orders to the workers.
 pub(super) struct Desk {
-    ends: Vec<(Sender<Order>, SharedWaker)>,
+    ends: Vec<End>,
     /// How long it waits.
     patience: Duration,
 }
 
 impl Desk {
     /// A desk for the workers that these wake, and what each of them takes its orders from.
-    pub(super) fn new(wakers: &[SharedWaker]) -> (Self, Vec<Receiver<Order>>) {
+    pub(super) fn new(wakers: &[SharedWaker]) -> (Self, Vec<Inbox>) {
         let (ends, inboxes) = wakers
             .iter()
             .map(|waker| {
-                let (to, inbox) = bounded(CAPACITY);
-                ((to, waker.clone()), inbox)
+                let ((to, orders), (here, ended)) = (bounded(CAPACITY), bounded(0));
+                (End { to, waker: waker.clone(), ended }, Inbox { orders, _here: here })
             })
             .unzip();
         (Desk { ends, patience: PATIENCE }, inboxes)
@@ -118,7 +149,7 @@ impl Desk {
         let (answer, said) = bounded(1);
         let (claim, seconds) = (Claim::default(), self.patience.as_secs());
         let done = self.send(0, Task::Mtu(link, mtu, claim.clone(), answer));
-        match said.recv_timeout(self.patience) {
+        match self.hear(0, &said) {
             Ok(set) => return Ok(set?),
             // A worker that has ended has no ports any more.
             Err(RecvTimeoutError::Disconnected) if done.is_ok() => return Ok(()),
@@ -126,10 +157,27 @@ impl Desk {
             // It came to it just now.
             _ => {}
         }
-        match said.recv_timeout(self.patience) {
+        match self.hear(0, &said) {
             Ok(set) => Ok(set?),
             Err(RecvTimeoutError::Disconnected) => Ok(()),
             Err(RecvTimeoutError::Timeout) => Err(NotSet::Undecided(seconds)),
+        }
+    }
+
+    /// Has a link take packets of the length that it took before [`Desk::set_mtu`], whatever came of that. Not withdrawn:
+    /// a worker that is still at the other one does this after it.
+    ///
+    /// # Errors
+    /// The device won't, or the worker has not done it yet.
+    pub(super) fn set_mtu_back(&self, link: LinkId, mtu: u32) -> Result<(), NotSet> {
+        let (answer, said) = bounded(1);
+        // A claim that only the worker has.
+        let done = self.send(0, Task::Mtu(link, mtu, Claim::default(), answer));
+        match self.hear(0, &said) {
+            Ok(set) => Ok(set?),
+            Err(_) if done.is_err() => Err(NotSet::Late(self.patience.as_secs())),
+            Err(RecvTimeoutError::Disconnected) => Ok(()),
+            Err(RecvTimeoutError::Timeout) => Err(NotSet::Later(self.patience.as_secs())),
         }
     }
 
@@ -157,17 +205,17 @@ impl Desk {
     pub(super) fn all(&self, deed: impl FnOnce(&mut Worker) + Copy + Send + 'static) {
         let one = |w| self.send(w, Task::Do(Box::new(move |worker, _| deed(worker))));
         let all: Vec<_> = (0..self.ends.len()).map(one).collect();
-        all.into_iter().for_each(|sent| self.wait(sent));
+        all.into_iter().enumerate().for_each(|(w, sent)| self.wait(w, sent));
     }
 
     fn give(&self, worker: usize, task: Task) {
-        self.wait(self.send(worker, task));
+        self.wait(worker, self.send(worker, task));
     }
 
     /// What to wait at until it is done.
     fn send(&self, worker: usize, task: Task) -> Result<Receiver<()>, Busy> {
         let (done, waits) = bounded(0);
-        if let Some((to, waker)) = self.ends.get(worker) {
+        if let Some(End { to, waker, .. }) = self.ends.get(worker) {
             match to.send_timeout(Order { task, done }, self.patience) {
                 Ok(()) => waker.wake().ok(),
                 Err(SendTimeoutError::Timeout(_)) => return Err(Busy),
@@ -179,10 +227,22 @@ impl Desk {
     }
 
     /// Until it is done, or whoever should do it has ended.
-    fn wait(&self, sent: Result<Receiver<()>, Busy>) {
-        let late = sent.map(|done| done.recv_timeout(self.patience));
+    fn wait(&self, worker: usize, sent: Result<Receiver<()>, Busy>) {
+        let late = sent.map(|done| self.hear(worker, &done));
         if matches!(late, Err(Busy) | Ok(Err(RecvTimeoutError::Timeout))) {
             tracing::error!("a worker has not come to an order for {} s", self.patience.as_secs());
+        }
+    }
+
+    /// What a worker says of an order; as of one that is dropped, if it has ended.
+    fn hear<T>(&self, worker: usize, from: &Receiver<T>) -> Result<T, RecvTimeoutError> {
+        let nobody = never::<Infallible>();
+        let ended = self.ends.get(worker).map_or(&nobody, |end| &end.ended);
+        select! {
+            recv(from) -> said => said.map_err(|_| RecvTimeoutError::Disconnected),
+            // What it said before that counts.
+            recv(ended) -> _ => from.try_recv().map_err(|_| RecvTimeoutError::Disconnected),
+            default(self.patience) => Err(RecvTimeoutError::Timeout),
         }
     }
 }
@@ -200,7 +260,7 @@ mod tests {
     use crate::run::worker::Loop;
 
     /// A desk with one worker's inbox, that waits for so long.
-    fn desk(patience: Duration) -> (Desk, Receiver<Order>, Poll) {
+    fn desk(patience: Duration) -> (Desk, Inbox, Poll) {
         let poll = Poll::new().unwrap();
         let (desk, mut inboxes) = Desk::new(&[Loop::waker(&poll).unwrap()]);
         (Desk { patience, ..desk }, inboxes.remove(0), poll)
@@ -216,8 +276,39 @@ mod tests {
         let late = desk.set_mtu(LINK, 1400);
         assert!(matches!(late, Err(NotSet::Late(_))), "{late:?}");
         // Who comes to it later finds that it is not wanted any more.
-        let Task::Mtu(_, _, claim, _) = inbox.try_recv().unwrap().task else { panic!("another order") };
+        let Task::Mtu(_, _, claim, _) = inbox.next().unwrap().task else { panic!("another order") };
         assert!(!claim.take());
+    }
+
+    #[test]
+    fn the_way_back_is_not_withdrawn() {
+        let (desk, inbox, _poll) = desk(IMPATIENT);
+        let late = desk.set_mtu_back(LINK, 1400);
+        assert!(matches!(late, Err(NotSet::Later(_))), "{late:?}");
+        let Task::Mtu(link, mtu, claim, _) = inbox.next().unwrap().task else { panic!("another order") };
+        assert_eq!((link, mtu, claim.take()), (LINK, 1400, true));
+        while inbox.orders.len() < CAPACITY {
+            desk.look();
+        }
+        let late = desk.set_mtu_back(LINK, 1400);
+        assert!(matches!(late, Err(NotSet::Late(_))), "there is no room for it: {late:?}");
+        drop(inbox);
+        assert!(desk.set_mtu_back(LINK, 1400).is_ok(), "it has ended");
+    }
+
+    #[test]
+    fn who_ends_keeps_nobody_waiting_for_what_it_has_not_come_to() {
+        let (desk, inbox, _poll) = desk(Duration::from_secs(60));
+        thread::scope(|scope| {
+            scope.spawn(move || {
+                while inbox.is_empty() {
+                    thread::yield_now();
+                }
+                drop(inbox);
+            });
+            let set = desk.set_mtu(LINK, 1400);
+            assert!(set.is_ok(), "{set:?}");
+        });
     }
 
     #[test]
@@ -228,7 +319,7 @@ mod tests {
         }
         let late = desk.set_mtu(LINK, 1400);
         assert!(matches!(late, Err(NotSet::Late(_))), "{late:?}");
-        assert_eq!(inbox.len(), CAPACITY);
+        assert_eq!(inbox.orders.len(), CAPACITY);
     }
 
     #[test]
@@ -236,7 +327,7 @@ mod tests {
         let (desk, inbox, _poll) = desk(Duration::from_millis(200));
         let kept = thread::scope(|scope| {
             let at_it = scope.spawn(|| {
-                let order = inbox.recv().unwrap();
+                let order = inbox.orders.recv().unwrap();
                 let Task::Mtu(_, _, claim, _) = &order.task else { panic!("another order") };
                 claim.take();
                 order
@@ -252,14 +343,16 @@ mod tests {
     fn what_the_device_says_is_told_and_who_has_ended_has_no_device() {
         let (desk, inbox, _poll) = desk(Duration::from_secs(60));
         thread::scope(|scope| {
-            scope.spawn(|| {
+            scope.spawn(move || {
                 for said in [Ok(()), Err(OpenError::NoDevice("gone".into()))] {
-                    let Task::Mtu(link, mtu, claim, answer) = inbox.recv().unwrap().task else { return };
+                    let Task::Mtu(link, mtu, claim, answer) = inbox.orders.recv().unwrap().task else {
+                        return;
+                    };
                     assert_eq!((link, mtu, claim.take()), (LINK, 1400, true));
                     answer.send(said).unwrap();
                 }
                 // One that it ends without having come to.
-                drop(inbox.recv());
+                drop(inbox.orders.recv());
                 drop(inbox);
             });
             assert!(desk.set_mtu(LINK, 1400).is_ok());

@@ -239,6 +239,7 @@ impl Engine {
         let differs = matches!(change, config::Change::Rules(_)) || changed.setup.config != now.config;
         if differs {
             notes.extend(self.commit_beside(changed.setup, &changed.live)?);
+            notes.extend(self.told_what_waits());
         }
         let refused = changed.refused.into_iter().map(|(index, no)| {
             let errno = no.errno.map(str::to_owned);
@@ -248,7 +249,7 @@ impl Engine {
         let changed_now = differs || !changed.live.is_empty();
         let applied = Applied { changed: changed_now, refused, ..self.applied(notes) };
         self.live(changed.live);
-        Ok(self.told_what_waits(applied))
+        Ok(applied)
     }
 
     fn applied(&self, notes: Vec<String>) -> Applied {

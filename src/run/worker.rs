@@ -29,7 +29,7 @@ use crate::path::Handed;
 use crate::router::Worker;
 
 use super::clock::Clock;
-use super::desk::{Order, Task};
+use super::desk::{Inbox, Order, Task};
 use super::handover::{self, Peers, Refused};
 use super::load::{Doing, Load};
 use super::log;
@@ -89,7 +89,7 @@ pub(super) struct Ties {
     /// CPUs of the machine.
     pub cpus: usize,
     /// What it is told to do.
-    pub orders: Receiver<Order>,
+    pub orders: Inbox,
     /// Set when all is to end.
     pub stop: Arc<AtomicBool>,
     /// Where it says that it goes round.
@@ -438,7 +438,7 @@ impl Loop {
 
     /// Does what it is told to.
     fn obey(&mut self, now: Instant) -> io::Result<()> {
-        while let Ok(Order { task, done }) = self.ties.orders.try_recv() {
+        while let Some(Order { task, done }) = self.ties.orders.next() {
             match task {
                 Task::Attach(link, port) => {
                     self.slots.push(Slot::new(link, port));

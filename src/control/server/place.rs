@@ -10,13 +10,10 @@ use std::time::{Duration, Instant};
 use mio::net::{UnixListener, UnixStream};
 
 use super::Access;
-use crate::io::sys::{bind_local, listen, peer_of};
+use crate::io::sys::{bind_local, effective_user, listen, peer_of};
 
 /// The longest path a Unix socket takes, in bytes, without its closing zero (`sun_path`, unix(7)).
 pub const MAX_PATH: usize = 107;
-
-/// The file in a directory of sockets that those lock who put one there.
-const TURNS: &str = ".sekisho.lock";
 
 /// How long another router may keep its turn while it starts.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -43,9 +40,7 @@ pub enum BindError {
     )]
     Path(PathBuf),
     /// Somebody else has the turn.
-    #[error(
-        "another router is starting, and keeps {0}/{TURNS} locked: try again, or choose another `control` path"
-    )]
+    #[error("another router is starting, and keeps {0} locked: try again, or choose another `control` path")]
     Locked(PathBuf),
     /// The user and the group of the file can't have it.
     #[error(
@@ -157,8 +152,10 @@ pub(super) fn look(path: &Path, name: &str) -> Result<(), BindError> {
     }
 }
 
-/// A turn at the sockets of a directory: of two routers that find the same dead one, one goes first. Taken by a lock on a
-/// file that only its user can open: the directory itself anybody could lock, and keep routers from starting.
+/// A turn at the sockets of a directory: of two routers of a user that find the same dead one, one goes first. Taken by a
+/// lock on a file that only this user can open: the directory itself anybody could lock, and keep routers from starting.
+/// Each user has a file of its own: one that root has left behind nobody else could open. Who may write to the directory
+/// can still be in the way: what is said then names the file.
 struct Turn {
     path: PathBuf,
     _locked: File,
@@ -167,14 +164,17 @@ struct Turn {
 impl Turn {
     /// Takes it, after those who have it already.
     fn take(parent: &Path, path: &Path) -> Result<Self, BindError> {
-        let file = parent.join(TURNS);
+        let file = parent.join(format!(".sekisho.{}.lock", effective_user()));
         let until = Instant::now() + PATIENCE;
         loop {
             match Self::try_take(&file) {
                 Ok(Some(turn)) => return Ok(turn),
                 Ok(None) if Instant::now() < until => std::thread::sleep(Duration::from_millis(5)),
-                Ok(None) => return Err(BindError::Locked(parent.to_owned())),
-                Err(source) => return Err(BindError::Io { path: path.to_owned(), source }),
+                Ok(None) => return Err(BindError::Locked(file)),
+                Err(e) => {
+                    let source = io::Error::new(e.kind(), format!("{}: {e}", file.display()));
+                    return Err(BindError::Io { path: path.to_owned(), source });
+                }
             }
         }
     }

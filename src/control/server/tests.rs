@@ -469,14 +469,23 @@ fn a_directory_that_anybody_may_read_is_not_kept_from_us() {
     let theirs = std::fs::File::open(dir.path()).unwrap();
     theirs.lock().unwrap();
     // Left behind by one that was killed, or has given up the right to remove it.
-    std::fs::write(dir.path().join(".sekisho.lock"), "").unwrap();
+    let lock = |user: u32| dir.path().join(format!(".sekisho.{user}.lock"));
+    std::fs::write(lock(effective_user()), "").unwrap();
     drop(Server::bind(&path, "gw").unwrap());
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
 
     let victim = dir.path().join("victim");
-    std::os::unix::fs::symlink(&victim, dir.path().join(".sekisho.lock")).unwrap();
-    assert!(matches!(Server::bind(&path, "gw"), Err(BindError::Io { .. })));
+    std::os::unix::fs::symlink(&victim, lock(effective_user())).unwrap();
+    let no = Server::bind(&path, "gw").err().unwrap();
+    assert!(matches!(no, BindError::Io { .. }), "{no}");
+    assert!(no.to_string().contains(lock(effective_user()).to_str().unwrap()), "{no}");
     assert!(!victim.exists(), "a link is not followed");
+    std::fs::remove_file(lock(effective_user())).unwrap();
+
+    // Routers of another user have a file of their own.
+    let others = std::fs::File::create(lock(effective_user() + 1)).unwrap();
+    others.lock().unwrap();
+    drop(Server::bind(&path, "gw").unwrap());
 }
 
 #[test]

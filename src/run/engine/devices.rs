@@ -107,9 +107,9 @@ impl Devices {
         for link in &next.config.links {
             let spec = self.spec(link);
             // One that is ours already is given up first.
-            let ours = before.config.links.iter().find(|o| o.device == link.device || o.name == link.name);
-            let differs = ours.is_none_or(|o| self.spec(o) != spec);
-            if differs && (spec.kind == LinkKind::Packet || ours.is_none()) {
+            let ours = before.config.links.iter().any(|o| o.device == link.device);
+            let stays = before.config.links.iter().any(|o| self.spec(o) == spec);
+            if !stays && (spec.kind == LinkKind::Packet || !ours) {
                 crate::io::look(&spec).map_err(|e| refusal(link, &e))?;
             }
         }
@@ -212,8 +212,8 @@ fn set_mtus(all: &[OtherMtu<'_>], desk: &Desk) -> Result<(), Refusal> {
         // What nobody can say of one may have been done.
         let undecided = usize::from(matches!(no, NotSet::Undecided(_)));
         for done in all.iter().take(n + undecided) {
-            if let Err(e) = desk.set_mtu(done.id, done.before) {
-                tracing::error!("link {}: its MTU can't be what it was: {e}", done.link.name);
+            if let Err(e) = desk.set_mtu_back(done.id, done.before) {
+                tracing::error!("link {}: its MTU is not what it was: {e}", done.link.name);
             }
             desk.shorten(done.id);
         }

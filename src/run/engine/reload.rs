@@ -149,15 +149,12 @@ impl Engine {
         }
     }
 
-    /// Says to who changes something while a reload waits to be confirmed what may become of that.
-    pub(super) fn told_what_waits(&self, mut applied: Applied) -> Applied {
-        if let Some(u) = self.unconfirmed.as_ref().filter(|_| applied.changed) {
-            let left = u.until.since(self.clock.now()).as_secs();
-            applied.notes.push(format!(
-                "a reload waits to be confirmed for another {left} s: unless it is, this is taken back with it"
-            ));
-        }
-        applied
+    /// What to say to who makes a transaction while a reload waits to be confirmed: what may become of it.
+    pub(super) fn told_what_waits(&self) -> Option<String> {
+        let left = self.unconfirmed.as_ref()?.until.since(self.clock.now()).as_secs();
+        Some(format!(
+            "a reload waits to be confirmed for another {left} s: unless it is, this is taken back with it"
+        ))
     }
 
     /// What is taken back with what waits to be confirmed, in words.

@@ -7,6 +7,7 @@ use crate::io::memory;
 use crate::packet::{Caps, Pool, Steering};
 use crate::path::trace::{End, Wanted};
 use crate::router::Router;
+use crate::run::desk::Desk;
 use crate::run::engine::Gone;
 use crate::run::sample;
 use crate::wire::proto;
@@ -23,6 +24,7 @@ fn ties(peers: Option<Peers>, stop: &Arc<AtomicBool>) -> (Ties, Receiver<log::Li
     let (to_host, _) = crossbeam_channel::bounded(1);
     let (log, lines) = crossbeam_channel::bounded(1);
     let host_waker = Loop::waker(&Poll::new().unwrap()).unwrap();
+    let orders = Desk::new(std::slice::from_ref(&host_waker)).1.remove(0);
     (
         Ties {
             to_host,
@@ -31,7 +33,7 @@ fn ties(peers: Option<Peers>, stop: &Arc<AtomicBool>) -> (Ties, Receiver<log::Li
             log,
             peers,
             cpus: 2,
-            orders: crossbeam_channel::never(),
+            orders,
             stop: stop.clone(),
             pulse: Pulse::default(),
         },

@@ -86,6 +86,25 @@ fn what_a_reload_refuses_a_diff_refuses_in_the_same_words() {
     }
 }
 
+/// A link keeps its name and is to have a device that is none for it.
+#[test]
+fn another_device_is_looked_at_though_the_link_is_there() {
+    let (_, engine) = engine(TWO_WAYS);
+    let now = engine.setup.load_full();
+    let look = |near: &str, far: &str| {
+        let mut next = Setup::clone(&now);
+        for link in &mut next.config.links {
+            link.device = if link.name == "near" { near } else { far }.to_owned();
+        }
+        engine.devices.look(&now, &next)
+    };
+    // This one is everywhere. No file may name it, but it is like any other that is no tun.
+    let no = look("lo", "far").unwrap_err();
+    assert_eq!(no.errno, Some("EEXIST"), "{no}");
+    // Those that links give up for each other are free, whatever they are.
+    assert_eq!(look("far", "near"), Ok(()));
+}
+
 #[test]
 fn files_that_are_none_are_refused_by_both_and_hold_up_nobody() {
     let (_, mut engine) = engine(TWO_WAYS);
@@ -225,6 +244,24 @@ fn who_changes_something_while_a_reload_waits_is_told_what_may_become_of_it() {
     // And that can be taken back as well.
     engine.rollback(1).unwrap();
     assert_eq!((rate(&engine), routes(&engine)), (7, before + 2));
+}
+
+#[test]
+fn a_neighbor_that_lives_is_not_taken_back_and_one_that_stays_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("gw.toml");
+    let text = "[link.port]\nkind = \"tap\"\naddresses = [\"10.3.0.1/24\"]\n";
+    std::fs::write(&file, format!("{text}[icmp]\nrate = 7\n")).unwrap();
+    let (_router, mut engine) = engine(text);
+    engine.reload(&Reload { file: Some(file), confirm: Some(3_600) }).unwrap();
+    for (state, notes, transactions) in [("reachable", 0, 1), ("permanent", 1, 2)] {
+        let (dev, mac) = ("port".to_owned(), Some("02:00:00:00:00:09".to_owned()));
+        let (ip, state) = ("10.3.0.9".parse().unwrap(), state.to_owned());
+        let set = config::NeighChange::Set { ip, dev, mac, state, create: true, replace: true };
+        let applied = engine.change(&config::Change::Neigh(set)).unwrap();
+        assert!(applied.changed);
+        assert_eq!((applied.notes.len(), applied.transaction), (notes, transactions), "{:?}", applied.notes);
+    }
 }
 
 #[test]

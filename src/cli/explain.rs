@@ -17,7 +17,7 @@ use crate::io::pcap_read::{Begins, Frame, Frames};
 use crate::path::trace::Step;
 use crate::path::trace::text::LABEL;
 use crate::router::Fate;
-use crate::wire::words;
+use crate::wire::{ethernet, words};
 
 /// Tell what would become of a packet, and why, without sending it.
 #[derive(Debug, clap::Args)]
@@ -207,8 +207,8 @@ fn asked(frame: &Frame, link: Option<String>) -> Result<Asked, String> {
     let (skip, ethernet) = match frame.begins {
         Begins::Ethernet => (0, true),
         Begins::Ip => (0, false),
-        Begins::Cooked(n) if frame.data.get(n).is_some_and(|b| matches!(b >> 4, 4 | 6)) => (n, false),
-        Begins::Cooked(_) => {
+        Begins::Cooked { header, ethertype } if holds_ip(&frame.data, header, ethertype) => (header, false),
+        Begins::Cooked { .. } => {
             return Err(format!(
                 "frame {} holds no IP packet, and without its MACs nothing else can be asked",
                 frame.number
@@ -228,6 +228,20 @@ fn asked(frame: &Frame, link: Option<String>) -> Result<Asked, String> {
         let _ = write!(hex, "{b:02x}");
     }
     Ok(Asked::Frame { link, frame: hex, ethernet })
+}
+
+/// Whether an IP packet comes behind so many bytes, by the EtherType among them and by its own first byte. Other protocols
+/// may begin as IP does: a spanning tree's messages with 0x42.
+fn holds_ip(data: &[u8], header: usize, ethertype: Option<usize>) -> bool {
+    let version = data.get(header).map(|b| b >> 4);
+    let said =
+        ethertype.map(|at| data.get(at..).and_then(|b| b.first_chunk()).copied().map(u16::from_be_bytes));
+    match said {
+        None => matches!(version, Some(4 | 6)),
+        Some(Some(ethernet::IPV4)) => version == Some(4),
+        Some(Some(ethernet::IPV6)) => version == Some(6),
+        Some(_) => false,
+    }
 }
 
 /// An explanation as people read it: each step, then the verdict.
@@ -341,10 +355,20 @@ mod tests {
         let of = |begins, data: &[u8]| asked(&frame(begins, data), None);
         let ip = Asked::Frame { link: None, frame: "4500".into(), ethernet: false };
         assert_eq!(of(Begins::Ip, &[0x45, 0]), Ok(ip.clone()));
-        assert_eq!(of(Begins::Cooked(2), &[9, 9, 0x45, 0]), Ok(ip));
-        // An ARP message, and one that ends before it begins.
-        for data in [&[9, 9, 0, 1][..], &[9, 9]] {
-            assert!(of(Begins::Cooked(2), data).unwrap_err().contains("frame 7 holds no IP packet"));
+        let loopback = Begins::Cooked { header: 2, ethertype: None };
+        let cooked = Begins::Cooked { header: 4, ethertype: Some(1) };
+        assert_eq!(of(loopback, &[9, 9, 0x45, 0]), Ok(ip.clone()));
+        assert_eq!(of(cooked, &[9, 8, 0, 9, 0x45, 0]), Ok(ip));
+        // An ARP message, and one that ends before it begins; LLC's (4) and IPv6's number before what looks like IPv4.
+        for (begins, data) in [
+            (loopback, &[9, 9, 0, 1][..]),
+            (loopback, &[9, 9]),
+            (cooked, &[9, 8, 0, 9]),
+            (cooked, &[9, 8]),
+            (cooked, &[9, 0, 4, 9, 0x42, 0x42, 3]),
+            (cooked, &[9, 0x86, 0xdd, 9, 0x45, 0]),
+        ] {
+            assert!(of(begins, data).unwrap_err().contains("frame 7 holds no IP packet"), "{data:?}");
         }
         assert!(of(Begins::Other(105), &[0x45]).unwrap_err().contains("frame 7 is of link type 105"));
         let cut = Frame { len: 9, ..frame(Begins::Ip, &[0x45]) };

@@ -40,7 +40,12 @@ pub enum Begins {
     /// With its IP header.
     Ip,
     /// With so many bytes in front of its network header, which may be another than IP's: Linux cooked, BSD's loopback.
-    Cooked(usize),
+    Cooked {
+        /// How many.
+        header: usize,
+        /// Where among them the EtherType stands, as on the wire, if one does.
+        ethertype: Option<usize>,
+    },
     /// With something that is not known here.
     Other(u32),
 }
@@ -208,10 +213,11 @@ fn begins(link_type: u32) -> Begins {
         1 => Begins::Ethernet,
         // DLT_RAW by its several numbers; IPv4 and IPv6 alone.
         12 | 14 | 101 | 228 | 229 => Begins::Ip,
-        // DLT_NULL and DLT_LOOP.
-        0 | 108 => Begins::Cooked(4),
-        113 => Begins::Cooked(16),
-        276 => Begins::Cooked(20),
+        // DLT_NULL and DLT_LOOP: the family's number is another on each system.
+        0 | 108 => Begins::Cooked { header: 4, ethertype: None },
+        // LINUX_SLL, LINUX_SLL2.
+        113 => Begins::Cooked { header: 16, ethertype: Some(14) },
+        276 => Begins::Cooked { header: 20, ethertype: Some(0) },
         other => Begins::Other(other),
     }
 }

@@ -90,11 +90,26 @@ fn a_running_router_says_what_it_would_do() {
     let word = |n: u32| n.to_be_bytes();
     let mut file = [word(0xa1b2_c3d4), [0; 4], [0; 4], [0; 4], word(65_535), word(101)].concat();
     file.extend([[0; 4], [0; 4], word(28), word(28)].concat());
-    file.extend(packet);
+    file.extend(&packet);
     fs::write(dir.join("one.pcap"), &file).expect("it can be written to");
     assert_eq!(explain(dir, "-q -r one.pcap -n 1"), format!("1: {dropped}"));
     let ran = sekisho(dir, &["--control", "gw.sock", "explain", "-r", "one.pcap", "-n", "2"]);
     assert_eq!((ran.code, ran.err.as_str()), (1, "sekisho: one.pcap: it has no frame 2\n"));
+    // Linux cooked, of both kinds: a spanning tree's message, which begins as IPv4 might, and the packet.
+    for (kind, at, len) in [(113, 14, 16), (276, 0, 20)] {
+        let mut file = [word(0xa1b2_c3d4), [0; 4], [0; 4], [0; 4], word(65_535), word(kind)].concat();
+        for (ethertype, data) in [(4u16, &[0x42, 0x42, 3, 0, 0][..]), (0x0800, &packet)] {
+            let mut frame = vec![0; len];
+            frame[at..at + 2].copy_from_slice(&ethertype.to_be_bytes());
+            frame.extend(data);
+            file.extend([[0; 4], [0; 4], word(frame.len() as u32), word(frame.len() as u32)].concat());
+            file.extend(frame);
+        }
+        fs::write(dir.join("cooked.pcap"), &file).expect("it can be written to");
+        let ran = sekisho(dir, &["--control", "gw.sock", "explain", "-q", "-r", "cooked.pcap"]);
+        assert_eq!((ran.code, ran.out), (0, format!("2: {dropped}\n")), "{}", ran.err);
+        assert!(ran.err.contains("frame 1 holds no IP packet"), "{}", ran.err);
+    }
     let ran = sekisho(dir, &["--control", "gw.sock", "explain", "-r", "gw.toml"]);
     assert!(ran.code == 1 && ran.err.contains("this is no capture"), "{}", ran.err);
 

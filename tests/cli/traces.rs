@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use tempfile::TempDir;
 
@@ -53,5 +54,15 @@ fn a_router_refuses_what_it_can_t_know() {
     let ran = sekisho(dir, &["capture", "--control", "gw.sock", "-w", "x.pcapng", "--for", "0"]);
     assert_eq!((ran.code, ran.err.as_str()), (0, "sekisho: 0 frames captured\n"));
     assert_eq!(fs::read(dir.join("x.pcapng")).expect("it is there")[..4], 0x0a0d_0d0a_u32.to_ne_bytes());
+    // Standard output is no file that is called `-`.
+    fs::write(dir.join("-"), "another's").expect("it can be written to");
+    let full = fs::File::options().write(true).open("/dev/full").expect("it is there");
+    let mut capture = Command::new(env!("CARGO_BIN_EXE_sekisho"));
+    capture.current_dir(dir).args(["capture", "--control", "gw.sock", "-w", "-", "--for", "0"]).stdout(full);
+    let ran = capture.output().expect("the binary runs");
+    let err = String::from_utf8(ran.stderr).expect("it speaks UTF-8");
+    assert_eq!(ran.status.code(), Some(1), "{err}");
+    assert!(err.starts_with("sekisho: standard output can't be written any further: No space"), "{err}");
+    assert_eq!(fs::read(dir.join("-")).expect("it is there"), b"another's");
     assert_eq!(router.terminate(), Some(0));
 }

@@ -41,6 +41,8 @@ pub(super) struct Files {
     number: u32,
     since: Instant,
     writer: Option<Writer<Sink>>,
+    /// What is written to, where it is a file that can be cut: no pipe and no device.
+    file: Option<File>,
     /// How much of the file is known to be there.
     sure: u64,
 }
@@ -55,9 +57,10 @@ impl Files {
             number: 0,
             since: Instant::now(),
             writer: None,
+            file: None,
             sure: 0,
         };
-        files.open().map_err(|e| Failure(format!("{} can't be written: {e}", files.name().display())))?;
+        files.open().map_err(|e| Failure(format!("{} can't be written: {e}", files.shown().display())))?;
         Ok(files)
     }
 
@@ -96,14 +99,13 @@ impl Files {
     fn spoilt(&mut self, why: io::Error) -> Spoilt {
         // What is still held back goes the way of the rest.
         self.writer = None;
-        let name = self.name();
-        if let Ok(file) = File::options().write(true).open(&name)
-            && file.metadata().is_ok_and(|m| m.is_file() && m.len() > self.sure)
+        if let Some(file) = self.file.take()
+            && file.metadata().is_ok_and(|m| m.len() > self.sure)
         {
             // Where even that fails, readers say where it breaks off.
             file.set_len(self.sure).ok();
         }
-        Spoilt { name, why }
+        Spoilt { name: self.shown(), why }
     }
 
     fn is_full(&self) -> bool {
@@ -122,9 +124,14 @@ impl Files {
     }
 
     fn open(&mut self) -> io::Result<()> {
-        let sink: Sink = match self.path.as_os_str() == "-" {
+        let sink: Sink = match self.is_stdout() {
             true => Box::new(io::stdout()),
-            false => Box::new(File::create(self.name())?),
+            false => {
+                let file = File::create(self.name())?;
+                // By its name it might be another by then, and a pipe without a reader is waited at when it is opened.
+                self.file = file.metadata()?.is_file().then(|| file.try_clone()).transpose()?;
+                Box::new(file)
+            }
         };
         self.writer = Some(Writer::new(Box::new(BufWriter::new(sink)) as Sink, self.snap)?);
         self.since = Instant::now();
@@ -133,7 +140,18 @@ impl Files {
     }
 
     fn close(&mut self) -> io::Result<()> {
-        self.writer.take().map_or(Ok(()), |w| w.finish().map(drop))
+        self.writer.take().map_or(Ok(()), |w| w.finish().map(drop))?;
+        self.file = None;
+        Ok(())
+    }
+
+    fn is_stdout(&self) -> bool {
+        self.path.as_os_str() == "-"
+    }
+
+    /// The file, as it is called when something is said of it.
+    fn shown(&self) -> PathBuf {
+        if self.is_stdout() { "standard output".into() } else { self.name() }
     }
 
     /// The file's name: with its number before the extension, if there are several. Names sort as the numbers do.
@@ -209,6 +227,23 @@ mod tests {
         files.spoilt(io::Error::other("no more"));
         files.finish().unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().len(), whole);
+    }
+
+    #[test]
+    fn a_pipe_that_nobody_reads_any_more_is_given_up_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        // Opened both ways, it waits for nobody at the other end.
+        let reader = File::options().read(true).write(true).open(&path).unwrap();
+        let (tell, told) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let mut files = Files::create(&path, 100, Ring::default()).unwrap();
+            drop(reader);
+            tell.send(files.spoilt(io::Error::other("no more")).to_string())
+        });
+        let said = told.recv_timeout(Duration::from_secs(60)).expect("it waits for a reader");
+        assert!(said.ends_with("pipe can't be written any further: no more"), "{said}");
     }
 
     #[test]

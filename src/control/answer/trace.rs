@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::base::Instant;
 use crate::control::base64;
 use crate::control::protocol::{Capture, Captured, CapturedFrame, MAX_SNAPLEN, Told, Trace};
-use crate::control::server::{Answer, Fed, Feed};
+use crate::control::server::{Answer, FEED_PAUSE, Fed, Feed};
 use crate::path::trace::{Expr, Missed, Point, Points, RATE, Record, Wanted, Watch};
 
 use super::{Sources, no_link};
@@ -95,7 +95,7 @@ fn feed<T: Serialize + 'static>(
             end: asked.seconds.map(|n| s.now + Duration::from_secs(n)),
             said: s.now,
             over: false,
-            closing: false,
+            closed: None,
             told,
             missed,
         })),
@@ -111,8 +111,8 @@ struct Followed<T> {
     said: Instant,
     /// Whether it was over when it was looked at last.
     over: bool,
-    /// Whether the watch has been closed.
-    closing: bool,
+    /// When the watch was closed.
+    closed: Option<Instant>,
     told: fn(Vec<Record>) -> Vec<T>,
     missed: fn(Missed) -> T,
 }
@@ -121,13 +121,15 @@ impl<T: Serialize> Feed for Followed<T> {
     fn poll(&mut self, now: Instant) -> Fed {
         // What was caused by the last packet comes right behind it.
         let over = std::mem::replace(&mut self.over, self.watch.is_over()) && self.over;
-        let closes = self.closing || over || self.end.is_some_and(|end| end <= now);
-        // What workers have in hand at this moment comes behind what is told at once.
-        let ends = std::mem::replace(&mut self.closing, closes);
-        match closes {
-            true => self.watch.close(),
-            false => self.watch.hurry(now),
+        if self.closed.is_none() && (over || self.end.is_some_and(|end| end <= now)) {
+            self.closed = Some(now);
+            self.watch.close();
         }
+        if self.closed.is_none() {
+            self.watch.hurry(now);
+        }
+        // What workers had in hand when it was closed comes behind what was told at once: they are given a while.
+        let ends = self.closed.is_some_and(|at| at + FEED_PAUSE <= now);
         let mut all = (self.told)(self.watch.take(PART, PART_BYTES));
         let missed = self.watch.missed();
         if missed.all() > 0 {

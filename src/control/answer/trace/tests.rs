@@ -11,7 +11,7 @@ fn followed(tracer: &Arc<Tracer>, count: Option<u64>, end: Option<u64>) -> Follo
         end: end.map(Instant::from_secs),
         said: Instant::ZERO,
         over: false,
-        closing: false,
+        closed: None,
         told: |records| records.into_iter().map(Told::Packet).collect(),
         missed: Told::Missed,
     }
@@ -26,20 +26,24 @@ fn it_says_now_and_then_that_it_goes_on_and_ends_in_time() {
     assert!(matches!(feed.poll(at(500)), Fed::Part(Value::Array(list)) if list.is_empty()));
     assert!(matches!(feed.poll(at(900)), Fed::Nothing));
     assert!(matches!(feed.poll(at(1_000)), Fed::Part(_)));
-    // Once more, for what workers have in hand.
+    // Once more, for what workers have in hand, and not at once, though it is asked at once when something was said.
     assert!(matches!(feed.poll(at(2_000)), Fed::Part(_)));
+    assert!(matches!(feed.poll(at(2_000)), Fed::Nothing));
+    assert!(matches!(feed.poll(at(2_039)), Fed::Nothing));
     assert!(matches!(feed.poll(at(2_040)), Fed::End(_)));
     // One that wants nothing more is asked once more, for what the last packet has caused.
     let mut feed = followed(&tracer, Some(0), None);
     assert!(matches!(feed.poll(at(1)), Fed::Nothing));
     assert!(matches!(feed.poll(at(2)), Fed::Nothing));
-    assert!(matches!(feed.poll(at(3)), Fed::End(_)));
+    assert!(matches!(feed.poll(at(41)), Fed::Nothing));
+    assert!(matches!(feed.poll(at(42)), Fed::End(_)));
     // One that is ended by whoever asked says what is left, and ends.
     let mut feed = followed(&tracer, None, None);
     assert!(matches!(feed.poll(at(1)), Fed::Nothing));
     assert!(feed.close());
     assert!(matches!(feed.poll(at(2)), Fed::Nothing));
-    assert!(matches!(feed.poll(at(3)), Fed::End(_)));
+    assert!(matches!(feed.poll(at(41)), Fed::Nothing));
+    assert!(matches!(feed.poll(at(42)), Fed::End(_)));
 }
 
 #[test]

@@ -192,7 +192,7 @@ fn left(mut ready: Ready) {
 #[bench::walked_routed_v4(config = budget(1900), args = (Traffic::Udp { v6: false }, false), setup = to_walk, teardown = left)]
 #[bench::walked_gateway_udp_v4(config = budget(4150), args = (Traffic::Udp { v6: false }, true), setup = to_walk, teardown = left)]
 #[bench::walked_gateway_tcp(config = budget(4700), args = (Traffic::Tcp, true), setup = to_walk, teardown = left)]
-#[bench::gateway_new_flow(config = budget(9900), args = (Traffic::New, true), setup = ready, teardown = left)]
+#[bench::gateway_new_flow(config = budget(10_000), args = (Traffic::New, true), setup = ready, teardown = left)]
 fn walk(mut ready: Ready) -> Ready {
     ready.worker.handle_batch(LAN, &mut ready.frames, ready.now);
     ready

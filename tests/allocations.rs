@@ -237,8 +237,9 @@ fn what_rules_take_beside_others_is_told_as_it_is() {
         let rules = ruleset();
         let program = Program::compile(&rules, &links()).expect("good rules");
         let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
-        let next = iptables::edit(&words, &rules).expect("a good change").rules;
-        let after = Program::after(&next, &links(), Some(&program)).expect("good rules");
+        let next = iptables::edit(&words, &rules).expect("a good change");
+        let after = Program::after(&next.rules, &links(), Some((&program, &next.from)));
+        let after = after.expect("good rules");
         let told = program.apart_from(Some(&after)) as i64;
         let before = BYTES.get();
         drop((rules, program));

@@ -25,7 +25,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::{AddrChange, Change, Changed, Config, LiveAction, Refusal, Setup};
-use crate::base::{Instant, LinkId};
+use crate::base::{Instant, LinkId, Mac};
 use crate::fib::{self, BuildError, Leans, NextHop, Rib, Route};
 use crate::link::{Links, Places};
 use crate::neighbor::NeighborTable;
@@ -104,8 +104,8 @@ struct Draft<'a> {
     edits: Edits,
     notes: Vec<String>,
     live: Vec<LiveAction>,
-    /// Whether those actions leave a neighbor there.
-    lives: HashMap<(LinkId, IpAddr), bool>,
+    /// What those actions leave of a neighbor.
+    lives: HashMap<(LinkId, IpAddr), Left>,
     /// Routes or what they stand on are different: they have to be looked at again.
     routed: bool,
     /// So are links or what follows from their addresses: then it has to be all of them.
@@ -121,6 +121,14 @@ enum Unsettled {
     Come,
     /// Some went, perhaps after others came: routes may have lost their way.
     Gone,
+}
+
+/// What there is of a neighbor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Left {
+    Nothing,
+    /// It is there, with the MAC that it has in its state.
+    There(Option<Mac>),
 }
 
 /// The living table of neighbors, to be looked at.

@@ -60,7 +60,8 @@ impl Setup {
             return Ok(self.clone());
         }
         let wrong = |text: String| Refusal::of("EINVAL", format!("Invalid argument. {text}"));
-        let program = Program::after(&edited.rules, &self.links, self.programs[place].as_deref());
+        let old = self.programs[place].as_deref().map(|old| (old, &*edited.from));
+        let program = Program::after(&edited.rules, &self.links, old);
         let program =
             program.map_err(|all| wrong(all.first().map(|p| p.text.clone()).unwrap_or_default()))?;
         if program.needs_conntrack() && self.config.conntrack.enable == Enable::Off {

@@ -80,7 +80,16 @@ impl Steady {
 
     /// Waits until so many were sent.
     pub(crate) fn wait_for(&self, count: u64) {
-        while self.sent() < count && self.lasts() {
+        self.wait_until(|| self.sent() >= count);
+    }
+
+    /// Waits until so many have come.
+    pub(crate) fn wait_for_arrival(&self, count: u64) {
+        self.wait_until(|| self.come.load(Relaxed) >= count);
+    }
+
+    fn wait_until(&self, done: impl Fn() -> bool) {
+        while !done() && self.lasts() {
             thread::sleep(PAUSE / 4);
         }
     }

@@ -310,7 +310,7 @@ fn the_flow_cache_changes_with_a_reload_and_no_packet_is_lost() {
             with("flow_cache = \"off\"\n").unwrap();
             gw.tell(&["reload"]);
             let (before, sent) = (hits(), steady.sent());
-            steady.wait_for(sent + 30);
+            steady.wait_for_arrival(sent + 30);
             assert_eq!(hits(), before, "every packet walks");
             with("flow_cache = 64\n").unwrap();
             gw.tell(&["reload"]);

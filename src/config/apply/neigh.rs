@@ -6,9 +6,9 @@ use std::net::IpAddr;
 
 use super::super::meant::{NEIGHBORS, not_a_host, not_a_station};
 use super::super::{LiveAction, NeighChange, NeighborConfig, Refusal};
-use super::Draft;
 use super::addr::LO;
 use super::owned::{Owner, is_link_local};
+use super::{Draft, Left};
 use crate::base::Mac;
 use crate::control::protocol::NeighborFilter;
 use crate::neighbor::Nud;
@@ -37,7 +37,7 @@ impl Draft<'_> {
             NeighChange::Delete { ip, dev } => {
                 self.has_neighbors(dev)?;
                 let fixed = self.neighbors.remove(*ip, dev);
-                if !fixed && !self.known(dev, *ip) {
+                if !fixed && self.left(dev, *ip) == Left::Nothing {
                     return Err(Refusal::of("ENOENT", format!("there is no neighbor {ip} on {dev}")));
                 }
                 self.forget(dev, *ip);
@@ -80,27 +80,28 @@ impl Draft<'_> {
         if !ours.is_empty() && (!is_link_local(ip) || ours.iter().any(|(owner, _)| *owner == here)) {
             return invalid(format!("{ip} is this router's own address, not a neighbor's"));
         }
-        let mac = match mac.map(str::parse::<Mac>) {
-            Some(Ok(mac)) => match not_a_station(mac) {
-                Some(bad) => return invalid(bad),
-                None => Some(mac),
-            },
-            Some(Err(_)) => return invalid("that is no MAC: write one like 02:00:00:00:01:01".into()),
-            None if state == Nud::Failed => None,
-            // The one that it has (`__neigh_update`).
-            None => match self.mac_of(dev, ip) {
-                None => return invalid("give the neighbor's MAC behind lladdr".into()),
-                mac => mac,
-            },
+        let Ok(mac) = mac.map(str::parse::<Mac>).transpose() else {
+            return invalid("that is no MAC: write one like 02:00:00:00:01:01".into());
         };
-        let fixed = self.neighbors.with(ip).any(|n| n.dev == dev);
-        let known = fixed || self.known(dev, ip);
-        if !known && !create {
+        // As the kernel, which looks it up before it looks at its MAC (`neigh_add`).
+        let there = self.there(dev, ip);
+        if there == Left::Nothing && !create {
             return Err(Refusal::of("ENOENT", format!("there is no neighbor {ip} on {dev}: add it")));
         }
-        if known && !replace {
+        if there != Left::Nothing && !replace {
             let text = format!("{ip} on {dev} is a neighbor already: replace it, or delete it first");
             return Err(Refusal::of("EEXIST", text));
+        }
+        if let Some(bad) = mac.and_then(not_a_station) {
+            return invalid(bad);
+        }
+        let mac = match there {
+            // The one that it has (`__neigh_update`).
+            Left::There(has) if mac.is_none() && state != Nud::Failed => has,
+            _ => mac,
+        };
+        if mac.is_none() && state != Nud::Failed {
+            return invalid("give the neighbor's MAC behind lladdr".into());
         }
         let wanted = (state == Nud::Permanent).then_some(mac).flatten();
         let full = self.neighbors.len() >= NEIGHBORS;
@@ -119,34 +120,31 @@ impl Draft<'_> {
             (None, None) => {}
         }
         if let Some(link) = self.links.named(dev).map(|l| l.id) {
-            self.lives.insert((link, ip), true);
+            self.lives.insert((link, ip), Left::There(mac.filter(|_| state.is_valid())));
             self.live.push(LiveAction::SetNeighbor { link, ip, mac, state });
         }
         Ok(())
     }
 
-    /// The MAC that a neighbor has, as far as it is known before the change.
-    fn mac_of(&self, dev: &str, ip: IpAddr) -> Option<Mac> {
-        if let Some(fixed) = self.neighbors.with(ip).find(|n| n.dev == dev) {
-            return Some(fixed.mac);
-        }
-        let on = self.links.named(dev)?.id;
-        match self.lives.get(&(on, ip)) {
-            None => self.living.neighbors.get(on, ip, self.living.now)?.mac,
-            Some(_) => None,
+    /// What there is of a neighbor, as far as it is known before the change.
+    fn there(&self, dev: &str, ip: IpAddr) -> Left {
+        match self.neighbors.with(ip).find(|n| n.dev == dev) {
+            Some(fixed) => Left::There(Some(fixed.mac)),
+            None => self.left(dev, ip),
         }
     }
 
-    /// Whether the living table has a neighbor, as far as it is known before the change.
-    fn known(&self, dev: &str, ip: IpAddr) -> bool {
-        let Some(on) = self.links.named(dev).map(|l| l.id) else { return false };
+    /// Likewise, in the living table.
+    fn left(&self, dev: &str, ip: IpAddr) -> Left {
+        let Some(on) = self.links.named(dev).map(|l| l.id) else { return Left::Nothing };
+        let living = || self.living.neighbors.get(on, ip, self.living.now);
         let said = self.lives.get(&(on, ip)).copied();
-        said.unwrap_or_else(|| self.living.neighbors.get(on, ip, self.living.now).is_some())
+        said.unwrap_or_else(|| living().map_or(Left::Nothing, |n| Left::There(n.mac)))
     }
 
     fn forget(&mut self, dev: &str, ip: IpAddr) {
         if let Some(link) = self.links.named(dev).map(|l| l.id) {
-            self.lives.insert((link, ip), false);
+            self.lives.insert((link, ip), Left::Nothing);
             self.live.push(LiveAction::RemoveNeighbor { link, ip });
         }
     }
@@ -175,7 +173,7 @@ impl Draft<'_> {
         for ((link, ip), state) in there {
             let kept = state == Nud::Permanent && filter.states.is_empty();
             if !kept && filter.chooses(ip, name(link), state.name()) {
-                self.lives.insert((link, ip), false);
+                self.lives.insert((link, ip), Left::Nothing);
                 self.live.push(LiveAction::RemoveNeighbor { link, ip });
             }
         }

@@ -80,6 +80,15 @@ impl Draft<'_> {
         if old.protocol == Protocol::Kernel || new.iter().any(known) {
             return Err(in_the_way(&RouteError::Exists(old.prefix, old.metric)));
         }
+        if !more.metrics.is_empty() && more.metrics != old.metrics {
+            return Err(Refusal::of(
+                "EOPNOTSUPP",
+                format!(
+                    "all ways of the route to {} share one mtu and advmss: leave them out, or change the route first",
+                    shown(old.prefix)
+                ),
+            ));
+        }
         let kind = RouteKind::Unicast(hops.iter().chain(new).copied().collect());
         let route = Route { kind, ..old.clone() };
         self.rib.judge(&route, &self.links).map_err(|cause| refused(&route, &cause))?;

@@ -220,11 +220,30 @@ fn ways_of_ipv6_routes_are_put_together_and_taken_apart() {
     assert_eq!(errno(w.route(Add, "fd09::/32 via fd01::3")), "EEXIST");
     w.route(Append, "fd09::/32 via fd01::3").unwrap();
     assert_eq!(errno(w.route(Append, "fd09::/32 via fd01::3")), "EEXIST");
+    assert_eq!(errno(w.route(Append, "fd09::/32 via fd02::4 mtu 1400")), "EOPNOTSUPP", "a size of its own");
     let both = "fd09::/32 metric 1024 pref medium nexthop via fd01::2 dev lan weight 1 nexthop via fd01::3 dev lan weight 1";
     assert_eq!(w.routes().pop().unwrap(), both);
     w.route(Delete, "fd09::/32 via fd01::2").unwrap();
     assert_eq!(w.routes().pop().unwrap(), "fd09::/32 via fd01::3 dev lan metric 1024 pref medium");
     w.route(Delete, "fd09::/32").unwrap();
+}
+
+/// The ways of a route share what it says of sizes.
+#[test]
+fn a_way_put_to_others_has_their_metrics() {
+    use RouteOp::{Add, Append};
+    let mut w = World::new(GW);
+    w.route(Add, "fd09::/32 via fd01::2 mtu 1400").unwrap();
+    for other in ["mtu 1300", "mtu lock 1400", "advmss 1200", "mtu 1400 advmss 1200"] {
+        let no = w.route(Append, &format!("fd09::/32 via fd01::3 {other}"));
+        assert_eq!(errno(no), "EOPNOTSUPP", "{other}");
+    }
+    assert_eq!(errno(w.route(Append, "fd09::/32 via fd01::2 mtu 1300")), "EEXIST", "it is there already");
+    w.route(Append, "fd09::/32 via fd01::3 mtu 1400").unwrap();
+    w.route(Append, "fd09::/32 via fd01::4").unwrap();
+    let routes = w.routes();
+    let route = routes.iter().find(|r| r.starts_with("fd09::/32")).unwrap();
+    assert!(route.contains("mtu 1400") && route.matches(" via ").count() == 3, "{route}");
 }
 
 #[test]
@@ -450,6 +469,12 @@ fn neighbors_are_the_configurations_or_the_living_tables() {
     assert_eq!(errno(w.change(&set("10.1.0.9", mac, "permanent", false, true))), "ENOENT");
     assert_eq!(errno(w.change(&set("10.1.0.1", mac, "permanent", true, true))), "EINVAL");
     assert_eq!(errno(w.change(&set("10.1.0.9", None, "permanent", true, true))), "EINVAL");
+    // Whether it is there is asked before what it has or could have.
+    assert_eq!(errno(w.change(&set("10.1.0.9", None, "stale", false, true))), "ENOENT");
+    assert_eq!(errno(w.change(&set("10.1.0.9", None, "failed", false, true))), "ENOENT");
+    assert_eq!(errno(w.change(&set("10.1.0.9", Some("01:00:00:00:00:01"), "stale", false, true))), "ENOENT");
+    assert_eq!(errno(w.change(&set("10.1.0.9", Some("01:00:00:00:00:01"), "stale", true, true))), "EINVAL");
+    assert_eq!(errno(w.change(&set("10.1.0.9", Some("zz"), "stale", false, true))), "EINVAL");
     assert_eq!(errno(w.change(&set("10.1.0.9", mac, "noarp", true, true))), "EINVAL");
     assert_eq!(errno(w.change(&set("10.1.0.9", Some("zz"), "stale", true, true))), "EINVAL");
     w.change(&set("10.1.0.9", mac, "permanent", true, false)).unwrap();

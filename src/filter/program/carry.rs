@@ -7,7 +7,7 @@ use crate::filter::rule::{Count, Ruleset};
 
 use super::addr::Addr;
 use super::check::Check;
-use super::compile::{Code, Placed};
+use super::compile::{Code, Placed, Rule};
 
 /// Where a counter of new rules goes on counting: at one of the rules before. Counters are numbered table by table and
 /// chain by chain, a chain's policy before its rules.
@@ -55,16 +55,15 @@ fn words(rules: &Ruleset) -> Vec<(&str, &str, String)> {
 
 /// Hands over what limits and statistics remember. Equal rules have equal checks.
 pub(super) fn memory<A: Addr>(new: &Code<A>, old: &Code<A>, pairs: &[Option<usize>]) {
-    let remembers =
-        |checks: &[Check<A>]| checks.iter().any(|c| matches!(c, Check::Limit(_) | Check::Nth { .. }));
-    let olds: HashMap<u32, &[Check<A>]> = rules(old, new).filter(|(_, checks)| remembers(checks)).collect();
+    let olds = rules(old, new).filter(|(_, rule)| rule.remembers());
+    let olds: HashMap<u32, &[Check<A>]> = olds.map(|(counter, rule)| (counter, &*rule.checks)).collect();
     if olds.is_empty() {
         return;
     }
-    for (counter, checks) in rules(new, old) {
+    for (counter, rule) in rules(new, old) {
         let from = pairs.get(counter as usize).copied().flatten();
         let Some(before) = from.and_then(|from| olds.get(&(from as u32))) else { continue };
-        for pair in checks.iter().zip(*before) {
+        for pair in rule.checks.iter().zip(*before) {
             match pair {
                 (Check::Limit(new), Check::Limit(old)) => new.carry(old),
                 (Check::Nth { nth: new, .. }, Check::Nth { nth: old, .. }) => new.carry(old),
@@ -75,7 +74,7 @@ pub(super) fn memory<A: Addr>(new: &Code<A>, old: &Code<A>, pairs: &[Option<usiz
 }
 
 /// The rules of one, and the numbers of their counters, but those of tables that the other shares with it.
-fn rules<'a, A: Addr>(code: &'a Code<A>, other: &'a Code<A>) -> impl Iterator<Item = (u32, &'a [Check<A>])> {
+fn rules<'a, A: Addr>(code: &'a Code<A>, other: &'a Code<A>) -> impl Iterator<Item = (u32, &'a Rule<A>)> {
     let pairs = code.tables.iter().zip(&other.tables);
     let own = pairs.filter_map(|(placed, other)| {
         let placed = placed.as_ref()?;
@@ -84,6 +83,6 @@ fn rules<'a, A: Addr>(code: &'a Code<A>, other: &'a Code<A>) -> impl Iterator<It
     });
     own.flat_map(|Placed { counters, table }| {
         let rules = table.chains.iter().flat_map(|c| &c.rules);
-        rules.map(move |r| (counters + r.counter, &*r.checks))
+        rules.map(move |r| (counters + r.counter, r))
     })
 }

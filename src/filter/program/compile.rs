@@ -18,6 +18,7 @@ use crate::link::Links;
 use crate::packet::NatRange;
 
 use super::addr::Addr;
+use super::carry::Legacy;
 use super::check::{Check, PortCheck, TcpCheck};
 use super::ct::Ct;
 use super::index::Index;
@@ -41,9 +42,9 @@ impl<A> Code<A> {
         }
     }
 
-    /// The line of the first rule that makes conntrack necessary.
-    pub(super) fn needs_conntrack(&self) -> Option<usize> {
-        self.tables.iter().flatten().filter_map(|t| t.table.needs_conntrack).min()
+    /// Whether a rule makes conntrack necessary.
+    pub(super) fn needs_conntrack(&self) -> bool {
+        self.tables.iter().flatten().any(|t| t.table.needs_conntrack)
     }
 }
 
@@ -73,8 +74,8 @@ pub(super) struct Table<A> {
     pub(super) depth: usize,
     /// What rules name with `-i` and `-o`; number 0 is any.
     pub(super) link_sets: Vec<LinkSet>,
-    /// The line of the first rule that makes conntrack necessary.
-    pub(super) needs_conntrack: Option<usize>,
+    /// Whether a rule makes conntrack necessary.
+    pub(super) needs_conntrack: bool,
 }
 
 /// One chain.
@@ -102,6 +103,13 @@ pub(super) struct Rule<A> {
     pub(super) flags: u8,
     pub(super) checks: Box<[Check<A>]>,
     pub(super) op: Op,
+}
+
+impl<A> Rule<A> {
+    /// Whether a match of it remembers something from packet to packet.
+    pub(super) fn remembers(&self) -> bool {
+        self.checks.iter().any(|c| matches!(c, Check::Limit(_) | Check::Nth { .. }))
+    }
 }
 
 /// What is negated, and whether fragments are asked for.
@@ -136,21 +144,30 @@ pub(super) enum Op {
     Netmap(Box<NatRange>),
 }
 
-/// Compiles all tables of a ruleset, but those that are the same in `before`, compiled for the same links. Counters are
-/// numbered table by table and chain by chain, a chain's policy before its rules.
+/// What was compiled before, for the same links.
+pub(super) struct Before<'a, A> {
+    pub(super) rules: &'a Ruleset,
+    pub(super) code: &'a Code<A>,
+    /// For each counter of the new rules, where it goes on.
+    pub(super) from: &'a [Option<Legacy>],
+}
+
+/// Compiles all tables of a ruleset, but those that say the same as `before` and of which no memory begins anew. Counters
+/// are numbered table by table and chain by chain, a chain's policy before its rules.
 pub(super) fn compile<A: Addr>(
     rules: &Ruleset,
     links: &Links,
-    before: Option<(&Ruleset, &Code<A>)>,
+    before: Option<Before<'_, A>>,
 ) -> Result<Code<A>, Vec<Problem>> {
     let mut tables = [const { None }; 4];
     let mut problems = Vec::new();
     let mut counters = 0;
     for table in &rules.tables {
-        let compiled = before.and_then(|(rules, code)| {
-            let old = rules.tables.iter().find(|t| t.name == table.name)?;
-            let Placed { table: code, .. } = code.tables[table.name as usize].as_ref()?;
-            says_the_same(old, table).then(|| code.clone())
+        let compiled = before.as_ref().and_then(|before| {
+            let old = before.rules.tables.iter().find(|t| t.name == table.name)?;
+            let placed = before.code.tables[table.name as usize].as_ref()?;
+            let same = says_the_same(old, table) && remembers_on(placed, counters, before.from);
+            same.then(|| placed.table.clone())
         });
         let compiled = compiled.unwrap_or_else(|| Arc::new(Compiler::new(links, &mut problems).table(table)));
         tables[table.name as usize] = Some(Placed { counters, table: compiled });
@@ -171,6 +188,17 @@ fn says_the_same(a: &rule::Table, b: &rule::Table) -> bool {
         a.name == b.name && a.policy == b.policy && rules(&a.rules, &b.rules)
     };
     a.chains.len() == b.chains.len() && a.chains.iter().zip(&b.chains).all(|(a, b)| chain(a, b))
+}
+
+/// Whether each rule of a table that remembers something goes on where it stood, and none begins anew: what the table's
+/// counters from `counters` on do, `from` says.
+fn remembers_on<A>(before: &Placed<A>, counters: u32, from: &[Option<Legacy>]) -> bool {
+    let stays = |rule: &Rule<A>| {
+        let from = from.get((counters + rule.counter) as usize).copied().flatten();
+        from.is_some_and(|from| from.counter == (before.counters + rule.counter) as usize)
+    };
+    let mut rules = before.table.chains.iter().flat_map(|c| &c.rules);
+    rules.all(|rule| stays(rule) || !rule.remembers())
 }
 
 struct Compiler<'a> {
@@ -211,8 +239,7 @@ impl<'a> Compiler<'a> {
             let place = places.get(hook.name()).copied()?;
             table.name.hooks().contains(&hook).then_some(place)
         });
-        let all = table.chains.iter().flat_map(|c| &c.rules);
-        let needs_conntrack = all.filter(|r| needs_conntrack(r)).map(|r| r.line).min();
+        let needs_conntrack = table.chains.iter().flat_map(|c| &c.rules).any(needs_conntrack);
         Table { entry, chains, depth, link_sets: self.sets, needs_conntrack }
     }
 
@@ -380,7 +407,7 @@ impl<'a> Compiler<'a> {
 }
 
 /// Whether a rule asks for a flow's state or mark, marks flows, or translates.
-fn needs_conntrack(rule: &rule::Rule) -> bool {
+pub(super) fn needs_conntrack(rule: &rule::Rule) -> bool {
     let asks = |m: &Match| matches!(m, Match::Conntrack(_) | Match::State(_) | Match::Connmark(_));
     let does = matches!(
         rule.target,

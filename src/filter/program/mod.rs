@@ -47,7 +47,7 @@ pub use claims::Claims;
 pub use mss::lower_mss;
 pub use shadow::Remembered;
 
-use compile::Code;
+use compile::{Before, Code};
 
 /// The rules of one family, ready to be asked. Workers share it; what changes in it are counters, and what limits and
 /// statistics remember.
@@ -78,21 +78,27 @@ impl Program {
     }
 
     /// The same; tables that say what they said `before`, in a program for the same links, are not compiled again but
-    /// shared with it, and so is what their limits and statistics remember.
+    /// shared with it, and so is what their limits and statistics remember. A table of which one of these begins anew, or goes
+    /// on elsewhere, is compiled: with that program comes where each counter goes on, as for [`inherit`](Program::inherit).
     ///
     /// # Errors
     /// As [`Program::compile`].
-    pub fn after(rules: &Ruleset, links: &Links, before: Option<&Program>) -> Result<Program, Vec<Problem>> {
-        let code = match (rules.family, before.map(|b| (&b.rules, &b.code))) {
-            (Family::V4, Some((was, ByFamily::V4(code)))) => {
-                ByFamily::V4(compile::compile(rules, links, Some((was, code)))?)
+    pub fn after(
+        rules: &Ruleset,
+        links: &Links,
+        before: Option<(&Program, &[Option<Legacy>])>,
+    ) -> Result<Program, Vec<Problem>> {
+        let code = match (rules.family, before.map(|(b, from)| (&b.rules, &b.code, from))) {
+            (Family::V4, Some((was, ByFamily::V4(code), from))) => {
+                ByFamily::V4(compile::compile(rules, links, Some(Before { rules: was, code, from }))?)
             }
-            (Family::V6, Some((was, ByFamily::V6(code)))) => {
-                ByFamily::V6(compile::compile(rules, links, Some((was, code)))?)
+            (Family::V6, Some((was, ByFamily::V6(code), from))) => {
+                ByFamily::V6(compile::compile(rules, links, Some(Before { rules: was, code, from }))?)
             }
             (Family::V4, _) => ByFamily::V4(compile::compile(rules, links, None)?),
             (Family::V6, _) => ByFamily::V6(compile::compile(rules, links, None)?),
         };
+        let before = before.map(|(before, _)| before);
         let claims = before.filter(|before| code.shares(&before.code, TableName::Nat));
         let claims = claims.map_or_else(|| Arc::new(Claims::of(rules)), |before| before.claims.clone());
         let counters = Counters::new(counts(rules));
@@ -110,15 +116,17 @@ impl Program {
     /// Whether a rule makes conntrack necessary: one that asks for a flow's state or mark, that marks flows, or that
     /// translates. A nat table without such a rule does not, nor does NOTRACK: as in the kernel (`nf_ct_netns_get`).
     pub fn needs_conntrack(&self) -> bool {
-        self.conntrack_line().is_some()
-    }
-
-    /// The line of the first rule that does.
-    pub fn conntrack_line(&self) -> Option<usize> {
         match &self.code {
             ByFamily::V4(code) => code.needs_conntrack(),
             ByFamily::V6(code) => code.needs_conntrack(),
         }
+    }
+
+    /// The line of the first rule that does, in the text that these rules are of; 0 for one that stands in none. Goes
+    /// through the rules.
+    pub fn conntrack_line(&self) -> Option<usize> {
+        let rules = self.rules.tables.iter().flat_map(|t| &t.chains).flat_map(|c| &c.rules);
+        rules.filter(|rule| compile::needs_conntrack(rule)).map(|rule| rule.line).min()
     }
 
     /// Asks a table's chain of the hook the packet is at. A table that was not given, or has no chain there, lets

@@ -7,7 +7,7 @@
 //! whose frames stand in an outbox is told once the outbox has been handed to its device, and one that the local stack has
 //! fetched once that has said what it did with it.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -118,9 +118,8 @@ impl Following {
 
     #[cold]
     fn publish(&mut self, tracer: &Tracer) {
-        let mut parked = super::lock(&tracer.parked);
         let crowded = self.open.len() > MAX_OPEN;
-        let mut standing: Vec<TraceId> = self.open.iter().filter(|d| d.stands()).map(|d| d.id).collect();
+        let mut standing: HashSet<TraceId> = self.open.iter().filter(|d| d.stands()).map(|d| d.id).collect();
         standing.extend(self.given.iter().map(|(_, id)| id).chain(&self.for_host));
         // What a packet caused is told behind it.
         let stays = |id: TraceId, cause: Option<TraceId>| {
@@ -132,7 +131,8 @@ impl Following {
         // What stands for longer than a batch, whoever ends a watch must find.
         let long = self.open.iter_mut().filter(|d| d.stands()).filter_map(|d| d.stands_long(crowded));
         let long: Vec<TraceId> = long.collect();
-        long.into_iter().for_each(|id| self.hand_in(&mut parked, id));
+        let mut parked = super::lock(&tracer.parked);
+        self.hand_in_all(&mut parked, &long);
         for id in std::mem::take(&mut self.inside) {
             match stays(id, parked.cause(id)) {
                 true => self.inside.push(id),
@@ -161,8 +161,10 @@ impl Following {
 
     /// Whether what becomes of the packet with this number will yet be told.
     fn holds(&self, ready: &VecDeque<Draft>, parked: &Parked, id: Option<TraceId>) -> bool {
-        let is = |d: &Draft| Some(d.id) == id;
-        id.is_some_and(|id| parked.has(id)) || ready.iter().any(is) || self.open.iter().any(is)
+        id.is_some_and(|id| {
+            let is = |d: &Draft| d.id == id;
+            parked.has(id) || ready.iter().any(is) || self.open.iter().any(is)
+        })
     }
 
     /// Begins to gather.
@@ -221,6 +223,27 @@ impl Following {
         }
     }
 
+    /// As [`Following::hand_in`], of as many at once as may stand in outboxes: each is looked for once.
+    fn hand_in_all(&mut self, parked: &mut Parked, ids: &[TraceId]) {
+        if ids.is_empty() {
+            return;
+        }
+        let places: HashMap<TraceId, usize> =
+            self.open.iter().enumerate().map(|(at, d)| (d.id, at)).collect();
+        let mut open: Vec<_> = std::mem::take(&mut self.open).into_iter().map(Some).collect();
+        for id in ids {
+            let mut line = vec![*id];
+            while let Some(id) = line.pop() {
+                let draft = places.get(&id).and_then(|at| open.get_mut(*at)).and_then(Option::take);
+                let Some(draft) = draft else { continue };
+                line.extend(&draft.children);
+                self.inside.push(id);
+                parked.put(draft, 1);
+            }
+        }
+        self.open = open.into_iter().flatten().collect();
+    }
+
     /// What is to be said of a packet that was put where it may have to wait, and whether it does not.
     pub(super) fn parted(&mut self, tracer: &Tracer, parting: Parting, steps: Vec<Step>, stays: bool) {
         self.add(tracer, parting.id, |draft| {
@@ -276,9 +299,10 @@ impl Following {
     #[cold]
     fn await_host(&mut self, tracer: &Tracer) {
         let mut parked = super::lock(&tracer.parked);
-        for id in std::mem::take(&mut self.for_host) {
-            self.hand_in(&mut parked, id);
-            // The stack is one of those that may add to it.
+        let for_host = std::mem::take(&mut self.for_host);
+        self.hand_in_all(&mut parked, &for_host);
+        // The stack is one of those that may add to each.
+        for id in for_host {
             parked.enter(id);
         }
     }

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::work::passes;
 use super::*;
+use crate::base::Mac;
 
 fn dev() -> impl Strategy<Value = String> {
     proptest::sample::select(&["lan", "wan", "t0", "x1", "lo", "nope"][..]).prop_map(str::to_owned)
@@ -50,11 +51,16 @@ fn any_change() -> impl Strategy<Value = Change> {
         })),
         false => Change::Addr(AddrChange::Flush(LinkFilter { dev: Some(dev), ..LinkFilter::default() })),
     });
-    let neigh = (dev(), ip(), any::<(bool, bool)>(), 0..4).prop_map(|(dev, ip, (create, replace), what)| {
-        let state = if what == 1 { "stale" } else { "permanent" }.to_owned();
-        Change::Neigh(match what {
-            0 => NeighChange::Delete { ip, dev },
-            _ => NeighChange::Set { ip, dev, mac: Some("02:00:00:00:01:77".into()), state, create, replace },
+    let states = proptest::sample::select(&["permanent", "permanent", "reachable", "stale", "failed"][..]);
+    let mac = proptest::option::of(proptest::sample::select(&["02:00:00:00:01:77", "02:00:00:00:01:78"][..]));
+    let neigh = (dev(), ip(), any::<(bool, bool)>(), proptest::option::weighted(0.75, (states, mac)));
+    let neigh = neigh.prop_map(|(dev, ip, (create, replace), set)| {
+        Change::Neigh(match set {
+            None => NeighChange::Delete { ip, dev },
+            Some((state, mac)) => {
+                let (mac, state) = (mac.map(str::to_owned), state.to_owned());
+                NeighChange::Set { ip, dev, mac, state, create, replace }
+            }
         })
     });
     let mtu = proptest::option::of(proptest::sample::select(&[1000, 1280, 9000, 5][..]));
@@ -104,6 +110,39 @@ proptest! {
         prop_assert_eq!(&changed.setup.config, &one_by_one.setup.config);
         prop_assert_eq!(changed.live.len() >= live.len().min(1), true);
     }
+}
+
+/// A neighbor is known with its MAC to those that come behind it.
+#[test]
+fn a_neighbor_of_the_same_batch_keeps_its_mac() {
+    let mac = Mac([2, 0, 0, 0, 1, 0x77]);
+    let set = |mac: Option<Mac>, state: &str| {
+        let (ip, dev, mac) = ("10.1.0.9".parse().unwrap(), "lan".to_owned(), mac.map(|mac| mac.to_string()));
+        Change::Neigh(NeighChange::Set { ip, dev, mac, state: state.into(), create: true, replace: true })
+    };
+    let gone = Change::Neigh(NeighChange::Delete { ip: "10.1.0.9".parse().unwrap(), dev: "lan".into() });
+    let of = |changes: Vec<Change>| {
+        let w = World::new(GW);
+        let several = Change::Several { changes, force: true };
+        let changed = w.setup.changed(&several, &w.neighbors, Instant::from_secs(1)).unwrap();
+        let refused: Vec<_> = changed.refused.iter().map(|(i, no)| (*i, no.errno)).collect();
+        let last = match changed.live.last() {
+            Some(LiveAction::SetNeighbor { mac, state, .. }) => (*mac, *state),
+            other => panic!("{other:?}"),
+        };
+        (refused, last)
+    };
+    for first in ["permanent", "reachable", "stale"] {
+        for then in ["permanent", "stale", "probe"] {
+            let (refused, (kept, _)) = of(vec![set(Some(mac), first), set(None, then)]);
+            assert_eq!((refused, kept), (vec![], Some(mac)), "{first}, {then}");
+        }
+    }
+    // What has failed or is gone has none.
+    let (refused, last) = of(vec![set(Some(mac), "failed"), set(None, "stale")]);
+    assert_eq!((refused, last), (vec![(1, Some("EINVAL"))], (Some(mac), Nud::Failed)));
+    let (refused, last) = of(vec![set(Some(mac), "stale"), gone, set(None, "stale"), set(None, "failed")]);
+    assert_eq!((refused, last), (vec![(2, Some("EINVAL"))], (None, Nud::Failed)));
 }
 
 /// What is refused one by one is refused together, too: it could not be read back.

@@ -15,6 +15,11 @@ struct Running {
 
 impl Running {
     fn start() -> Self {
+        Self::slower(1)
+    }
+
+    /// One whose time passes more slowly, so that no patience ends while the machine has other things to do.
+    fn slower(times: u32) -> Self {
         let endpoint = Endpoint::bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let (at, waker) = (endpoint.local_addr(), endpoint.waker().unwrap());
         let stop = Arc::new(AtomicBool::new(false));
@@ -24,7 +29,7 @@ impl Running {
             let mut sums = 0;
             endpoint.run(
                 &stopped,
-                || Instant::ZERO + start.elapsed(),
+                || Instant::ZERO + start.elapsed() / times,
                 || {
                     sums += 1;
                     Stats { name: "gw".into(), ..Stats::default() }
@@ -97,7 +102,7 @@ fn a_scrape_is_answered() {
 
 #[test]
 fn those_who_say_nothing_make_way() {
-    let endpoint = Running::start();
+    let endpoint = Running::slower(100);
     let silent: Vec<Socket> = (0..3 * MAX_CONNECTIONS)
         .map(|_| {
             let mut socket = endpoint.connect();

@@ -225,6 +225,69 @@ fn an_edit_says_where_each_counter_goes_on_and_nothing_counted_meanwhile_is_lost
 }
 
 #[test]
+fn what_begins_anew_remembers_nothing_of_a_table_that_says_the_same() {
+    let limit = "-A FORWARD -p tcp -m limit --limit 1/min --limit-burst 3 -j DROP\n";
+    let nth = "-A FORWARD -m statistic --mode nth --every 2 --packet 0 -j DROP\n";
+    let mangle = "*mangle\n-A FORWARD -p tcp -j MARK --set-mark 1\nCOMMIT\n";
+    let text = format!("{mangle}*filter\n{limit}{nth}COMMIT\n");
+    let mut w = World::at(Hook::Forward);
+    let mut dropped = |program: &Program| {
+        let drops = (0..8).filter(|_| program.run(TableName::Filter, &mut syn(1), &mut w) == Verdict::Drop);
+        drops.count()
+    };
+    let inherits = |edited: &iptables::Edited, old: &Program| {
+        let new = Program::after(&edited.rules, &links(), Some((old, &edited.from))).expect("good rules");
+        new.inherit(old, &edited.from);
+        new
+    };
+    let restored = |text: &str, noflush: bool, old: &Program| {
+        let how = iptables::Restore { noflush, ..Default::default() };
+        inherits(&iptables::restore(text, &how, &old.rules).expect("good rules"), old)
+    };
+    let edited = |line: &str, old: &Program| {
+        let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        inherits(&iptables::edit(&words, &old.rules).expect("a good rule"), old)
+    };
+    let old = program(&text);
+    assert_eq!(dropped(&old), 3 + 3, "all that are allowed at once, and the first of each two of five");
+    // Restored, every rule is a new one; what remembers nothing is shared all the same.
+    let new = restored(&text, false, &old);
+    assert!(!new.code.shares(&old.code, TableName::Filter) && new.code.shares(&old.code, TableName::Mangle));
+    assert_eq!(dropped(&new), 3 + 3);
+    // So is what is emptied and filled again at once, and a rule in the place of its like.
+    let flushed = restored(&format!("*filter\n-F\n{limit}{nth}COMMIT\n"), true, &new);
+    assert_eq!(dropped(&flushed), 3 + 3);
+    let replaced = edited(&format!("-R FORWARD 1 {}", limit.trim_start_matches("-A FORWARD ")), &flushed);
+    assert_eq!(dropped(&replaced), 3 + 2, "the statistic was not replaced");
+    // What stays remembers, whether its table is shared or not.
+    let stays = restored(mangle, true, &replaced);
+    assert!(stays.code.shares(&replaced.code, TableName::Filter));
+    assert_eq!(dropped(&stays), 4);
+    let more = edited("-A FORWARD -p udp", &stays);
+    assert!(!more.code.shares(&stays.code, TableName::Filter));
+    assert_eq!(dropped(&more), 4);
+    // Two chains change places: each remembers what it did under its other name.
+    let [a, b] = ["a", "b"].map(|chain| limit.replace("FORWARD", chain));
+    let chains = program(&format!("*filter\n:a -\n:b -\n{a}{b}-A FORWARD -g a\nCOMMIT\n"));
+    assert_eq!(dropped(&chains), 3);
+    let swapped = restored("*filter\n-E a c\n-E b a\n-E c b\n-R FORWARD 1 -g a\nCOMMIT\n", true, &chains);
+    assert_eq!(dropped(&swapped), 3);
+    let back = restored("*filter\n-R FORWARD 1 -g b\nCOMMIT\n", true, &swapped);
+    assert_eq!(dropped(&back), 0);
+}
+
+#[test]
+fn the_line_that_needs_conntrack_is_of_the_text_that_is_in_force() {
+    let nat = "*nat\n-A POSTROUTING -j MASQUERADE\nCOMMIT\n";
+    let old = program(nat);
+    assert_eq!(old.conntrack_line(), Some(2));
+    let rules = read(&format!("*filter\n-A FORWARD -p tcp\nCOMMIT\n{nat}"));
+    let new = Program::after(&rules, &links(), Some((&old, &[]))).expect("good rules");
+    assert!(new.code.shares(&old.code, TableName::Nat) && new.needs_conntrack());
+    assert_eq!(new.conntrack_line(), Some(5));
+}
+
+#[test]
 fn conntrack_is_needed_by_what_asks_for_it() {
     let needs = |table: &str, rule: &str| program(&format!("*{table}\n{rule}\nCOMMIT\n")).needs_conntrack();
     for (table, rule) in [

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use crate::base::{Hook, LinkId};
 use crate::filter::iptables;
-use crate::filter::program::Program;
+use crate::filter::program::{Legacy, Program, carry};
 use crate::filter::rule::{Family, TableName};
 use crate::filter::verdict::Verdict;
 use crate::packet::{Csum, CtState, Direction, L2Kind, Packet, Status};
@@ -495,6 +495,12 @@ fn super_frames_count_once_and_whole() {
 #[test]
 fn tables_that_say_the_same_are_shared_and_count_in_their_own_place() {
     let read = |text: &str| iptables::read(text, Family::V4).expect("good rules");
+    let changed = |text: &str, before: &Program| {
+        let rules = read(text);
+        let from = carry::pairs(&rules, &before.rules).into_iter();
+        let from: Vec<_> = from.map(|from| from.map(|counter| Legacy { counter, zeroed: false })).collect();
+        Program::after(&rules, &links(), Some((before, &from))).expect("good rules")
+    };
     let filter = "*filter\n-A FORWARD -i eth0 -p udp -m limit --limit 1/s --limit-burst 2 -j DROP\n\
                   -A FORWARD -m statistic --mode nth --every 2 --packet 0 -j DROP\nCOMMIT\n";
     let mangle = |more: &str| format!("*mangle\n{more}-A FORWARD -j MARK --set-mark 7\nCOMMIT\n");
@@ -506,7 +512,7 @@ fn tables_that_say_the_same_are_shared_and_count_in_their_own_place() {
     assert_eq!(ask(&before, TableName::Filter), Verdict::Drop);
     // More rules stand before it, which moves its counters.
     let more = "-A FORWARD -o eth1 -j MARK --set-mark 5\n-A FORWARD -p tcp\n";
-    let after = Program::after(&read(&(mangle(more) + filter)), &links(), Some(&before)).expect("good rules");
+    let after = changed(&(mangle(more) + filter), &before);
     assert!(after.code.shares(&before.code, TableName::Filter));
     assert!(!after.code.shares(&before.code, TableName::Mangle));
     after.carry(&before);
@@ -530,8 +536,7 @@ fn tables_that_say_the_same_are_shared_and_count_in_their_own_place() {
         filter.replace("*filter\n", "*filter\n:FORWARD DROP\n"),
         filter.replace("*filter\n", "*filter\n:more -\n"),
     ] {
-        let other =
-            Program::after(&read(&(mangle(more) + &other)), &links(), Some(&after)).expect("good rules");
+        let other = changed(&(mangle(more) + &other), &after);
         assert!(!other.code.shares(&after.code, TableName::Filter));
         assert!(other.code.shares(&after.code, TableName::Mangle));
     }
@@ -558,7 +563,7 @@ fn what_is_shared_takes_nothing_beside_the_other() {
     let program = |line: &str, before: &Program| {
         let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
         let edited = iptables::edit(&words, &before.rules).expect("a good rule");
-        Program::after(&edited.rules, &links(), Some(before)).expect("good rules")
+        Program::after(&edited.rules, &links(), Some((before, &edited.from))).expect("good rules")
     };
     let before = Program::compile(&rules, &links()).expect("good rules");
     let alone = before.apart_from(None);

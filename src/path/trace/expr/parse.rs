@@ -10,8 +10,8 @@
 //! side    = "src" | "dst" | "src or dst" | "src and dst"
 //! ```
 //!
-//! A VALUE alone is of the kind that was asked for last: `port 80 or 443`. As in pcap-filter(7), "and" and "or" bind alike, from
-//! left to right.
+//! A VALUE alone is of the kind that was asked for last: `port 80 or 443`, `proto 6 or 17`. As in pcap-filter(7), "and" and "or"
+//! bind alike, from left to right.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU32;
@@ -99,6 +99,20 @@ enum Kind {
     Net,
     Port,
     PortRange,
+    Proto,
+}
+
+impl Kind {
+    /// What must follow its word.
+    fn what(self) -> &'static str {
+        match self {
+            Kind::Host => "an address",
+            Kind::Net => "a prefix, as 10.1.0.0/24,",
+            Kind::Port => "a port",
+            Kind::PortRange => "two ports, as 1-1023,",
+            Kind::Proto => "a protocol",
+        }
+    }
 }
 
 /// What was asked before a value.
@@ -173,9 +187,9 @@ impl<'a> Parser<'a> {
 
     fn ask(&mut self, word: &'a str) -> Result<Expr, ExprError> {
         Ok(Expr::Ask(match word {
+            "proto" => return self.proto(None),
             "in" | "iif" => Ask::In(self.value(word, "a link's name")?.to_owned()),
             "out" | "oif" => Ask::Out(self.value(word, "a link's name")?.to_owned()),
-            "proto" => self.proto()?,
             "drop" => Ask::Drop(self.reason()?),
             "mark" => self.mark()?,
             "state" => self.state()?,
@@ -184,11 +198,13 @@ impl<'a> Parser<'a> {
         }))
     }
 
-    /// What stands behind `proto`. tcpdump wants a backslash before names that are words of filters.
-    fn proto(&mut self) -> Result<Ask, ExprError> {
-        let name = self.value("proto", "a protocol")?;
-        let number = names::protocol(&name.trim_start_matches('\\').to_ascii_lowercase());
-        number.map(Ask::Proto).ok_or_else(|| error(name, "a protocol is a name, as tcp, or a number to 255"))
+    /// What stands behind `proto`, of a family if one is asked for.
+    fn proto(&mut self, of: Option<Ask>) -> Result<Expr, ExprError> {
+        let name = self.value("proto", Kind::Proto.what())?;
+        let q = Qualified { of, side: Side::Either, kind: Kind::Proto };
+        let expr = q.expr(name)?;
+        self.last = Some(q);
+        Ok(expr)
     }
 
     /// `[kind] [side] what VALUE`, or parts of it.
@@ -199,10 +215,7 @@ impl<'a> Parser<'a> {
             match self.peek() {
                 Some("proto") if matches!(of, Some(Ask::Family(Net::Ipv4 | Net::Ipv6))) => {
                     self.at += 1;
-                    self.last = None;
-                    let proto = Expr::Ask(self.proto()?);
-                    let family = Expr::Ask(of.unwrap_or(Ask::Family(Net::Ipv4)));
-                    return Ok(Expr::And(Box::new(family), Box::new(proto)));
+                    return self.proto(of);
                 }
                 Some(other) if names::foreign(other).is_some() => return self.alone(other),
                 Some("src" | "dst" | "host" | "net" | "port" | "portrange") => {
@@ -234,25 +247,23 @@ impl<'a> Parser<'a> {
             "portrange" => Kind::PortRange,
             value => return self.alone(value),
         };
-        let what = match kind {
-            Kind::Host => "an address",
-            Kind::Net => "a prefix, as 10.1.0.0/24,",
-            Kind::Port => "a port",
-            Kind::PortRange => "two ports, as 1-1023,",
-        };
-        let value = self.value(word, what)?;
+        let value = self.value(word, kind.what())?;
         let masked = match kind {
             Kind::Net if self.takes(&["mask"]) => Some(self.masked(value)?),
             _ => None,
         };
         let q = Qualified { of, side, kind };
-        let expr = q.expr(masked.as_deref().unwrap_or(value))?;
+        let expr = q.expr(masked.as_deref().unwrap_or(value));
+        let expr = expr.map_err(|e| ExprError { word: shown(value), ..e })?;
         self.last = Some(q);
         Ok(expr)
     }
 
     /// `NET mask MASK`, as one word.
     fn masked(&mut self, net: &str) -> Result<String, ExprError> {
+        if net.contains([':', '/']) {
+            return Err(error(net, "before 'mask' stands an IPv4 address alone, as 10.1.0.0"));
+        }
         let mask = self.value("mask", "a netmask, as 255.255.255.0,")?;
         let length = mask.parse::<Ipv4Addr>().ok().and_then(|m| ipv4_mask_to_prefix(m).ok());
         let length = length.ok_or_else(|| error(mask, "a netmask is written 255.255.255.0"))?;
@@ -280,10 +291,12 @@ impl<'a> Parser<'a> {
 
     /// A value without a word before it.
     fn alone(&mut self, value: &str) -> Result<Expr, ExprError> {
-        if let Some(last) = &self.last
-            && let Ok(expr) = last.expr(value)
-        {
-            return Ok(expr);
+        if let Some(last) = &self.last {
+            match last.expr(value) {
+                Err(e) if last.claims(value) => return Err(e),
+                Err(_) => {}
+                done => return done,
+            }
         }
         let host = Qualified { of: None, side: Side::Either, kind: Kind::Host };
         let net = Qualified { kind: Kind::Net, ..host.clone() };
@@ -382,7 +395,10 @@ impl Qualified {
         let ask = match self.kind {
             Kind::Host => {
                 let addr: IpAddr = value.parse().map_err(|_| {
-                    error(value, "an address is written 10.1.0.2 or fd01::2; names are not looked up")
+                    error(
+                        value,
+                        "an address is written 10.1.0.2 or fd01::2, a prefix follows 'net'; names are not looked up",
+                    )
                 })?;
                 self.fits(value, addr)?;
                 Ask::Net(self.side, IpNet::from(addr))
@@ -417,6 +433,13 @@ impl Qualified {
                 }
                 Ask::Port(self.side, first, last)
             }
+            // tcpdump wants a backslash before names that are words of filters.
+            Kind::Proto => {
+                let number = names::protocol(&value.trim_start_matches('\\').to_ascii_lowercase());
+                let number =
+                    number.ok_or_else(|| error(value, "a protocol is a name, as tcp, or a number to 255"))?;
+                Ask::Proto(number)
+            }
         };
         let ask = Expr::Ask(ask);
         Ok(match &self.of {
@@ -437,6 +460,15 @@ impl Qualified {
         match addr.is_ipv6() == (family == "IPv6") {
             true => Ok(()),
             false => Err(error(value, format!("an {family} address must follow here"))),
+        }
+    }
+
+    /// Whether a value alone that it refuses can have been meant for it only: read otherwise, it would ask for what nobody wrote.
+    fn claims(&self, value: &str) -> bool {
+        match self.kind {
+            Kind::Host | Kind::Net => prefix(value).is_some(),
+            Kind::Proto => value.bytes().all(|b| b.is_ascii_digit()),
+            Kind::Port | Kind::PortRange => false,
         }
     }
 

@@ -65,6 +65,10 @@ fn the_words_of_pcap() {
         "udp or tcp and port 443",
         "ip proto 6",
         "ip proto \\tcp",
+        "proto 17 or 6",
+        "port 80 or proto 17 or \\tcp",
+        "ip proto 17 or 6",
+        "proto 17 or 10.1.0.2",
         "dst net 198.51.100.0 mask 255.255.255.0",
     ] {
         assert_eq!(web(yes), Truth::Yes, "{yes}");
@@ -91,6 +95,9 @@ fn the_words_of_pcap() {
         "tcp or udp and port 80",
         "port 80 or 443 and udp",
         "ip6 proto 6",
+        "ip6 proto 17 or 6",
+        // The last is a protocol, no port.
+        "port 80 or proto 17 or 132",
         "esp",
     ] {
         assert_eq!(web(no), Truth::No, "{no}");
@@ -151,6 +158,13 @@ fn what_is_wrong_is_named_with_what_would_be_right() {
         ("arp portrange 1-5", "1-5", "no ports"),
         ("ip6 host 10.1.0.1", "10.1.0.1", "an IPv6 address"),
         ("ip net fd01::/64", "fd01::/64", "an IPv4 address"),
+        ("ip6 src host fd01::1 or 10.1.0.1", "10.1.0.1", "an IPv6 address"),
+        ("ip net 10.0.0.0/8 or fd01::/64", "fd01::/64", "an IPv4 address"),
+        ("src host 10.1.0.1 or 10.2.0.0/16", "10.2.0.0/16", "a prefix follows 'net'"),
+        ("proto 6 or 300", "300", "a number to 255"),
+        ("net fd01:: mask 255.255.0.0", "fd01::", "an IPv4 address alone"),
+        ("net 10.0.0.0/8 mask 255.0.0.0", "10.0.0.0/8", "an IPv4 address alone"),
+        ("ip6 net 10.0.0.0 mask 255.0.0.0", "10.0.0.0", "an IPv6 address"),
         // What tcpdump knows is refused by its name.
         ("tcp[tcpflags] & tcp-syn != 0", "tcp[tcpflags]", "flags of TCP"),
         ("ip[8] < 5", "ip[8]", "bytes of a packet"),
